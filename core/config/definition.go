@@ -1,0 +1,135 @@
+package config
+
+import "time"
+
+// Definition is a project's file read, checked and resolved: what the supervisor runs. It is kept as a numbered
+// revision; nothing in it depends on the moment or on the shell any more.
+type Definition struct {
+	Project     string      `json:"project"`
+	Stack       string      `json:"stack"`
+	Dir         string      `json:"dir"`             // folder of the first file, absolute
+	Files       []string    `json:"files,omitempty"` // absolute paths, in merge order
+	Supervision Supervision `json:"supervision"`
+	Monitoring  Monitoring  `json:"monitoring"`
+	Apps        []App       `json:"apps"`
+}
+
+// App is one application.
+type App struct {
+	Name         string       `json:"name"`
+	Key          string       `json:"key"` // project/stack/name
+	Classic      bool         `json:"classic"`
+	Enabled      bool         `json:"enabled"`
+	Oneshot      bool         `json:"oneshot,omitempty"`
+	OnDaemonExit string       `json:"onDaemonExit"` // adopt | stop
+	DependsOn    []Dependency `json:"dependsOn,omitempty"`
+	Supervision  Supervision  `json:"supervision"` // strategy among the processes
+	Processes    []Process    `json:"processes"`   // one, named as the app, for a classic app
+	Hash         string       `json:"hash"`        // of everything above and below: equal hash, nothing changed
+}
+
+// Process is one program of an app; it runs Instances times.
+type Process struct {
+	Name      string            `json:"name"`
+	Argv      []string          `json:"argv"` // what is executed: a string command has become /bin/sh -c
+	Dir       string            `json:"dir"`
+	User      string            `json:"user,omitempty"`
+	Group     string            `json:"group,omitempty"`
+	Umask     *int              `json:"umask,omitempty"`
+	Env       map[string]string `json:"env"` // complete but for what the supervisor adds (OMNITRON_*, PORT*)
+	Ports     []Port            `json:"ports,omitempty"`
+	Ready     Ready             `json:"ready"`
+	Health    *Health           `json:"health,omitempty"`
+	Restart   Restart           `json:"restart"`
+	Stop      Stop              `json:"stop"`
+	Instances int               `json:"instances"`
+	DependsOn []Dependency      `json:"dependsOn,omitempty"` // on other processes of the same app
+	Logging   Logging           `json:"logging"`
+}
+
+// Dependency is what has to be so of another before a start.
+type Dependency struct {
+	Name  string `json:"name"`  // app of the same stack, or process of the same app
+	Until string `json:"until"` // ready | started | completed
+}
+
+// Port is a named port of a process.
+type Port struct {
+	Name string `json:"name"`
+	Base int    `json:"base,omitempty"` // instance n gets Base + n - 1; 0 with Auto
+	Auto bool   `json:"auto,omitempty"`
+}
+
+// Probe asks a program how it is; one of HTTP, TCP, Exec.
+type Probe struct {
+	HTTP string   `json:"http,omitempty"` // path, or a whole loopback URL
+	TCP  string   `json:"tcp,omitempty"`  // port name or host:port
+	Exec []string `json:"exec,omitempty"`
+	Port string   `json:"port,omitempty"` // of an HTTP path; "" is the only one declared
+}
+
+// Ready says when a start has succeeded.
+type Ready struct {
+	Kind    string        `json:"kind"` // alive | notify | http | tcp | log | exec | delay
+	Probe   Probe         `json:"probe,omitzero"`
+	Log     string        `json:"log,omitempty"` // regular expression (RE2)
+	Delay   time.Duration `json:"delay,omitempty"`
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Health is the probing of a running program.
+type Health struct {
+	Probe       Probe         `json:"probe"`
+	Interval    time.Duration `json:"interval"`
+	Timeout     time.Duration `json:"timeout"`
+	Retries     int           `json:"retries"`
+	StartPeriod time.Duration `json:"startPeriod"`
+}
+
+// Restart is when a program is started again.
+type Restart struct {
+	Policy      string        `json:"policy"` // always | on-failure | never
+	MaxRestarts int           `json:"maxRestarts"`
+	Window      time.Duration `json:"window"`
+	ResetAfter  time.Duration `json:"resetAfter"`
+	Backoff     Backoff       `json:"backoff"`
+}
+
+// Backoff is how long to wait before the nth restart.
+type Backoff struct {
+	Type    string        `json:"type"` // fixed | linear | exponential
+	Initial time.Duration `json:"initial"`
+	Max     time.Duration `json:"max"`
+	Factor  float64       `json:"factor"`
+	Jitter  float64       `json:"jitter"` // ± share of the delay
+}
+
+// Stop is how a program is asked to end.
+type Stop struct {
+	Signal  string        `json:"signal"` // SIGTERM
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Supervision is what one failure means for the siblings.
+type Supervision struct {
+	Strategy string  `json:"strategy"` // one_for_one | one_for_all | rest_for_one
+	Restart  Restart `json:"restart"`  // what apps inherit
+}
+
+// Monitoring holds the defaults of probes and samples.
+type Monitoring struct {
+	HealthInterval  time.Duration `json:"healthInterval"`
+	HealthTimeout   time.Duration `json:"healthTimeout"`
+	HealthRetries   int           `json:"healthRetries"`
+	MetricsInterval time.Duration `json:"metricsInterval"`
+	Retention       time.Duration `json:"retention"`
+}
+
+// Logging is how much of the output is kept, and what happens when the disk is full.
+type Logging struct {
+	Level    string `json:"level"` // lowest level shown by default
+	MaxSize  int64  `json:"maxSize"`
+	MaxFiles int    `json:"maxFiles"`
+	Compress string `json:"compress"` // zstd | gzip | none
+	OnFull   string `json:"onFull"`   // block-then-drop | block | drop
+}

@@ -1,0 +1,89 @@
+package op
+
+import "context"
+
+// Channel is what kind of principal is at the other end.
+type Channel string
+
+// The channels. A connection may be lowered from person to agent or app, never raised.
+const (
+	Person Channel = "person"
+	Agent  Channel = "agent"
+	App    Channel = "app"
+	Peer   Channel = "node"
+)
+
+// Caller is who calls. Planes make it from evidence (peer credentials, a token), never from an input.
+type Caller struct {
+	User     string  // account or system user
+	UID      int     // -1 where there is none
+	PID      int     // of the peer process, 0 where unknown
+	Channel  Channel //
+	Session  string  // one a connection
+	Client   string  // name and version that the client gives itself: foreign text
+	Plane    string  // unix, stdio, tcp, http
+	Ceiling  Role    // the principal's rights; above them a call is denied
+	Role     Role    // the role it acts with; between it and the ceiling a call is held
+	ReadOnly bool    // nothing but Reads
+	Toolsets []string
+	Trace    string // W3C trace id, or ""
+}
+
+// Principal names who the caller is for limits, records and tokens: user, channel and session's client are part of it,
+// the connection is not, so that a reconnecting client keeps its place.
+func (c Caller) Principal() string { return c.User + "/" + string(c.Channel) }
+
+type callerKey struct{}
+type targetsKey struct{}
+type callKey struct{}
+
+// WithCaller gives ctx a caller.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf is the only source of identity. Without a caller it gives one that may do nothing.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// WithCall gives ctx the id of the call being handled.
+func WithCall(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, callKey{}, id)
+}
+
+// CallOf is the id of the call being handled, or "".
+func CallOf(ctx context.Context) string {
+	id, _ := ctx.Value(callKey{}).(string)
+	return id
+}
+
+// Selector is text that names apps, processes or instances: a unique suffix of project/stack/app, a glob,
+// app:process, app:process#2. The pipeline resolves it before the call is decided.
+type Selector string
+
+// Target is what a selector resolved to.
+type Target struct {
+	Key        string   // project/stack/app
+	Process    string   // "" for the whole app
+	Instance   int      // 0 for every instance
+	Generation uint64   // moves whenever the app is started, stopped or changed
+	Project    string   //
+	Stack      string   //
+	Slots      []string // the slots meant, app:process#n
+}
+
+// Name is the target as a person writes it.
+func (t Target) String() string { return t.Key }
+
+// WithTargets gives ctx the resolved targets.
+func WithTargets(ctx context.Context, ts []Target) context.Context {
+	return context.WithValue(ctx, targetsKey{}, ts)
+}
+
+// TargetsOf gives what the input's selectors resolved to, in the order of the input.
+func TargetsOf(ctx context.Context) []Target {
+	ts, _ := ctx.Value(targetsKey{}).([]Target)
+	return ts
+}
