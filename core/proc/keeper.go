@@ -1,0 +1,249 @@
+package proc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+)
+
+// Options is what Dial needs besides the socket.
+type Options struct {
+	Home       string       // the home that the keeper belongs to
+	KeeperPath string       // keeper binary, see Binary; "" means that a dead keeper is not replaced
+	Daemon     string       // path of omnitron, for the keeper to start the daemon again
+	Version    string       // of this daemon
+	Args       []string     // more arguments of a keeper that is started here
+	Log        *slog.Logger //
+}
+
+// Keeper is the connection to the keeper. It survives the keeper: calls wait while a new one is started.
+type Keeper struct {
+	o    Options
+	sock string
+
+	mu        sync.Mutex
+	link      *link // nil while there is none
+	procs     map[string]*Process
+	calls     map[uint64]*call
+	abandoned map[string]bool // spawns that nobody waits for any more
+	seq       uint64
+	info      Info
+	quitting  bool
+	events    chan Event
+	background
+}
+
+// background counts the few goroutines that clean up behind callers who went away.
+type background struct{ wg sync.WaitGroup }
+
+type call struct {
+	typ    string
+	body   any
+	id     string // of the generation, for spawns
+	answer chan answer
+}
+
+type answer struct {
+	body    json.RawMessage
+	process *Process // of a spawn: entered by the reader, so that the exit that may follow at once finds it
+	err     error
+}
+
+// Dial connects to a living keeper and learns what it runs. Faults: unavailable (reason keeper_unreachable).
+func Dial(ctx context.Context, sockPath string, o Options) (*Keeper, error) {
+	k := &Keeper{o: o, sock: sockPath, procs: map[string]*Process{}, calls: map[uint64]*call{},
+		abandoned: map[string]bool{}, events: make(chan Event, 1024)}
+	l, err := dial(ctx, sockPath)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "cannot reach the keeper at %s: %v", sockPath, err).WithReason("keeper_unreachable")
+	}
+	if err := k.greet(ctx, l); err != nil {
+		l.close()
+		return nil, fault.Wrap(err, fault.Unavailable, "cannot talk to the keeper at %s: %v", sockPath, err).WithReason("keeper_unreachable")
+	}
+	return k, nil
+}
+
+// Processes gives every generation that the keeper runs or ran and that nobody forgot, sorted by id.
+func (k *Keeper) Processes() []*Process {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make([]*Process, 0, len(k.procs))
+	for _, id := range slices.Sorted(maps.Keys(k.procs)) {
+		out = append(out, k.procs[id])
+	}
+	return out
+}
+
+// Events carries news about log files and the keeper. When nobody reads, news is dropped, never waited for.
+func (k *Keeper) Events() <-chan Event { return k.events }
+
+// Info tells about the keeper as it is now.
+func (k *Keeper) Info() Info {
+	k.mu.Lock()
+	i := k.info
+	k.mu.Unlock()
+	if b, err := os.ReadFile("/proc/" + strconv.Itoa(i.PID) + "/statm"); err == nil {
+		if f := strings.Fields(string(b)); len(f) > 1 {
+			pages, _ := strconv.ParseInt(f[1], 10, 64)
+			i.RSS = pages * int64(os.Getpagesize())
+		}
+	}
+	return i
+}
+
+// Spawn starts a generation. It returns when the program has been executed. Starting an id that runs gives the same
+// process. Faults: invalid with reason exec_not_found, not_executable, bad_interpreter, cwd_missing, not_supported or
+// bad_spec; denied with reason not_permitted; conflict with reason ended (the id was used and not forgotten); internal with
+// reason cgroup_unavailable or spawn_failed; unavailable when ctx ended before a keeper was there.
+func (k *Keeper) Spawn(ctx context.Context, s Spec) (*Process, error) {
+	a, err := k.call(ctx, protocol.Spawn, s.message())
+	return a.process, err
+}
+
+// Rotate begins a new file for the log at path: at once when the file ends with a newline, else at the next one. A path
+// that no generation prints to is not_found.
+func (k *Keeper) Rotate(ctx context.Context, path string) error {
+	_, err := k.call(ctx, protocol.Rotate, protocol.PathBody{Path: path})
+	return err
+}
+
+// Hold says that the keeper is not to start the daemon again when it dies; false takes it back.
+func (k *Keeper) Hold(ctx context.Context, hold bool) error {
+	_, err := k.call(ctx, protocol.Hold, protocol.HoldBody{Hold: hold})
+	return err
+}
+
+// Upgrade has the keeper replace its program by the binary at path: same pid, its children stay its children. It
+// returns when the new one answers. Faults: invalid when the binary is none of ours or does not run.
+func (k *Keeper) Upgrade(ctx context.Context, path string) error {
+	_, err := k.call(ctx, protocol.Upgrade, protocol.PathBody{Path: path})
+	return err
+}
+
+// Quit tells the keeper that the daemon is about to end: the keeper then does not start it again, ends whatever is
+// left, and exits with the daemon's status.
+func (k *Keeper) Quit(ctx context.Context) error {
+	if _, err := k.call(ctx, protocol.Quit, nil); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.quitting = true
+	k.mu.Unlock()
+	return nil
+}
+
+// call sends a request and waits for its answer, over as many keepers as it takes: every request may be repeated.
+func (k *Keeper) call(ctx context.Context, typ string, body any) (answer, error) {
+	c := &call{typ: typ, body: body, answer: make(chan answer, 1)}
+	if s, ok := body.(protocol.Spec); ok {
+		c.id = s.ID
+	}
+	k.mu.Lock()
+	k.seq++
+	seq := k.seq
+	k.calls[seq] = c
+	delete(k.abandoned, c.id)
+	l := k.link
+	k.mu.Unlock()
+	if l != nil {
+		if err := l.send(protocol.Frame{Type: typ, Seq: seq}, body, nil); errors.Is(err, errUnsendable) {
+			k.take(seq)
+			return answer{}, fault.Wrap(err, fault.Invalid, "%v", err).WithReason("bad_spec")
+		} // anything else: the reader sees the end of the connection, and the call is sent again on the next one
+	}
+	select {
+	case a := <-c.answer:
+		return a, a.err
+	case <-ctx.Done():
+	}
+	k.mu.Lock()
+	_, waiting := k.calls[seq]
+	delete(k.calls, seq)
+	if waiting && typ == protocol.Spawn {
+		k.abandoned[c.id] = true
+	}
+	k.mu.Unlock()
+	if !waiting { // answered in the same moment
+		a := <-c.answer
+		return a, a.err
+	}
+	code := fault.Deadline
+	if errors.Is(ctx.Err(), context.Canceled) {
+		code = fault.Cancelled
+	}
+	return answer{}, fault.Wrap(ctx.Err(), code, "the keeper did not answer to %s in time", typ).WithReason("keeper_slow")
+}
+
+func (k *Keeper) take(seq uint64) *call {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.calls[seq]
+	delete(k.calls, seq)
+	return c
+}
+
+// record makes the keeper's word about a generation ours. fds become ours, or are closed when we hold them already.
+func (k *Keeper) record(g protocol.Generation, fds []int) *Process {
+	k.mu.Lock()
+	p, known := k.procs[g.ID]
+	if !known {
+		p = newProcess(k, g, fds)
+		k.procs[g.ID] = p
+	}
+	orphan := k.abandoned[g.ID]
+	delete(k.abandoned, g.ID)
+	k.mu.Unlock()
+	if known {
+		protocol.CloseAll(fds)
+		if g.Exit != nil {
+			p.finish(*g.Exit)
+		}
+	}
+	if orphan {
+		k.wg.Go(func() { k.discard(p) })
+	}
+	return p
+}
+
+// discard ends a generation whose Spawn was given up: nobody knows of it, so nobody else would.
+func (k *Keeper) discard(p *Process) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := p.Kill(ctx)
+	if err == nil {
+		err = p.Forget(ctx)
+	}
+	if err != nil {
+		k.o.Log.Warn("cannot end a generation that nobody waits for", "id", p.id, "err", err)
+	}
+}
+
+func (k *Keeper) drop(p *Process) {
+	k.mu.Lock()
+	if k.procs[p.id] == p {
+		delete(k.procs, p.id)
+	}
+	k.mu.Unlock()
+	p.finish(protocol.Exit{At: time.Now(), Note: "lost"}) // a reader of Done must not wait for what is forgotten
+	p.release()
+}
+
+func (k *Keeper) tell(e Event) {
+	select {
+	case k.events <- e:
+	default:
+		k.o.Log.Warn("news of the keeper is not read", "kind", e.Kind, "path", e.Path)
+	}
+}
