@@ -1,0 +1,321 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"golang.org/x/sys/unix"
+)
+
+// Why a call's context ends before its handler does.
+var (
+	errCancelled = fault.New(fault.Cancelled, "the caller cancelled the call")
+	errGone      = fault.New(fault.Cancelled, "the caller went away")
+	errDraining  = fault.New(fault.Unavailable, "the daemon is shutting down").WithReason("shutting_down").WithHint("omnitron status")
+)
+
+// Serve answers the calls of one connection, which it closes at the end. The first line has been read already, or is
+// nil. It returns when the other end is gone, has sent a line that is too long, or has not read for too long; and when
+// ctx ends: then streams end, unary calls get Options.Drain to finish, and what is new is refused as unavailable. All
+// handlers have returned when it does. Only a failure of the connection is an error.
+func Serve(ctx context.Context, conn io.ReadWriteCloser, first []byte, h Handler, o Options) error {
+	o = o.withDefaults()
+	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	s := &server{
+		o: o, conn: conn, handle: h, base: base, end: end, log: o.Log,
+		out:   sender{conn: conn, limit: o.WriteTimeout},
+		calls: map[string]*call{},
+		freed: make(chan struct{}, 1),
+		empty: make(chan struct{}, 1),
+		done:  make(chan struct{}),
+	}
+	s.out.broken = func() { _ = conn.Close() } // calls whose answers cannot be given are not worth taking
+	stop := context.AfterFunc(ctx, s.drain)
+	err := s.read(first)
+	end(errGone)
+	if !stop() {
+		<-s.done
+	}
+	s.group.Wait()
+	_ = conn.Close() // may be closed already
+	return err
+}
+
+type server struct {
+	o      Options
+	conn   io.ReadWriteCloser
+	handle Handler
+	base   context.Context // of all calls; it ends with the connection
+	end    context.CancelCauseFunc
+	log    *slog.Logger
+	out    sender
+	parser Parser
+	group  Group
+
+	mu       sync.Mutex
+	calls    map[string]*call // in flight, by raw id
+	alive    int              // goroutines of calls, those included that only wait for their answer to be written
+	draining bool
+	half     bool          // the other end sends nothing more
+	done     chan struct{} // closed when draining is over
+	freed    chan struct{} // a goroutine of a call has ended
+	empty    chan struct{} // the last call in flight has been answered
+}
+
+// read takes lines until the connection ends.
+func (s *server) read(first []byte) error {
+	if first != nil {
+		if err := s.line(first); err != nil {
+			return err
+		}
+	}
+	r := NewReader(s.conn, s.o.MaxLine)
+	for {
+		line, err := r.Next()
+		switch {
+		case err == nil:
+			err = s.line(line)
+		case errors.Is(err, ErrTooLong):
+			s.refuse(nil, CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", s.o.MaxLine))
+			s.end(errGone)
+			linger(s.conn)
+			return nil
+		case errors.Is(err, io.EOF):
+			s.halfClosed()
+			return nil
+		}
+		if err != nil {
+			return s.cause(err)
+		}
+	}
+}
+
+// cause keeps quiet about endings that are nobody's fault.
+func (s *server) cause(err error) error {
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	if unwritten := s.out.failure(); unwritten != nil {
+		err = unwritten
+	}
+	if draining || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return fmt.Errorf("connection failed: %w", err)
+}
+
+// line takes one message. An error ends the connection.
+func (s *server) line(line []byte) error {
+	m, bad := s.parser.Parse(line)
+	switch {
+	case bad != nil:
+		return s.refuse(m.ID, bad.Code, bad.Message)
+	case m.Request():
+		return s.request(m)
+	case m.Method == "$/cancel":
+		s.cancel(m.Params)
+		return nil
+	case m.Notification() && len(m.Method) > 2 && m.Method[:2] == "$/":
+		return nil // one of a later version
+	case m.Notification():
+		return s.refuse(nil, CodeInvalidRequest, "a call needs an id")
+	}
+	return s.refuse(nil, CodeInvalidRequest, "nothing was asked, so there is nothing to answer")
+}
+
+func (s *server) refuse(id json.RawMessage, code int, why string) error {
+	return s.fault(id, &Error{Code: code, Message: why, Data: FromFault(fault.New(FaultCodeOf(code), "%s", why).WithReason("protocol")).Data})
+}
+
+func (s *server) fault(id json.RawMessage, e *Error) error {
+	f := newFrame()
+	defer f.free()
+	f.error(id, e)
+	return s.out.send(context.Background(), f.bytes())
+}
+
+// request starts a call, or says at once why not.
+func (s *server) request(m Message) error {
+	switch {
+	case len(m.Method) > MaxMethod:
+		return s.fault(m.ID, FromFault(fault.New(fault.NotFound, "no method has a name of more than %d bytes", MaxMethod).WithReason(UnknownMethod)))
+	case m.Params != nil && m.Params[0] != '{' && string(m.Params) != "null":
+		return s.fault(m.ID, FromFault(fault.New(fault.Invalid, "params must be an object").WithReason("params_not_an_object")))
+	}
+	if err := s.room(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	switch limit := s.o.InFlight; {
+	case s.draining:
+		s.mu.Unlock()
+		return s.fault(m.ID, FromFault(errDraining))
+	case s.calls[string(m.ID)] != nil:
+		s.mu.Unlock()
+		return s.refuse(nil, CodeInvalidRequest, "the id is that of a call in flight")
+	case len(s.calls) >= limit && !(len(s.calls) < limit+s.o.Reserve && s.o.Priority(m.Method)):
+		s.mu.Unlock()
+		return s.fault(m.ID, FromFault(fault.New(fault.Limited, "%d calls are in flight on this connection", limit).
+			WithReason("in_flight").WithHint("wait for an answer before the next call").WithRetryAfter(0.1)))
+	}
+	ctx, stop := context.WithCancelCause(s.base)
+	c := &call{s: s, id: string(m.ID), method: m.Method, params: bytes.Clone(m.Params), stop: stop}
+	s.calls[c.id] = c
+	s.alive++
+	s.mu.Unlock()
+	s.group.Go(func() { c.run(ctx) })
+	return nil
+}
+
+// room waits while too many answers wait to be written: a client that does not read gets no more calls started.
+func (s *server) room() error {
+	for {
+		s.mu.Lock()
+		full := s.alive >= 2*(s.o.InFlight+s.o.Reserve)
+		s.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-s.freed:
+		case <-s.base.Done():
+			return context.Cause(s.base)
+		}
+	}
+}
+
+func (s *server) cancel(params json.RawMessage) {
+	var p struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if json.Unmarshal(params, &p) != nil {
+		return
+	}
+	s.mu.Lock()
+	c := s.calls[string(p.ID)]
+	s.mu.Unlock()
+	if c != nil {
+		c.stop(errCancelled)
+	}
+}
+
+// answered takes a call off the list: from now on its id may be used again.
+func (s *server) answered(c *call) {
+	s.mu.Lock()
+	delete(s.calls, c.id)
+	s.mu.Unlock()
+}
+
+// ended is said by a call's goroutine when its answer has been written.
+func (s *server) ended() {
+	s.mu.Lock()
+	s.alive--
+	last := s.alive == 0
+	half := s.half
+	s.mu.Unlock()
+	signal(s.freed)
+	if last {
+		signal(s.empty)
+		if half {
+			wake(s.conn)
+		}
+	}
+}
+
+// drain ends the connection in an orderly way: streams at once, since they would never end, the other calls when they
+// are done or out of time.
+func (s *server) drain() {
+	defer close(s.done)
+	s.mu.Lock()
+	s.draining = true
+	var streams []*call
+	for _, c := range s.calls {
+		if c.items.Load() > 0 {
+			streams = append(streams, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range streams {
+		c.stop(errDraining)
+	}
+	s.settle(s.o.Drain)
+	s.end(errDraining)
+	s.settle(s.o.Drain)
+	_ = s.conn.Close() // ends the read loop
+}
+
+// settle waits until no call is in flight, at most as long as given.
+func (s *server) settle(atMost time.Duration) {
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	for {
+		s.mu.Lock()
+		idle := s.alive == 0
+		s.mu.Unlock()
+		if idle {
+			return
+		}
+		select {
+		case <-s.empty:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// halfClosed goes on after the other end has said that it sends nothing more: calls in flight are answered, unless it
+// is gone altogether. Only a socket can tell the two apart; on other streams the end of input is the end.
+func (s *server) halfClosed() {
+	s.mu.Lock()
+	s.half = true
+	idle := s.alive == 0
+	s.mu.Unlock()
+	sc, ok := s.conn.(syscall.Conn)
+	if idle || !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Read(func(fd uintptr) bool { // until hung up, or woken by a deadline when the last answer is out
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		_, err := unix.Poll(p, 0)
+		return err == nil && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	})
+}
+
+func wake(conn io.ReadWriteCloser) {
+	if d, ok := conn.(interface{ SetReadDeadline(time.Time) error }); ok {
+		_ = d.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// linger takes in what is still coming, for a moment and without keeping it: closing a socket with unread bytes resets
+// it, and the answer that says why could be lost with them.
+func linger(conn io.ReadWriteCloser) {
+	d, ok := conn.(interface{ SetReadDeadline(time.Time) error })
+	if !ok || d.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	if c, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(conn, 256<<20))
+}
