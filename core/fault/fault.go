@@ -47,7 +47,8 @@ type Error struct {
 	Candidates []string  `json:"candidates,omitempty"`
 	RetryAfter float64   `json:"retry_after_s,omitempty"` // seconds
 	Problems   []Problem `json:"problems,omitempty"`
-	Items      any       `json:"items,omitempty"` // one result a target, for failed
+	Items      any       `json:"items,omitempty"`    // one result a target, for failed
+	Approval   any       `json:"approval,omitempty"` // the decision that a held read waits for
 	cause      error
 }
 
@@ -83,6 +84,9 @@ func (e *Error) WithItems(items any) *Error { e.Items = items; return e }
 
 // WithRetryAfter says in how many seconds another try makes sense and returns e.
 func (e *Error) WithRetryAfter(seconds float64) *Error { e.RetryAfter = seconds; return e }
+
+// WithApproval says which decision is waited for and returns e.
+func (e *Error) WithApproval(ref any) *Error { e.Approval = ref; return e }
 
 // From gives err as a fault. An error that is none becomes internal, without its text; nil stays nil.
 func From(err error) *Error {

@@ -47,18 +47,18 @@ type ConfirmRef struct {
 // Next is a call that makes sense now.
 type Next struct {
 	Method string         `json:"method" jsonschema:"method id"`
-	Input  map[string]any `json:"input,omitempty" jsonschema:"its input"`
+	Input  map[string]any `json:"input,omitempty" schema:"any" jsonschema:"its input"`
 }
 
 // Outcome is the answer of every changing method, on every plane.
 type Outcome struct {
-	Status   Status       `json:"status"`
-	Result   any          `json:"result,omitempty"`
-	Plan     *Plan        `json:"plan,omitempty"`
-	Job      *JobRef      `json:"job,omitempty"`
-	Approval *ApprovalRef `json:"approval,omitempty"`
-	Confirm  *ConfirmRef  `json:"confirm,omitempty"`
-	Next     []Next       `json:"next,omitempty"`
+	Status   Status       `json:"status" enum:"done,running,confirm,held" jsonschema:"done, running as a job, confirm (call again with the token) or held (a person decides)"`
+	Result   any          `json:"result,omitempty" schema:"any" jsonschema:"what came of it; only when done"`
+	Plan     *Plan        `json:"plan,omitempty" jsonschema:"what the call would change"`
+	Job      *JobRef      `json:"job,omitempty" jsonschema:"the job that works on it"`
+	Approval *ApprovalRef `json:"approval,omitempty" jsonschema:"the decision that is waited for"`
+	Confirm  *ConfirmRef  `json:"confirm,omitempty" jsonschema:"the token that lets the identical call through once"`
+	Next     []Next       `json:"next,omitempty" jsonschema:"calls that make sense now"`
 }
 
 // List is the answer of every listing method, and of a stream that a plane has to bound.
@@ -72,6 +72,6 @@ type List[T any] struct {
 
 // Page is the part of an input that every list shares.
 type Page struct {
-	Limit  int    `json:"limit,omitempty" jsonschema:"how many items at most, 1 to 1000"`
+	Limit  int    `json:"limit,omitempty" min:"1" max:"1000" jsonschema:"how many items at most, 1 to 1000"`
 	Cursor string `json:"cursor,omitempty" jsonschema:"where to go on: next_cursor of the answer before"`
 }

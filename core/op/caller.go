@@ -36,6 +36,7 @@ func (c Caller) Principal() string { return c.User + "/" + string(c.Channel) }
 type callerKey struct{}
 type targetsKey struct{}
 type callKey struct{}
+type seqKey struct{}
 
 // WithCaller gives ctx a caller.
 func WithCaller(ctx context.Context, c Caller) context.Context {
@@ -57,6 +58,18 @@ func WithCall(ctx context.Context, id string) context.Context {
 func CallOf(ctx context.Context) string {
 	id, _ := ctx.Value(callKey{}).(string)
 	return id
+}
+
+// WithSeq gives ctx the number of the call's record. Numbers grow in the order in which calls were recorded, and that is
+// the order of commands on one app: a handler that meets a greater number than its own has been overtaken.
+func WithSeq(ctx context.Context, seq int64) context.Context {
+	return context.WithValue(ctx, seqKey{}, seq)
+}
+
+// SeqOf is the number of the call's record, or 0 for a call that changes nothing.
+func SeqOf(ctx context.Context) int64 {
+	seq, _ := ctx.Value(seqKey{}).(int64)
+	return seq
 }
 
 // Selector is text that names apps, processes or instances: a unique suffix of project/stack/app, a glob,

@@ -112,7 +112,7 @@ type Method struct {
 	Spec
 	Handle func(ctx context.Context, in json.RawMessage, emit Emit) (any, error)
 	Plan   func(ctx context.Context, in json.RawMessage) (*Plan, error) // nil without a plan
-	Check  func(in json.RawMessage) error                               // In.Validate
+	Check  func(in json.RawMessage) error                               // In.Validate; nil when In has none
 }
 
 // MethodOf is a method of S that has no S yet.
@@ -128,6 +128,9 @@ type options struct {
 	*Spec
 	plan any // func(S, context.Context, In) (*Plan, error), checked when the row is made
 }
+
+// Lossy is an item of a stream that stands for items which the reader did not get.
+type Lossy interface{ Lost() int64 }
 
 // Validator is an input that checks more than its schema can say.
 type Validator interface{ Validate() error }
@@ -186,15 +189,14 @@ func erased[S, In any](s S, spec Spec, plan func(S, context.Context, In) (*Plan,
 		}
 		return call(ctx, in, emit)
 	}
-	m.Check = func(raw json.RawMessage) error {
-		in, err := decode[In](raw)
-		if err != nil {
-			return err
+	if _, ok := any(*new(In)).(Validator); ok { // without it the input would be decoded twice for nothing
+		m.Check = func(raw json.RawMessage) error {
+			in, err := decode[In](raw)
+			if err != nil {
+				return err
+			}
+			return any(in).(Validator).Validate()
 		}
-		if v, ok := any(in).(Validator); ok {
-			return v.Validate()
-		}
-		return nil
 	}
 	if plan != nil {
 		m.Plan = func(ctx context.Context, raw json.RawMessage) (*Plan, error) {
@@ -208,11 +210,20 @@ func erased[S, In any](s S, spec Spec, plan func(S, context.Context, In) (*Plan,
 	return m
 }
 
+// InputError is an input that its schema let through and that its type refuses: the text of a type that parses itself.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+
+func (e *InputError) Unwrap() error { return e.Err }
+
 func decode[In any](raw json.RawMessage) (in In, err error) {
 	if len(raw) > 0 {
-		err = json.Unmarshal(raw, &in)
+		if err := json.Unmarshal(raw, &in); err != nil {
+			return in, &InputError{err}
+		}
 	}
-	return in, err
+	return in, nil
 }
 
 // Table is the method table of services of type S.

@@ -1,0 +1,61 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/tools/schema"
+)
+
+// handle runs the method. A panic in it is an error like any other: the daemon goes on.
+func (r *Registry) handle(ctx context.Context, c *call) (context.Context, error) {
+	out, err := c.run(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	switch {
+	case c.Stream:
+		c.answer = c.ended
+	case !c.Controlled():
+		c.answer = schema.Complete(out)
+	case c.Job:
+		ref := out.(op.JobRef) // describe has seen to it
+		c.answer = op.Outcome{Status: op.Running, Job: &ref}
+	default:
+		c.answer = op.Outcome{Status: op.Done, Result: schema.Complete(out)}
+	}
+	return ctx, nil
+}
+
+func (c *call) run(ctx context.Context) (out any, err error) {
+	defer rescue(&err)
+	return c.handler.Handle(ctx, c.in, c.hand)
+}
+
+// hand passes one item of a stream on and counts it.
+func (c *call) hand(item any) error {
+	if l, ok := item.(op.Lossy); ok {
+		c.ended.Dropped += l.Lost()
+	}
+	if err := c.emit(schema.Complete(item)); err != nil {
+		return err
+	}
+	c.ended.Count++
+	return nil
+}
+
+// panicked is a panic as an error, for the log.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func rescue(err *error) {
+	if v := recover(); v != nil {
+		*err = &panicked{v, debug.Stack()}
+	}
+}

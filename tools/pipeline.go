@@ -1,0 +1,114 @@
+package tools
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/session"
+)
+
+// Call is one call of a method. The caller is in the context.
+type Call struct {
+	Method string          // id or former id
+	In     json.RawMessage // JSON object; nothing is {}
+	Emit   op.Emit         // takes the items of a stream; nil for a method that has one answer
+}
+
+// Ended is the answer of a stream, after its items.
+type Ended struct {
+	Count   int64 `json:"count"`   // items handed over
+	Dropped int64 `json:"dropped"` // items that the reader was too slow for
+}
+
+// call is a call on its way through the stages.
+type call struct {
+	*Method
+	method string
+	caller op.Caller
+	id     string
+	start  time.Time
+	raw    json.RawMessage // as it came
+	emit   op.Emit
+
+	above     bool // the method lies above the acting role
+	admitted  bool // counted as in flight
+	cancel    context.CancelFunc
+	in        json.RawMessage // as the handler gets it
+	controls  Controls
+	selectors []op.Selector
+	project   op.ProjectRef
+	stack     op.StackRef
+	digest    [32]byte // of in; zero until bound
+	targets   []op.Target
+	claimed   bool // the idempotency key is ours
+	record    int64
+	entry     Entry
+	decision  Decision
+	session   *session.Session
+	ended     Ended
+
+	answered bool // answer is final: the stages after are skipped
+	answer   any
+}
+
+// stages are what every call passes, unary or stream, in this order. An error ends the way, and so does an answer; settle
+// follows in any case.
+var stages = [...]func(*Registry, context.Context, *call) (context.Context, error){
+	(*Registry).role,
+	(*Registry).limit,
+	(*Registry).validate,
+	(*Registry).target,
+	(*Registry).repeat,
+	(*Registry).note,
+	(*Registry).decide,
+	(*Registry).preview,
+	(*Registry).handle,
+}
+
+// Do makes a call. The answer is the method's Out, an op.Outcome for a method that changes something, or Ended for a
+// stream. The error is a *fault.Error with the id of the call.
+func (r *Registry) Do(ctx context.Context, in Call) (any, error) {
+	c := &call{method: in.Method, raw: in.In, emit: in.Emit, caller: op.CallerOf(ctx), start: r.Now(), decision: Refused}
+	c.id = callID(c.start)
+	ctx, err := r.find(op.WithCall(ctx, c.id), c)
+	if err != nil {
+		return nil, r.fault(ctx, c, err)
+	}
+	c.session = r.Sessions.Of(c.caller.Session)
+	c.session.Started(c.ID())
+	for _, stage := range stages {
+		if ctx, err = stage(r, ctx, c); err != nil || c.answered {
+			break
+		}
+	}
+	return r.settle(ctx, c, err)
+}
+
+// finish answers the call before its handler.
+func (c *call) finish(d Decision, answer any) {
+	c.decision, c.answer, c.answered = d, answer, true
+}
+
+// changes reports whether the call is about to change something.
+func (c *call) changes() bool { return c.Effect.Changes() && !c.controls.DryRun }
+
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// callID gives a ULID: 48 bits of milliseconds and 80 of chance, sortable as text.
+func callID(now time.Time) string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
+	rand.Read(b[6:]) // never fails
+	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+	var out [26]byte
+	for i := 25; i >= 0; i-- {
+		out[i] = crockford[lo&31]
+		lo = lo>>5 | hi<<59
+		hi >>= 5
+	}
+	return string(out[:])
+}

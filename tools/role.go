@@ -1,0 +1,45 @@
+package tools
+
+import (
+	"context"
+	"slices"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+)
+
+// role asks whether the method lies within the principal's rights. What lies above the role that it acts with, but
+// within its rights, goes on and is held later. What a launch has lowered is a hard limit.
+func (r *Registry) role(ctx context.Context, c *call) (context.Context, error) {
+	m, who := c.Method, c.caller
+	switch {
+	case !who.Ceiling.Covers(m.Role) && who.Channel == "":
+		return ctx, fault.New(fault.Unauthenticated, "%s needs the role %s, and nobody has signed in", m.ID(), m.Role)
+	case !who.Ceiling.Covers(m.Role):
+		return ctx, fault.New(fault.Denied, "%s needs the role %s, and this %s has at most %s", m.ID(), m.Role, who.Channel, who.Ceiling).
+			WithReason("role")
+	case who.ReadOnly && m.Effect.Changes():
+		return ctx, fault.New(fault.Denied, "%s changes something (%s), and this connection only reads", m.ID(), m.Effect).
+			WithReason("read_only")
+	case !m.offered(who):
+		return ctx, fault.New(fault.Denied, "%s is not among the toolsets of this connection", m.ID()).WithReason("toolset")
+	}
+	c.above = !who.Role.Covers(m.Role)
+	if m.Effect.Changes() && who.Channel != op.Person && r.Gate != nil {
+		return ctx, r.Gate.Admit(who, m.Spec)
+	}
+	return ctx, nil
+}
+
+// Visible reports whether a plane should show the method to the caller: everything that role would not refuse.
+func (m *Method) Visible(who op.Caller) bool {
+	return m.reaches(who) && who.Ceiling.Covers(m.Role) && !(who.ReadOnly && m.Effect.Changes()) && m.offered(who)
+}
+
+func (m *Method) offered(who op.Caller) bool {
+	return len(who.Toolsets) == 0 || m.Role == op.Public || slices.Contains(who.Toolsets, m.Service)
+}
+
+func (m *Method) reaches(who op.Caller) bool {
+	return !m.Local || who.Plane == "unix" && who.Channel != op.Agent
+}

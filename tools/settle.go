@@ -1,0 +1,82 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/session"
+)
+
+// settle closes the call: its record, its place among those in flight, its session's counters. Whatever ended it becomes
+// a fault with the call's id.
+func (r *Registry) settle(ctx context.Context, c *call, err error) (any, error) {
+	var f *fault.Error
+	if err != nil {
+		f, c.answer = r.fault(ctx, c, err), nil
+	}
+	r.remember(c, err)
+	r.leave(c)
+	res := Result{Decision: c.decision, Duration: r.Now().Sub(c.start)}
+	if f != nil {
+		res.Code, res.Reason = string(f.Code), f.Reason
+	}
+	if c.record != 0 {
+		// A caller that has gone away must not leave an open record.
+		if err := r.Ledger.Settle(context.WithoutCancel(ctx), c.record, res); err != nil {
+			r.Log.Error("cannot close the record of a call", "call", c.id, "method", c.ID(), "err", err)
+		}
+	} else {
+		if c.entry.Call == "" {
+			c.entry = c.describe()
+		}
+		r.Ledger.Read(c.entry, res)
+	}
+	c.session.Ended(session.Call{Failed: f != nil, Held: c.decision == Held, Changed: f == nil && c.changes() && (c.decision == Allowed || c.decision == Confirmed)})
+	if r.Log.Enabled(ctx, slog.LevelDebug) {
+		r.Log.Debug("call", "call", c.id, "method", c.ID(), "caller", c.caller.Principal(), "decision", c.decision, "code", res.Code, "took", res.Duration)
+	}
+	if f != nil {
+		return nil, f
+	}
+	return c.answer, nil
+}
+
+// fault gives err as the fault that the caller sees. An error that says nothing to a caller is logged here, and only
+// its call id goes out.
+func (r *Registry) fault(ctx context.Context, c *call, err error) *fault.Error {
+	f := r.translated(ctx, c, err)
+	f.Call = c.id
+	if f.Code == fault.Internal {
+		args := []any{"call", c.id, "method", c.method, "caller", c.caller.Principal(), "err", err}
+		if cause := errors.Unwrap(f); cause != nil && cause != err {
+			args = append(args, "cause", cause)
+		}
+		if p, ok := errors.AsType[*panicked](err); ok {
+			args = append(args, "stack", string(p.stack))
+		}
+		r.Log.Error("a call failed inside the daemon", args...)
+	}
+	return f
+}
+
+func (r *Registry) translated(ctx context.Context, c *call, err error) *fault.Error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		own := *f // a service may hand out the same one twice
+		return &own
+	}
+	if bad, ok := errors.AsType[*op.InputError](err); ok {
+		return fault.Wrap(err, fault.Invalid, "%s", bad).WithReason("input")
+	}
+	gone := ctx.Err()
+	switch {
+	case gone == nil || !errors.Is(err, gone):
+		return fault.From(err)
+	case errors.Is(gone, context.DeadlineExceeded):
+		return fault.Wrap(err, fault.Deadline, "%s took too long; what it began may go on", c.method).WithReason("deadline")
+	default:
+		return fault.Wrap(err, fault.Cancelled, "the caller gave up")
+	}
+}
