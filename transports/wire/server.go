@@ -29,6 +29,9 @@ var (
 // handlers have returned when it does. Only a failure of the connection is an error.
 func Serve(ctx context.Context, conn io.ReadWriteCloser, first []byte, h Handler, o Options) error {
 	o = o.withDefaults()
+	if IsReserved(ctx) {
+		o.InFlight = 0
+	}
 	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	s := &server{
 		o: o, conn: conn, handle: h, base: base, end: end, log: o.Log,
@@ -87,7 +90,7 @@ func (s *server) read(first []byte) error {
 		case errors.Is(err, ErrTooLong):
 			s.refuse(nil, CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", s.o.MaxLine))
 			s.end(errGone)
-			linger(s.conn)
+			Linger(s.conn)
 			return nil
 		case errors.Is(err, io.EOF):
 			s.halfClosed()
@@ -164,8 +167,7 @@ func (s *server) request(m Message) error {
 		return s.refuse(nil, CodeInvalidRequest, "the id is that of a call in flight")
 	case len(s.calls) >= limit && !(len(s.calls) < limit+s.o.Reserve && s.o.Priority(m.Method)):
 		s.mu.Unlock()
-		return s.fault(m.ID, FromFault(fault.New(fault.Limited, "%d calls are in flight on this connection", limit).
-			WithReason("in_flight").WithHint("wait for an answer before the next call").WithRetryAfter(0.1)))
+		return s.fault(m.ID, FromFault(tooMany(limit)))
 	}
 	ctx, stop := context.WithCancelCause(s.base)
 	c := &call{s: s, id: string(m.ID), method: m.Method, params: bytes.Clone(m.Params), stop: stop}
@@ -174,6 +176,15 @@ func (s *server) request(m Message) error {
 	s.mu.Unlock()
 	s.group.Go(func() { c.run(ctx) })
 	return nil
+}
+
+func tooMany(limit int) *fault.Error {
+	if limit == 0 {
+		return fault.New(fault.Limited, "too many connections are open: this one may only look at the daemon's status").
+			WithReason("connections").WithHint("close some connections, then try again").WithRetryAfter(1)
+	}
+	return fault.New(fault.Limited, "%d calls are in flight on this connection", limit).
+		WithReason("in_flight").WithHint("wait for an answer before the next call").WithRetryAfter(0.1)
 }
 
 // room waits while too many answers wait to be written: a client that does not read gets no more calls started.
@@ -307,9 +318,9 @@ func wake(conn io.ReadWriteCloser) {
 	}
 }
 
-// linger takes in what is still coming, for a moment and without keeping it: closing a socket with unread bytes resets
-// it, and the answer that says why could be lost with them.
-func linger(conn io.ReadWriteCloser) {
+// Linger ends the writing half of a connection and takes in what is still coming, for a second and without keeping it:
+// closing a socket with unread bytes resets it, and the answer that says why could be lost with them.
+func Linger(conn io.ReadWriteCloser) {
 	d, ok := conn.(interface{ SetReadDeadline(time.Time) error })
 	if !ok || d.SetReadDeadline(time.Now().Add(time.Second)) != nil {
 		return

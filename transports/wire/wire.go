@@ -71,6 +71,20 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+type reservedKey struct{}
+
+// Reserved marks a connection that was taken in over the bound of its plane: Serve answers only methods with Priority
+// on it, everything else is limited at once.
+func Reserved(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reservedKey{}, true)
+}
+
+// IsReserved reports whether ctx is that of such a connection.
+func IsReserved(ctx context.Context) bool {
+	is, _ := ctx.Value(reservedKey{}).(bool)
+	return is
+}
+
 // StreamEnd is the answer of a streaming call.
 type StreamEnd struct {
 	Count   int64 `json:"count"`   // items sent

@@ -1,0 +1,257 @@
+// Package unix is the management plane: a socket in the private home directory on which the owner and root, known by
+// their peer credentials, speak either of two dialects. The first message of a connection decides which, for good: one
+// that began as MCP never speaks the native dialect and carries an agent's rights.
+package unix
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/transports/wire"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	reserveConns = 8  // connections beyond MaxConns that may only look
+	reserveFDs   = 16 // descriptors that clients may not use up: supervision needs them
+)
+
+// Server takes in connections and hands each to the plane of its dialect, with its caller in the context. The planes
+// own the connection they are given; first is the message that was read already.
+type Server struct {
+	Path  string // of the socket
+	Owner int    // uid of the home's owner
+
+	Native func(ctx context.Context, conn net.Conn, first []byte) error
+	MCP    func(ctx context.Context, conn net.Conn, first []byte, launch Launch) error
+	Log    *slog.Logger
+
+	OnListen     func()        // called once, when clients can connect; may be nil
+	MaxConns     int           // default 1024
+	FirstTimeout time.Duration // for the first message; default 10 s
+
+	group   wire.Group
+	users   users
+	refused quiet // peers of another uid
+	full    quiet // no descriptor, or no place
+}
+
+// Run listens until ctx ends and all connections have ended. The faults before it listens are invalid
+// (socket_path_too_long), denied (home_not_private) and conflict (socket_path_taken). Who owns the home has been
+// decided before, by its lock: a socket that a dead daemon left is replaced.
+func (s *Server) Run(ctx context.Context) error {
+	if s.MaxConns <= 0 {
+		s.MaxConns = 1024
+	}
+	if s.FirstTimeout <= 0 {
+		s.FirstTimeout = 10 * time.Second
+	}
+	s.group.Limit = s.MaxConns + reserveConns
+	l, err := listen(ctx, s.Path, s.Owner)
+	if err != nil {
+		return err
+	}
+	defer l.remove()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	if s.OnListen != nil {
+		s.OnListen()
+	}
+	err = s.accept(ctx, l)
+	_ = l.Close() // closed already when ctx has ended
+	s.group.Wait()
+	return err
+}
+
+func (s *Server) accept(ctx context.Context, l *listener) error {
+	wait := time.Duration(0)
+	for {
+		c, err := l.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			if c != nil {
+				_ = c.Close()
+			}
+			return nil
+		case err != nil && transient(err):
+			wait = min(max(2*wait, 10*time.Millisecond), 500*time.Millisecond)
+			s.full.log(s.Log, "cannot accept connections for now", "err", err)
+			if !pause(ctx, wait) {
+				return nil
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("cannot accept connections on %s: %w", s.Path, err)
+		}
+		wait = 0
+		s.take(ctx, c)
+	}
+}
+
+// transient reports errors after which another accept may succeed.
+func transient(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EAGAIN, unix.EPERM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// take starts serving a connection, or refuses it.
+func (s *Server) take(ctx context.Context, c *net.UnixConn) {
+	if scarce(c) {
+		s.full.log(s.Log, "refusing connections: few file descriptors are left")
+		s.refuse(c, fault.New(fault.Limited, "the daemon has few file descriptors left").
+			WithReason("descriptors").WithHint("raise the limit of open files (ulimit -n), or close some connections").WithRetryAfter(1))
+		return
+	}
+	if s.group.Len() >= s.MaxConns {
+		ctx = wire.Reserved(ctx)
+	}
+	if !s.group.Go(func() { s.serve(ctx, c) }) {
+		s.full.log(s.Log, "refusing connections: too many are open", "limit", s.MaxConns)
+		s.refuse(c, fault.New(fault.Limited, "%d connections are open", s.MaxConns).
+			WithReason("connections").WithHint("close some connections, then try again").WithRetryAfter(1))
+	}
+}
+
+// scarce reports whether so many descriptors are in use that only the reserve is left. The kernel gives the lowest free
+// number, so the number of the newest tells.
+func scarce(c *net.UnixConn) bool {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return false
+	}
+	number := uint64(0)
+	raw, err := c.SyscallConn()
+	if err != nil || raw.Control(func(fd uintptr) { number = uint64(fd) }) != nil {
+		return false
+	}
+	return number+reserveFDs >= limit.Cur
+}
+
+// refuse says why in one line and closes. The line fits the socket's buffer, so this never waits for the peer.
+func (s *Server) refuse(c *net.UnixConn, why *fault.Error) {
+	s.say(c, wire.ErrorLine(nil, wire.FromFault(why)))
+	_ = c.Close()
+}
+
+// say writes a line to a peer that may not read: its loss is the peer's.
+func (s *Server) say(c *net.UnixConn, line []byte) {
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(line)
+	_ = c.SetWriteDeadline(time.Time{})
+}
+
+// serve is the life of one connection.
+func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
+	defer c.Close()
+	defer func() {
+		if r := recover(); r != nil {
+			s.Log.Error("connection panicked", "err", r, "stack", string(debug.Stack()))
+		}
+	}()
+	peer, err := credentials(c)
+	if err != nil {
+		s.Log.Error("cannot tell who connected", "err", err)
+		return
+	}
+	if int(peer.Uid) != s.Owner && peer.Uid != 0 {
+		s.refused.log(s.Log, "refusing a connection of another user", "uid", peer.Uid, "pid", peer.Pid)
+		s.refuse(c, fault.New(fault.Denied, "only the owner of this daemon's home and root may use it").
+			WithReason("peer_uid").WithHint("start a daemon of your own: omnitron up"))
+		return
+	}
+	first, rest := s.first(ctx, c)
+	if first == nil {
+		return
+	}
+	caller := op.Caller{
+		User: s.users.name(int(peer.Uid)), UID: int(peer.Uid), PID: int(peer.Pid),
+		Channel: op.Person, Session: rand.Text(), Plane: "unix", Ceiling: op.Admin, Role: op.Admin,
+	}
+	if err := s.speak(ctx, &conn{Conn: c, unixConn: c, rest: rest}, first, caller); err != nil {
+		s.Log.Info("connection ended", "caller", caller.Principal(), "err", err)
+	}
+}
+
+// speak hands the connection to the dialect of its first message.
+func (s *Server) speak(ctx context.Context, c *conn, first []byte, caller op.Caller) error {
+	var p wire.Parser
+	m, _ := p.Parse(first)
+	switch DialectOf(m) {
+	case Native:
+		return s.Native(op.WithCaller(ctx, caller), c, first)
+	case MCP:
+		launch, err := launchOf(m)
+		if err == nil && wire.IsReserved(ctx) {
+			err = fault.New(fault.Limited, "%d connections are open", s.MaxConns).WithReason("connections").WithRetryAfter(1)
+		}
+		if err != nil {
+			s.say(c.unixConn, wire.ErrorLine(m.ID, wire.FromFault(err)))
+			return nil
+		}
+		return s.MCP(op.WithCaller(ctx, launch.caller(caller)), c, first, launch)
+	}
+	s.say(c.unixConn, wire.ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest,
+		Message: "the first message must be initialize, ping, a method of MCP, or service.verb"}))
+	return nil
+}
+
+// first reads the first message and what came right behind it. Lines that are no JSON are answered and passed over.
+func (s *Server) first(ctx context.Context, c *net.UnixConn) (line, rest []byte) {
+	_ = c.SetReadDeadline(time.Now().Add(s.FirstTimeout))
+	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	r := wire.NewReader(c, wire.MaxLine)
+	var p wire.Parser
+	for {
+		line, err := r.Next()
+		switch {
+		case errors.Is(err, wire.ErrTooLong):
+			s.say(c, wire.ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest,
+				Message: fmt.Sprintf("the message is longer than %d bytes", wire.MaxLine)}))
+			wire.Linger(c)
+			return nil, nil
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
+			s.refuse(c, fault.New(fault.Deadline, "no message within %s", s.FirstTimeout).WithReason("first_message"))
+			return nil, nil
+		case err != nil:
+			return nil, nil // it went away, or the daemon does
+		}
+		m, bad := p.Parse(line)
+		switch {
+		case bad == nil:
+			if stop() {
+				_ = c.SetReadDeadline(time.Time{})
+			}
+			return line, r.Rest()
+		case bad.Code == wire.CodeParse:
+			s.say(c, wire.ErrorLine(nil, bad))
+		default:
+			s.say(c, wire.ErrorLine(m.ID, bad))
+			return nil, nil
+		}
+	}
+}
