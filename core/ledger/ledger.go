@@ -1,0 +1,217 @@
+// Package ledger is the record of calls. A changing call is written, durably, before it has an effect: no record, no
+// effect. How it ended follows within 100 ms; reads and refusals are written behind, in batches, and what had to be
+// left out is itself on record as a gap.
+//
+// Rows are only ever added. Each carries a SHA-256 over itself and the hash before it, so that a row that was edited,
+// deleted, inserted or moved is found, and the first one named. Cutting off the end is not found by a chain alone.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+// Unrecorded is the reason of the fault that refuses a call which cannot be recorded.
+const Unrecorded = "audit_unavailable"
+
+const (
+	flushDelay = 100 * time.Millisecond // how far behind the file may be
+	retryDelay = time.Second            // after a failed write
+	room       = 16384                  // rows that may wait; reads beyond it become a gap
+	burst      = room / 4               // so many rows do not wait
+)
+
+// database is what the ledger needs of a store.
+type database interface {
+	View(ctx context.Context, fn func(*sql.Tx) error) error
+	Update(ctx context.Context, fn func(*sql.Tx) error) error
+}
+
+// Entry is one call.
+type Entry struct {
+	Seq      int64           // its place among all commands; given by Begin
+	Time     time.Time       // zero: now
+	Call     string          // call id
+	User     string          //
+	UID      int             //
+	Channel  string          // person, agent, app, node
+	Client   string          // what the client calls itself: foreign text
+	Session  string          //
+	Plane    string          // unix, stdio, tcp, http
+	Trace    string          // W3C trace id
+	Method   string          //
+	Targets  []string        // keys of the apps it is about
+	Args     json.RawMessage // with what is secret taken out by the caller
+	Decision string          // allow, confirm, hold, deny; "" before it is made
+	Code     string          // fault code, "" for success
+	Reason   string          // reason of the fault
+	Took     time.Duration
+	Open     bool // it has begun and its end is not on record
+	Changes  bool // it was recorded before its effect
+}
+
+// Result is how a call ended.
+type Result struct {
+	Decision string
+	Code     string
+	Reason   string
+	Took     time.Duration
+}
+
+// Ledger is safe for concurrent use.
+type Ledger struct {
+	db  database
+	log *slog.Logger
+
+	wake  chan struct{} // capacity 1: there is something to write
+	flush sync.Mutex    // one flush at a time, so that rows keep their order
+
+	mu      sync.Mutex
+	waiting []row
+	gap     int64 // reads that found no room since the last flush
+	health  error
+}
+
+// New gives the ledger in db.
+func New(db database, log *slog.Logger) *Ledger {
+	return &Ledger{db: db, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Begin records a changing call and gives its number, which grows in the order in which calls were recorded: the last
+// one recorded on a target is the one that counts. The record is durable when Begin returns.
+//
+// Faults: internal with reason audit_unavailable; then the call must not go on.
+func (l *Ledger) Begin(ctx context.Context, e Entry) (seq int64, err error) {
+	r := rowOf(begin, e)
+	err = l.db.Update(ctx, func(tx *sql.Tx) error {
+		var err error
+		seq, err = appendRows(tx, []row{r})
+		return err
+	})
+	if err == nil || ctx.Err() != nil {
+		return seq, err
+	}
+	return 0, fault.Wrap(err, fault.Internal, "the call was not made, because it cannot be recorded: %v", err).
+		WithReason(Unrecorded).WithHint("make room on the disk or mend it, then call again; reads and supervision go on")
+}
+
+// Settle records how the call with the number seq ended. It is durable within 100 ms, and never left out.
+func (l *Ledger) Settle(seq int64, r Result) {
+	l.enqueue(row{kind: settle, ref: seq, at: time.Now().UnixNano(), decision: r.Decision, code: r.Code, reason: r.Reason, took: int64(r.Took)}, false)
+}
+
+// Read records a call that is over and changed nothing: a read, or a call that was refused before it could be recorded.
+// It costs the caller an append to a list; when nobody can write, calls beyond the list's room become a counted gap.
+func (l *Ledger) Read(e Entry) { l.enqueue(rowOf(read, e), true) }
+
+func (l *Ledger) enqueue(r row, mayDrop bool) {
+	l.mu.Lock()
+	n := len(l.waiting)
+	if mayDrop && n >= room {
+		l.gap++
+	} else {
+		l.waiting = append(l.waiting, r)
+	}
+	l.mu.Unlock()
+	if n == 0 || n == burst {
+		l.signal()
+	}
+}
+
+func (l *Ledger) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Health is the error of the last write behind if that failed, else nil.
+func (l *Ledger) Health() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.health
+}
+
+// Run writes what waits, at most 100 ms behind, until ctx ends, and then once more.
+func (l *Ledger) Run(ctx context.Context) error {
+	timer := time.NewTimer(flushDelay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return l.Flush(context.WithoutCancel(ctx)) // the last word, after the end
+		case <-l.wake:
+		}
+		delay := flushDelay
+		if l.Health() != nil {
+			delay = retryDelay
+		}
+		if !l.pause(ctx, timer, delay) {
+			continue
+		}
+		if err := l.Flush(ctx); err != nil {
+			l.signal()
+		}
+	}
+}
+
+// pause lets rows gather; a burst ends it. It reports false at the end of ctx.
+func (l *Ledger) pause(ctx context.Context, timer *time.Timer, d time.Duration) bool {
+	timer.Reset(d)
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-l.wake:
+			l.mu.Lock()
+			full := len(l.waiting) >= burst && l.health == nil
+			l.mu.Unlock()
+			if full {
+				return true
+			}
+		}
+	}
+}
+
+// Flush writes what waits now, so that List shows everything that is over.
+func (l *Ledger) Flush(ctx context.Context) error {
+	l.flush.Lock()
+	defer l.flush.Unlock()
+	l.mu.Lock()
+	rows, lost := l.waiting, l.gap
+	l.waiting, l.gap = nil, 0
+	l.mu.Unlock()
+	if len(rows) == 0 && lost == 0 {
+		return nil
+	}
+	batch := rows
+	if lost > 0 {
+		batch = append(batch[:len(batch):len(batch)], row{kind: gap, at: time.Now().UnixNano(), count: lost})
+	}
+	err := l.db.Update(ctx, func(tx *sql.Tx) error {
+		_, err := appendRows(tx, batch)
+		return err
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.waiting, l.gap = append(rows, l.waiting...), l.gap+lost
+		if l.health == nil {
+			l.log.Error("cannot write the record of calls", "err", err)
+		}
+		err = fmt.Errorf("cannot write the record of calls: %w", err)
+	} else if l.health != nil {
+		l.log.Info("the record of calls can be written again")
+	}
+	l.health = err
+	return err
+}

@@ -1,0 +1,134 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Filter says which calls are wanted; what is empty does not restrict.
+type Filter struct {
+	Since    time.Time
+	Until    time.Time
+	User     string
+	Channel  string
+	Session  string
+	Call     string
+	Method   string // service.verb, or service.* for all of a service
+	Decision string
+	Code     string // a fault code, or "ok" for success
+	Target   string // key of an app
+	Changes  bool   // changing calls only
+	Before   int64  // only numbers below: the next page
+	Limit    int    // 1 to 1000; 0: 20
+}
+
+// List gives calls newest first, changing ones together with how they ended, and gaps as calls of the method "(gap)"
+// with what is missing in Reason. next is the Before of the next page, 0 on the last. What waits to be written is
+// written first; if that fails, what is on disk is given all the same.
+func (l *Ledger) List(ctx context.Context, f Filter) (calls []Entry, next int64, err error) {
+	_ = l.Flush(ctx) // noted in Health; an audit that shows less is better than none
+	where, args := f.where()
+	limit := min(cmp.Or(max(f.Limit, 0), 20), 1000)
+	query := `SELECT c.seq, c.kind, c.at, c.call, c.user, c.uid, c.channel, c.client, c.session, c.plane, c.trace, c.method, c.targets, c.args,
+		coalesce(s.decision, c.decision), coalesce(s.code, c.code), coalesce(s.reason, c.reason), coalesce(s.took, c.took), c.count, s.seq IS NOT NULL
+		FROM calls c LEFT JOIN calls s ON s.ref = c.seq AND s.ref > 0
+		WHERE ` + where + ` ORDER BY c.seq DESC LIMIT ?`
+	err = l.db.View(ctx, func(tx *sql.Tx) (err error) {
+		rows, err := tx.QueryContext(ctx, query, append(args, limit+1)...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = cmp.Or(err, errors.Join(rows.Err(), rows.Close())) }()
+		for rows.Next() {
+			e, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			calls = append(calls, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("cannot read the record of calls: %w", err)
+	}
+	if len(calls) > limit {
+		calls = calls[:limit]
+		next = calls[limit-1].Seq
+	}
+	return calls, next, nil
+}
+
+func scan(rows *sql.Rows) (e Entry, err error) {
+	var kind, targets, args string
+	var at, took, count int64
+	var settled bool
+	if err := rows.Scan(&e.Seq, &kind, &at, &e.Call, &e.User, &e.UID, &e.Channel, &e.Client, &e.Session, &e.Plane, &e.Trace, &e.Method, &targets, &args,
+		&e.Decision, &e.Code, &e.Reason, &took, &count, &settled); err != nil {
+		return e, err
+	}
+	e.Time, e.Took = time.Unix(0, at), time.Duration(took)
+	e.Changes = kind == begin
+	e.Open = e.Changes && !settled
+	if args != "" {
+		e.Args = json.RawMessage(args)
+	}
+	if kind == gap {
+		e.Method, e.Reason = "(gap)", fmt.Sprintf("%d calls are not on record", count)
+		return e, nil
+	}
+	if targets != "[]" {
+		err = json.Unmarshal([]byte(targets), &e.Targets)
+	}
+	return e, err
+}
+
+func (f Filter) where() (string, []any) {
+	terms := []string{"c.kind <> 'settle'"}
+	var args []any
+	add := func(term string, value any) { terms, args = append(terms, term), append(args, value) }
+	equal := func(column, value string) {
+		if value != "" {
+			add(column+" = ?", value)
+		}
+	}
+	if f.Changes {
+		terms[0] = "c.kind = 'begin'"
+	}
+	if !f.Since.IsZero() {
+		add("c.at >= ?", f.Since.UnixNano())
+	}
+	if !f.Until.IsZero() {
+		add("c.at < ?", f.Until.UnixNano())
+	}
+	equal("c.user", f.User)
+	equal("c.channel", f.Channel)
+	equal("c.session", f.Session)
+	equal("c.call", f.Call)
+	if service, all := strings.CutSuffix(f.Method, ".*"); all {
+		add("instr(c.method, ?) = 1", service+".")
+	} else {
+		equal("c.method", f.Method)
+	}
+	equal("coalesce(s.decision, c.decision)", f.Decision)
+	if f.Code == "ok" {
+		terms = append(terms, "coalesce(s.code, c.code) = '' AND c.kind <> 'gap' AND (c.kind <> 'begin' OR s.seq IS NOT NULL)")
+	} else {
+		equal("coalesce(s.code, c.code)", f.Code)
+	}
+	if f.Target != "" {
+		key, err := json.Marshal(f.Target)
+		if err == nil { // strings always encode
+			add("instr(c.targets, ?) > 0", string(key))
+		}
+	}
+	if f.Before > 0 {
+		add("c.seq < ?", f.Before)
+	}
+	return strings.Join(terms, " AND "), args
+}

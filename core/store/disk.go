@@ -1,0 +1,60 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Disk is what StateFile needs of a file system. OS is the real one, faulty.Disk one that fails on demand.
+type Disk interface {
+	// Read gives the content of a file; fs.ErrNotExist where there is none.
+	Read(name string) ([]byte, error)
+	// Write makes or replaces a file of mode 0600 and returns when its content is durable (not its name).
+	Write(name string, data []byte) error
+	// Link gives a file a second name that must not exist yet.
+	Link(from, to string) error
+	// Rename replaces to.
+	Rename(from, to string) error
+	// Remove takes a name away; fs.ErrNotExist where there is none.
+	Remove(name string) error
+	// SyncDir makes the names in a directory durable.
+	SyncDir(dir string) error
+}
+
+// OS is the file system of the operating system.
+var OS Disk = osDisk{}
+
+type osDisk struct{}
+
+func (osDisk) Read(name string) ([]byte, error) { return os.ReadFile(name) }
+
+func (osDisk) Write(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+func (osDisk) Link(from, to string) error   { return os.Link(from, to) }
+func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
+func (osDisk) Remove(name string) error     { return os.Remove(name) }
+
+func (osDisk) SyncDir(dir string) error {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if closed := d.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
