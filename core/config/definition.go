@@ -36,7 +36,9 @@ type Process struct {
 	User      string            `json:"user,omitempty"`
 	Group     string            `json:"group,omitempty"`
 	Umask     *int              `json:"umask,omitempty"`
-	Env       map[string]string `json:"env"` // complete but for what the supervisor adds (OMNITRON_*, PORT*)
+	Env       map[string]string `json:"env"`                // complete but for what the supervisor adds: OMNITRON_*, PORT*, and HOME USER LOGNAME SHELL of a User
+	Unset     []string          `json:"unset,omitempty"`    // variables that the file removes: the supervisor does not add HOME and the like again
+	Captured  []string          `json:"captured,omitempty"` // names in Env that came from the shell unasked: no part of the hash
 	Ports     []Port            `json:"ports,omitempty"`
 	Ready     Ready             `json:"ready"`
 	Health    *Health           `json:"health,omitempty"`
@@ -62,15 +64,15 @@ type Port struct {
 
 // Probe asks a program how it is; one of HTTP, TCP, Exec.
 type Probe struct {
-	HTTP string   `json:"http,omitempty"` // path, or a whole loopback URL
-	TCP  string   `json:"tcp,omitempty"`  // port name or host:port
+	HTTP string   `json:"http,omitempty"` // path (then Port is set), or a whole loopback URL
+	TCP  string   `json:"tcp,omitempty"`  // name of a declared port, or host:port
 	Exec []string `json:"exec,omitempty"`
-	Port string   `json:"port,omitempty"` // of an HTTP path; "" is the only one declared
+	Port string   `json:"port,omitempty"` // name of the declared port of an HTTP path; "" beside a whole URL
 }
 
 // Ready says when a start has succeeded.
 type Ready struct {
-	Kind    string        `json:"kind"` // alive | notify | http | tcp | log | exec | delay
+	Kind    string        `json:"kind"` // alive | notify | http | tcp | log | exec | delay; none: a oneshot
 	Probe   Probe         `json:"probe,omitzero"`
 	Log     string        `json:"log,omitempty"` // regular expression (RE2)
 	Delay   time.Duration `json:"delay,omitempty"`

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/config/tree"
+)
+
+// DaemonConfig is config.yaml, resolved: the settings of a home's daemon.
+type DaemonConfig struct {
+	Limits    DaemonLimits    `json:"limits"`
+	Logging   DaemonLogging   `json:"logging"`
+	Retention DaemonRetention `json:"retention"`
+}
+
+// DaemonLimits is how much one agent may do; persons have no limit.
+type DaemonLimits struct {
+	AgentCalls   int `json:"agentCalls"`   // calls a second
+	AgentChanges int `json:"agentChanges"` // calls a second that change something
+}
+
+// DaemonLogging is about the daemon's own log.
+type DaemonLogging struct {
+	Level string `json:"level"` // debug | info | warn | error
+}
+
+// DaemonRetention is how long records are kept.
+type DaemonRetention struct {
+	Events time.Duration `json:"events"`
+	Audit  time.Duration `json:"audit"`
+}
+
+type (
+	daemonKeys struct {
+		Limits    schema.Value[limitsKeys]
+		Logging   schema.Value[daemonLoggingKeys]
+		Retention schema.Value[retentionKeys]
+	}
+	limitsKeys        struct{ AgentCalls, AgentChanges schema.Value[int] }
+	daemonLoggingKeys struct{ Level schema.Value[string] }
+	retentionKeys     struct{ Events, Audit schema.Value[time.Duration] }
+)
+
+const day = 24 * time.Hour
+
+var defaultDaemon = DaemonConfig{
+	Limits:    DaemonLimits{AgentCalls: 200, AgentChanges: 5},
+	Logging:   DaemonLogging{Level: "info"},
+	Retention: DaemonRetention{Events: 30 * day, Audit: 365 * day},
+}
+
+var daemonKind = schema.Object("the file", nil,
+	schema.Field("limits", schema.Object("limits", nil,
+		schema.Field("agentCalls", schema.Int("a count", 1, 1_000_000), func(k *limitsKeys) *schema.Value[int] { return &k.AgentCalls }, "Calls a second that one agent may make.", schema.Default("200"), schema.Example("200"), schema.Live()),
+		schema.Field("agentChanges", schema.Int("a count", 1, 1_000_000), func(k *limitsKeys) *schema.Value[int] { return &k.AgentChanges }, "Calls a second with which one agent may change something.", schema.Default("5"), schema.Example("5"), schema.Live()),
+	), func(k *daemonKeys) *schema.Value[limitsKeys] { return &k.Limits }, "How much agents may do; persons have no limit.", schema.Example("{agentCalls: 200, agentChanges: 5}"), schema.Live()),
+	schema.Field("logging", schema.Object("logging", nil,
+		schema.Field("level", schema.Enum("a level", "debug", "info", "warn", "error"), func(k *daemonLoggingKeys) *schema.Value[string] { return &k.Level }, "The lowest level that goes into daemon.log.", schema.Default("info"), schema.Example("debug"), schema.Live()),
+	), func(k *daemonKeys) *schema.Value[daemonLoggingKeys] { return &k.Logging }, "The daemon's own log.", schema.Example("{level: info}"), schema.Live()),
+	schema.Field("retention", schema.Object("retention", nil,
+		schema.Field("events", schema.Duration(time.Hour), func(k *retentionKeys) *schema.Value[time.Duration] { return &k.Events }, "How long events are kept.", schema.Default("30d"), schema.Example("30d"), schema.Live()),
+		schema.Field("audit", schema.Duration(day), func(k *retentionKeys) *schema.Value[time.Duration] { return &k.Audit }, "How long the record of calls is kept.", schema.Default("365d"), schema.Example("365d"), schema.Live()),
+	), func(k *daemonKeys) *schema.Value[retentionKeys] { return &k.Retention }, "How long records are kept.", schema.Example("{events: 30d}"), schema.Live()),
+	schema.Later[daemonKeys]("tcp", "The network plane for other daemons."),
+	schema.Later[daemonKeys]("http", "The network plane for browsers and agents."),
+	schema.Later[daemonKeys]("auth", "Accounts and tokens."),
+	schema.Later[daemonKeys]("policy", "What is allowed, confirmed, held and denied."),
+	schema.Later[daemonKeys]("cluster", "Several daemons together."),
+	schema.Later[daemonKeys]("metrics", "What is measured."),
+	schema.Later[daemonKeys]("remotes", "Other daemons by name."),
+)
+
+// LoadDaemon reads config.yaml. Without text, or with comments only, everything has its default. The error is *Errors:
+// invalid, reason config_invalid.
+func LoadDaemon(text, path string) (*DaemonConfig, error) {
+	c := defaultDaemon
+	var ps tree.Problems
+	f := tree.NewFile(path, filepath.Base(path), text)
+	var k daemonKeys
+	if root := tree.ParseOptional(f, &ps); root != nil {
+		k, _ = daemonKind.Decode(&schema.Decoder{Problems: &ps}, root)
+	}
+	if err := failed(&ps); err != nil {
+		return nil, err
+	}
+	set(&c.Limits.AgentCalls, k.Limits.V.AgentCalls)
+	set(&c.Limits.AgentChanges, k.Limits.V.AgentChanges)
+	set(&c.Logging.Level, k.Logging.V.Level)
+	set(&c.Retention.Events, k.Retention.V.Events)
+	set(&c.Retention.Audit, k.Retention.V.Audit)
+	return &c, nil
+}

@@ -1,0 +1,324 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config/dotenv"
+	"github.com/omnitron-dev/omnitron/core/config/schema"
+)
+
+// What the file says, value by value with its place, before anything is resolved. The tables beside these types are the
+// one description of omnitron.yaml: the loader, the JSON Schema and `omnitron explain` are made from them.
+type (
+	fileKeys struct {
+		Project     schema.Value[string]
+		Supervision schema.Value[supervisionKeys]
+		Monitoring  schema.Value[monitoringKeys]
+		Logging     schema.Value[loggingKeys]
+		Apps        schema.Value[[]schema.Value[appKeys]]
+	}
+	appKeys struct {
+		programKeys
+		Processes    schema.Value[[]schema.Value[programKeys]]
+		Supervision  schema.Value[supervisionKeys]
+		Enabled      schema.Value[bool]
+		Oneshot      schema.Value[bool]
+		OnDaemonExit schema.Value[string]
+	}
+	programKeys struct {
+		Name       schema.Value[string]
+		Command    schema.Value[commandLine]
+		Script     schema.Value[commandLine]
+		CWD        schema.Value[string]
+		User       schema.Value[string]
+		Group      schema.Value[string]
+		Umask      schema.Value[int]
+		Env        schema.Value[[]schema.Entry[schema.Variable]]
+		EnvFile    schema.Value[[]schema.Value[string]]
+		InheritEnv schema.Value[inheritance]
+		Ports      schema.Value[[]schema.Entry[Port]]
+		Ready      schema.Value[readyKeys]
+		Health     schema.Value[healthKeys]
+		Restart    schema.Value[restartKeys]
+		Stop       schema.Value[stopKeys]
+		Instances  schema.Value[int]
+		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
+		Logging    schema.Value[loggingKeys]
+	}
+	commandLine struct {
+		Shell string   // for /bin/sh -c
+		Argv  []string // else
+	}
+	inheritance struct {
+		All   bool
+		Names []schema.Value[string]
+	}
+	dependencyKeys struct {
+		App, Process, Until schema.Value[string]
+	}
+	probeKeys struct {
+		HTTP, TCP, Port schema.Value[string]
+		Exec            schema.Value[[]schema.Value[string]]
+	}
+	readyKeys struct {
+		probeKeys
+		Notify         schema.Value[bool]
+		Log            schema.Value[string]
+		Delay, Timeout schema.Value[time.Duration]
+	}
+	healthKeys struct {
+		probeKeys
+		Interval, Timeout, StartPeriod schema.Value[time.Duration]
+		Retries                        schema.Value[int]
+	}
+	restartKeys struct {
+		Policy             schema.Value[string]
+		MaxRestarts        schema.Value[int]
+		Window, ResetAfter schema.Value[time.Duration]
+		Backoff            schema.Value[backoffKeys]
+	}
+	backoffKeys struct {
+		Type           schema.Value[string]
+		Initial, Max   schema.Value[time.Duration]
+		Factor, Jitter schema.Value[float64]
+	}
+	stopKeys struct {
+		Signal  schema.Value[string]
+		Timeout schema.Value[time.Duration]
+	}
+	supervisionKeys struct {
+		Strategy    schema.Value[string]
+		MaxRestarts schema.Value[int]
+		Window      schema.Value[time.Duration]
+		Backoff     schema.Value[backoffKeys]
+	}
+	monitoringKeys struct {
+		HealthCheck schema.Value[healthCheckKeys]
+		Metrics     schema.Value[metricsKeys]
+	}
+	healthCheckKeys struct {
+		Interval, Timeout schema.Value[time.Duration]
+		Retries           schema.Value[int]
+	}
+	metricsKeys struct {
+		Interval, Retention schema.Value[time.Duration]
+	}
+	loggingKeys struct {
+		Level    schema.Value[string]
+		MaxSize  schema.Value[int64]
+		MaxFiles schema.Value[int]
+		Compress schema.Value[string]
+		OnFull   schema.Value[string]
+	}
+)
+
+const (
+	namePattern = `^[a-z0-9][a-z0-9_-]{0,62}$`
+	nameHint    = "lower-case letters, digits, - and _, up to 63, beginning with a letter or digit"
+	portPattern = `^[a-z][a-z0-9_-]{0,62}$`
+	portHint    = "lower-case letters, digits, - and _, beginning with a letter"
+	envHint     = "letters, digits, _ . and -, not beginning with a digit"
+	ms          = time.Millisecond
+)
+
+func name(what string) schema.Kind[string] {
+	return schema.Pattern("the name of "+what, namePattern, nameHint)
+}
+
+var environment = schema.Dict("a map of environment variables", dotenv.NamePattern, envHint, schema.EnvValue())
+
+var argv = schema.List("an argv list", schema.Written("one word of the command"), 1)
+
+var commandKind = schema.OneOf("a command: an argv list, or text for /bin/sh -c",
+	schema.AsList(argv, func(words []schema.Value[string]) commandLine { return commandLine{Argv: plain(words)} }),
+	schema.AsScalar(schema.Text("a command"), func(s string) commandLine { return commandLine{Shell: s} }))
+
+var scriptKind = schema.OneOf("a script's path, or a list of the path and arguments",
+	schema.AsList(argv, func(words []schema.Value[string]) commandLine { return commandLine{Argv: plain(words)} }),
+	schema.AsScalar(schema.Text("a path"), func(s string) commandLine { return commandLine{Argv: []string{s}} }))
+
+func plain[T any](vs []schema.Value[T]) []T {
+	out := make([]T, len(vs))
+	for i, v := range vs {
+		out[i] = v.V
+	}
+	return out
+}
+
+var umaskRE = regexp.MustCompile(`^0?[0-7]{3}$`)
+
+func octal(text string) (int, *schema.Mistake) {
+	text = strings.Replace(text, "0o", "0", 1)
+	if !umaskRE.MatchString(text) {
+		return 0, &schema.Mistake{Message: fmt.Sprintf("%.20q is no umask", text), Hint: "three octal digits, such as 022"}
+	}
+	var mask int
+	for _, digit := range text {
+		mask = mask*8 + int(digit-'0')
+	}
+	return mask, nil
+}
+
+var umaskKind = schema.OneOf("an octal umask such as 022",
+	schema.AsNumber(schema.AnyNumber("an octal umask such as 022", octal), func(n int) int { return n }),
+	schema.AsScalar(schema.Parsed("an octal umask such as 022", octal), func(n int) int { return n }))
+
+func regex(text string) (string, *schema.Mistake) {
+	if _, err := regexp.Compile(text); err != nil {
+		return "", &schema.Mistake{Message: "this is no regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "), Hint: "RE2 syntax: no look-around, no back-references"}
+	}
+	return text, nil
+}
+
+// signals that a program may be asked to end with.
+var signals = []string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM", "SIGKILL"}
+
+func signalWords() (words []string) {
+	words = slices.Clone(signals)
+	for _, s := range signals {
+		words = append(words, strings.TrimPrefix(s, "SIG"))
+	}
+	return words
+}
+
+var portKind = schema.OneOf("auto, or a port from 1 to 65535",
+	schema.AsNumber(schema.Int("a port", 1, 65535), func(n int) Port { return Port{Base: n} }),
+	schema.AsScalar(schema.WordOrInt("auto, or a port from 1 to 65535", "auto", 1, 65535), func(n int) Port { return Port{Base: n, Auto: n == 0} }))
+
+// portRefKind is how a probe says which port it means: one of the declared names, or a number.
+var portRefKind = schema.OneOf("the name of a declared port, or a number",
+	schema.AsNumber(schema.Int("a port", 1, 65535), func(n int) string { return fmt.Sprint(n) }),
+	schema.AsScalar(schema.Pattern("the name of a port", "^([a-z][a-z0-9_-]{0,62}|[0-9]{1,5})$", portHint), func(s string) string { return s }))
+
+var tcpKind = schema.OneOf("the name of a declared port, a number, or host:port",
+	schema.AsNumber(schema.Int("a port", 1, 65535), func(n int) string { return fmt.Sprint(n) }),
+	schema.AsScalar(schema.Text("the name of a declared port, or host:port"), func(s string) string { return s }))
+
+func probeFields[S any](at func(*S) *probeKeys) []schema.FieldOf[S] {
+	return []schema.FieldOf[S]{
+		schema.Field("http", schema.Text("a path such as /healthz, or a loopback URL"), func(s *S) *schema.Value[string] { return &at(s).HTTP },
+			"GET this; a status from 200 to 399 is good. Redirects are not followed.", schema.Example("/healthz"), schema.Live()),
+		schema.Field("tcp", tcpKind, func(s *S) *schema.Value[string] { return &at(s).TCP },
+			"Connect; an accepted connection is good.", schema.Example("admin"), schema.Live()),
+		schema.Field("exec", argv, func(s *S) *schema.Value[[]schema.Value[string]] { return &at(s).Exec },
+			"Run this as the program's user, in its folder and environment; exit code 0 is good. What it started is ended with it.", schema.Example("[pg_isready, -q]"), schema.Live()),
+		schema.Field("port", portRefKind, func(s *S) *schema.Value[string] { return &at(s).Port },
+			"The port of an http path; left out, it is the only one declared.", schema.Example("admin"), schema.Live()),
+	}
+}
+
+var readyKind = schema.OneOf(`"notify", or a map with one of notify, http, tcp, log, exec, delay`,
+	schema.AsScalar(schema.Enum("notify, or a map with one of http, tcp, log, exec, delay", "notify"), func(string) readyKeys {
+		return readyKeys{Notify: schema.Value[bool]{V: true}}
+	}),
+	schema.AsMap(schema.Object("ready", []schema.Rule{schema.ExactlyOne("notify", "http", "tcp", "log", "exec", "delay")}, append(probeFields(func(r *readyKeys) *probeKeys { return &r.probeKeys }),
+		schema.Field("notify", schema.True(), func(r *readyKeys) *schema.Value[bool] { return &r.Notify },
+			"The program says READY=1 over NOTIFY_SOCKET (systemd's protocol).", schema.Example("true"), schema.Live()),
+		schema.Field("log", schema.Parsed("a regular expression", regex), func(r *readyKeys) *schema.Value[string] { return &r.Log },
+			"Ready when a line of its output matches.", schema.Example("listening on"), schema.Live()),
+		schema.Field("delay", schema.Duration(ms), func(r *readyKeys) *schema.Value[time.Duration] { return &r.Delay },
+			"Ready when it has stayed alive so long.", schema.Example("2s"), schema.Live()),
+		schema.Field("timeout", schema.Duration(ms), func(r *readyKeys) *schema.Value[time.Duration] { return &r.Timeout },
+			"A start that takes longer has failed.", schema.Default("30s"), schema.Example("60s"), schema.Live()),
+	)...), func(r readyKeys) readyKeys { return r }))
+
+var healthKind = schema.Object("health", []schema.Rule{schema.ExactlyOne("http", "tcp", "exec")}, append(probeFields(func(h *healthKeys) *probeKeys { return &h.probeKeys }),
+	schema.Field("interval", schema.Duration(100*ms), func(h *healthKeys) *schema.Value[time.Duration] { return &h.Interval },
+		"The time between two checks.", schema.Default("monitoring.healthCheck.interval, 15s"), schema.Example("15s"), schema.Live()),
+	schema.Field("timeout", schema.Duration(ms), func(h *healthKeys) *schema.Value[time.Duration] { return &h.Timeout },
+		"A check that takes longer has failed.", schema.Default("monitoring.healthCheck.timeout, 5s"), schema.Example("5s"), schema.Live()),
+	schema.Field("retries", schema.Int("a count of checks", 1, 1000), func(h *healthKeys) *schema.Value[int] { return &h.Retries },
+		"So many failures in a row make it unhealthy: it has failed and falls under its restart policy.", schema.Default("monitoring.healthCheck.retries, 3"), schema.Example("3"), schema.Live()),
+	schema.Field("startPeriod", schema.Duration(0), func(h *healthKeys) *schema.Value[time.Duration] { return &h.StartPeriod },
+		"Failures so soon after the start do not count; the first good check ends the period.", schema.Default("0s"), schema.Example("10s"), schema.Live()),
+)...)
+
+var backoffKind = schema.Object("backoff", nil,
+	schema.Field("type", schema.Enum("a kind of back-off", "fixed", "linear", "exponential"), func(b *backoffKeys) *schema.Value[string] { return &b.Type },
+		"How the wait before a restart grows.", schema.Default("exponential"), schema.Example("linear"), schema.Live()),
+	schema.Field("initial", schema.Duration(0), func(b *backoffKeys) *schema.Value[time.Duration] { return &b.Initial },
+		"The first wait.", schema.Default("1s"), schema.Example("1s"), schema.Live()),
+	schema.Field("max", schema.Duration(0), func(b *backoffKeys) *schema.Value[time.Duration] { return &b.Max },
+		"No wait is longer.", schema.Default("30s"), schema.Example("30s"), schema.Live()),
+	schema.Field("factor", schema.Float("a factor", 1, 100), func(b *backoffKeys) *schema.Value[float64] { return &b.Factor },
+		"Each exponential wait is so many times the one before.", schema.Default("2"), schema.Example("2"), schema.Live()),
+	schema.Field("jitter", schema.Float("a share", 0, 1), func(b *backoffKeys) *schema.Value[float64] { return &b.Jitter },
+		"Each wait is up to this share longer or shorter, so that apps do not restart in step.", schema.Default("0.1"), schema.Example("0.1"), schema.Live()),
+)
+
+func maxRestartsField[S any](at func(*S) *schema.Value[int], from string) schema.FieldOf[S] {
+	return schema.Field("maxRestarts", schema.Int("a count of restarts", 0, 1000), at,
+		"More restarts within the window, and it is given up as crashed.", schema.Default(from+"5"), schema.Example("5"), schema.Live())
+}
+
+func windowField[S any](at func(*S) *schema.Value[time.Duration], from string) schema.FieldOf[S] {
+	return schema.Field("window", schema.Duration(ms), at,
+		"The time in which restarts are counted; waits of the back-off are not part of it.", schema.Default(from+"60s"), schema.Example("60s"), schema.Live())
+}
+
+func backoffField[S any](at func(*S) *schema.Value[backoffKeys]) schema.FieldOf[S] {
+	return schema.Field("backoff", backoffKind, at, "How long to wait before each restart.", schema.Example("{initial: 1s, max: 30s}"), schema.Live())
+}
+
+var policyKind = schema.Enum("a restart policy", "always", "on-failure", "never")
+
+var restartKind = schema.OneOf("a restart policy (always, on-failure, never), or a map",
+	schema.AsScalar(policyKind, func(s string) restartKeys { return restartKeys{Policy: schema.Value[string]{V: s}} }),
+	schema.AsMap(schema.Object("restart", nil,
+		schema.Field("policy", policyKind, func(r *restartKeys) *schema.Value[string] { return &r.Policy },
+			"always: however it ends; on-failure: when it fails or gets unhealthy; never.", schema.Default("on-failure, for a oneshot never"), schema.Example("always"), schema.Live()),
+		maxRestartsField(func(r *restartKeys) *schema.Value[int] { return &r.MaxRestarts }, "supervision.maxRestarts, "),
+		windowField(func(r *restartKeys) *schema.Value[time.Duration] { return &r.Window }, "supervision.window, "),
+		schema.Field("resetAfter", schema.Duration(ms), func(r *restartKeys) *schema.Value[time.Duration] { return &r.ResetAfter },
+			"After running so long without a break, the back-off starts over.", schema.Default("60s"), schema.Example("60s"), schema.Live()),
+		backoffField(func(r *restartKeys) *schema.Value[backoffKeys] { return &r.Backoff }),
+		schema.Later[restartKeys]("maxMemory", "Restart when it uses more memory."),
+		schema.Later[restartKeys]("cron", "Restart at planned times."),
+	), func(r restartKeys) restartKeys { return r }))
+
+var stopKind = schema.Object("stop", nil,
+	schema.Field("signal", schema.Enum("a signal", signalWords()...), func(s *stopKeys) *schema.Value[string] { return &s.Signal },
+		"What asks the program to end.", schema.Default("SIGTERM"), schema.Example("SIGINT"), schema.Live()),
+	schema.Field("timeout", schema.Duration(0), func(s *stopKeys) *schema.Value[time.Duration] { return &s.Timeout },
+		"How long it may take; then everything that it ever started gets SIGKILL.", schema.Default("10s"), schema.Example("10s"), schema.Live()),
+)
+
+var supervisionKind = schema.Object("supervision", nil,
+	schema.Field("strategy", schema.Enum("a strategy", "one_for_one", "one_for_all", "rest_for_one"), func(s *supervisionKeys) *schema.Value[string] { return &s.Strategy },
+		"What a failure means for the siblings: only itself, all, or those that started later are restarted.", schema.Default("one_for_one"), schema.Example("rest_for_one"), schema.Live()),
+	maxRestartsField(func(s *supervisionKeys) *schema.Value[int] { return &s.MaxRestarts }, ""),
+	windowField(func(s *supervisionKeys) *schema.Value[time.Duration] { return &s.Window }, ""),
+	backoffField(func(s *supervisionKeys) *schema.Value[backoffKeys] { return &s.Backoff }),
+)
+
+var monitoringKind = schema.Object("monitoring", nil,
+	schema.Field("healthCheck", schema.Object("healthCheck", nil,
+		schema.Field("interval", schema.Duration(100*ms), func(h *healthCheckKeys) *schema.Value[time.Duration] { return &h.Interval }, "The time between two checks.", schema.Default("15s"), schema.Example("15s"), schema.Live()),
+		schema.Field("timeout", schema.Duration(ms), func(h *healthCheckKeys) *schema.Value[time.Duration] { return &h.Timeout }, "A check that takes longer has failed.", schema.Default("5s"), schema.Example("5s"), schema.Live()),
+		schema.Field("retries", schema.Int("a count of checks", 1, 1000), func(h *healthCheckKeys) *schema.Value[int] { return &h.Retries }, "So many failures in a row make an app unhealthy.", schema.Default("3"), schema.Example("3"), schema.Live()),
+	), func(m *monitoringKeys) *schema.Value[healthCheckKeys] { return &m.HealthCheck }, "What apps' health inherits.", schema.Example("{interval: 15s, timeout: 5s, retries: 3}"), schema.Live()),
+	schema.Field("metrics", schema.Object("metrics", nil,
+		schema.Field("interval", schema.Duration(time.Second), func(m *metricsKeys) *schema.Value[time.Duration] { return &m.Interval }, "The time between two samples of CPU and memory.", schema.Default("5s"), schema.Example("5s"), schema.Live()),
+		schema.Field("retention", schema.Duration(time.Minute), func(m *metricsKeys) *schema.Value[time.Duration] { return &m.Retention }, "How long samples are kept.", schema.Default("7d"), schema.Example("7d"), schema.Live()),
+	), func(m *monitoringKeys) *schema.Value[metricsKeys] { return &m.Metrics }, "How apps are measured.", schema.Example("{interval: 5s, retention: 7d}"), schema.Live()),
+)
+
+var loggingKind = schema.Object("logging", nil,
+	schema.Field("level", schema.Enum("a level", levels...), func(l *loggingKeys) *schema.Value[string] { return &l.Level },
+		"The lowest level that is shown when nothing else is asked for; everything is kept.", schema.Default("info"), schema.Example("warn"), schema.Live()),
+	schema.Field("maxSize", schema.Size(64<<10), func(l *loggingKeys) *schema.Value[int64] { return &l.MaxSize },
+		"A log file that reaches this size is rotated at the next line.", schema.Default("50MB"), schema.Example("50MB")),
+	schema.Field("maxFiles", schema.Int("a count of files", 1, 10000), func(l *loggingKeys) *schema.Value[int] { return &l.MaxFiles },
+		"So many rotated files are kept of each stream.", schema.Default("10"), schema.Example("10"), schema.Live()),
+	schema.Field("compress", schema.Enum("a compression", "zstd", "gzip", "none"), func(l *loggingKeys) *schema.Value[string] { return &l.Compress },
+		"How rotated files are compressed.", schema.Default("zstd"), schema.Example("gzip"), schema.Live()),
+	schema.Field("onFull", schema.Enum("a policy", "block-then-drop", "block", "drop"), func(l *loggingKeys) *schema.Value[string] { return &l.OnFull },
+		"What happens when the disk is full: hold the app for 10 s and then drop and count, hold it, or drop and count at once.", schema.Default("block-then-drop"), schema.Example("drop")),
+	schema.Later[loggingKeys]("merge", "One pipe for both streams, in exact order."),
+)
+
+var levels = []string{"trace", "debug", "info", "warn", "error", "fatal"}

@@ -1,0 +1,233 @@
+// Package config turns omnitron.yaml, its env files and the environment of a shell into one checked definition, and
+// the daemon's config.yaml into its settings. It reads texts that are handed to it: no file, no clock, and of the
+// process's environment only what Environ gives. Everything that is wrong is said at once, each with its place.
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/omnitron-dev/omnitron/core/config/dotenv"
+	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/config/tree"
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+// File is a text that the command line has read.
+type File struct {
+	Path string `json:"path" jsonschema:"absolute path"`
+	Text string `json:"text" jsonschema:"what is in it"`
+}
+
+// Source is everything that a definition is made of.
+type Source struct {
+	Files    []File            // the YAML file; its folder is the project's
+	EnvFiles map[string]string // text by absolute path: those that References named and that exist
+	Env      map[string]string // of the shell that ran up
+	Stack    string            // asked for, or ""
+	Dir      string            // the folder that paths in messages are shown relative to, or ""
+	Home     string            // what ~ stands for
+	User     string            // the user that the daemon runs as, or "" where that is not known
+}
+
+// Warning is something that is probably not meant, but can be done.
+type Warning struct {
+	Where   string `json:"where" jsonschema:"file:line:column"`
+	Message string `json:"message" jsonschema:"what is odd"`
+}
+
+// Problem is one thing wrong with a file, at its place.
+type Problem = tree.Problem
+
+// Errors is everything that is wrong with the files. To fault.From it is an invalid fault, reason config_invalid.
+type Errors struct{ Problems []Problem }
+
+func (e *Errors) Error() string {
+	var b strings.Builder
+	b.WriteString(e.head())
+	for _, p := range e.Problems {
+		b.WriteString("\n\n" + p.String())
+	}
+	return b.String()
+}
+
+func (e *Errors) head() string {
+	file := filepath.Base(e.Problems[0].File.Path)
+	if len(e.Problems) == 1 {
+		return fmt.Sprintf("%s cannot be used: 1 problem, nothing was changed", file)
+	}
+	return fmt.Sprintf("%s cannot be used: %d problems, nothing was changed", file, len(e.Problems))
+}
+
+// Fault gives the errors as planes carry them.
+func (e *Errors) Fault() *fault.Error {
+	f := fault.New(fault.Invalid, "%s", e.head()).WithReason("config_invalid").WithHint("mend the lines named, then look again with: omnitron config check")
+	for _, p := range e.Problems {
+		text := p.Message
+		if x := p.Excerpt(); x != "" {
+			text += "\n" + x
+		}
+		if p.Hint != "" {
+			text += "\n        " + p.Hint
+		}
+		f.Problems = append(f.Problems, fault.Problem{Path: p.Pos.String(), Message: text, Allowed: p.Allowed, Near: p.Near})
+	}
+	return f
+}
+
+// As lets fault.From see the fault.
+func (e *Errors) As(target any) bool {
+	if f, ok := target.(**fault.Error); ok {
+		*f = e.Fault()
+		return true
+	}
+	return false
+}
+
+func failed(ps *tree.Problems) error {
+	if ps.Len() == 0 {
+		return nil
+	}
+	return &Errors{ps.Sorted()}
+}
+
+// DefaultStack is the stack of a file without stacks.
+const DefaultStack = "dev"
+
+// Load makes the definition. The error is *Errors: invalid, reason config_invalid.
+func Load(src Source) (*Definition, []Warning, error) {
+	l := newLoader(src)
+	root := l.read()
+	if root == nil {
+		return nil, nil, failed(&l.problems)
+	}
+	d := schema.Decoder{Problems: &l.problems}
+	keys, _ := fileKind.Decode(&d, root)
+	def := l.resolve(root, keys)
+	if err := failed(&l.problems); err != nil {
+		return nil, l.warnings, err
+	}
+	for i := range def.Apps {
+		def.Apps[i].Hash = hashApp(def.Apps[i])
+	}
+	return def, l.warnings, nil
+}
+
+// loader is the state of one Load.
+type loader struct {
+	src      Source
+	file     *tree.File
+	dir      string // of the file
+	problems tree.Problems
+	warnings []Warning
+	envFiles map[string][]dotenv.Var // read so far, by path
+	dotenv   map[string]string       // of .env beside the file
+}
+
+func newLoader(src Source) *loader {
+	l := &loader{src: src, envFiles: map[string][]dotenv.Var{}}
+	path, text := "omnitron.yaml", ""
+	if len(src.Files) > 0 {
+		path, text = src.Files[0].Path, src.Files[0].Text
+	}
+	l.file = tree.NewFile(path, l.shown(path), text)
+	l.dir = filepath.Dir(path)
+	return l
+}
+
+// shown is a path as messages have it.
+func (l *loader) shown(path string) string {
+	if l.src.Dir != "" {
+		if rel, err := filepath.Rel(l.src.Dir, path); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return path
+}
+
+func (l *loader) start() tree.Pos {
+	return tree.Pos{File: l.file, Line: 1, Column: 1, Width: 1}
+}
+
+// read gives the tree of the file with every ${} replaced, or nil when there is none to speak of.
+func (l *loader) read() *tree.Node {
+	switch {
+	case len(l.src.Files) == 0:
+		l.problems.Add(l.start(), tree.Syntax, "no file was given")
+		return nil
+	case len(l.src.Files) > 1:
+		second := l.src.Files[1]
+		f := tree.NewFile(second.Path, l.shown(second.Path), second.Text)
+		l.problems.Add(tree.Pos{File: f, Line: 1, Column: 1, Width: 1}, tree.Syntax, "several files in one call are not supported yet").Hint = "give one -c, and no omnitron.override.yaml beside it"
+		return nil
+	}
+	root := tree.Parse(l.file, &l.problems)
+	if root == nil {
+		return nil
+	}
+	l.dotenv = map[string]string{}
+	for _, v := range l.envFile(filepath.Join(l.dir, ".env")) {
+		l.dotenv[v.Name] = v.Value
+	}
+	root.Walk(l.expand)
+	return root
+}
+
+// envFile reads an env file once; nil where there is none.
+func (l *loader) envFile(path string) []dotenv.Var {
+	if vars, ok := l.envFiles[path]; ok {
+		return vars
+	}
+	text, ok := l.src.EnvFiles[path]
+	if !ok {
+		return nil
+	}
+	f := tree.NewFile(path, l.shown(path), text)
+	f.Private = true
+	vars := dotenv.Parse(f, &l.problems)
+	l.envFiles[path] = vars
+	return vars
+}
+
+func (l *loader) warn(at tree.Pos, format string, args ...any) {
+	l.warnings = append(l.warnings, Warning{Where: at.String(), Message: fmt.Sprintf(format, args...)})
+}
+
+// path makes a path of the file absolute: relative to its folder, ~ the home.
+func (l *loader) path(base, p string) string {
+	switch {
+	case p == "~":
+		return l.src.Home
+	case strings.HasPrefix(p, "~/") && l.src.Home != "":
+		return filepath.Join(l.src.Home, p[2:])
+	case filepath.IsAbs(p):
+		return filepath.Clean(p)
+	}
+	return filepath.Join(base, p)
+}
+
+// References names the env files that the command line has to read and send along: .env beside the file, which may be
+// missing, and every envFile. Of a broken file it gives what can still be seen, together with the error.
+func References(src Source) ([]string, error) {
+	l := newLoader(src)
+	paths := []string{filepath.Join(l.dir, ".env")}
+	root := l.read()
+	if root == nil {
+		return paths, failed(&l.problems)
+	}
+	seen := map[string]bool{paths[0]: true}
+	root.Walk(func(n *tree.Node) {
+		files := n.Find("envFile")
+		if files == nil {
+			return
+		}
+		files.Walk(func(f *tree.Node) {
+			if p := l.path(l.dir, f.Text); f.Kind == tree.Text && f.Text != "" && !seen[p] {
+				seen[p] = true
+				paths = append(paths, p)
+			}
+		})
+	})
+	return paths, failed(&l.problems)
+}

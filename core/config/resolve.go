@@ -1,0 +1,173 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/config/tree"
+)
+
+// The values that hold where no file says anything. The tables name them too; a test compares both.
+var (
+	defaultBackoff     = Backoff{Type: "exponential", Initial: time.Second, Max: 30 * time.Second, Factor: 2, Jitter: 0.1}
+	defaultRestart     = Restart{Policy: "on-failure", MaxRestarts: 5, Window: time.Minute, ResetAfter: time.Minute, Backoff: defaultBackoff}
+	defaultSupervision = Supervision{Strategy: "one_for_one", Restart: defaultRestart}
+	defaultMonitoring  = Monitoring{HealthInterval: 15 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3, MetricsInterval: 5 * time.Second, Retention: 7 * 24 * time.Hour}
+	defaultLogging     = Logging{Level: "info", MaxSize: 50_000_000, MaxFiles: 10, Compress: "zstd", OnFull: "block-then-drop"}
+	defaultStop        = Stop{Signal: "SIGTERM", Timeout: 10 * time.Second}
+)
+
+const (
+	defaultReadyTimeout = 30 * time.Second
+	aliveDelay          = time.Second
+)
+
+// mean reports a problem that only the whole file shows.
+func (l *loader) mean(n *tree.Node, format string, args ...any) *tree.Problem {
+	return l.problems.Add(n.Pos, tree.Meaning, format, args...)
+}
+
+func set[T any](dst *T, v schema.Value[T]) {
+	if v.Set() {
+		*dst = v.V
+	}
+}
+
+// resolve makes the definition out of what the file says.
+func (l *loader) resolve(root *tree.Node, keys fileKeys) *Definition {
+	def := &Definition{Stack: DefaultStack, Dir: l.dir, Files: []string{l.file.Path}, Apps: []App{}}
+	if l.src.Stack != "" && l.src.Stack != DefaultStack {
+		l.problems.Add(l.start(), tree.Meaning, "there is no stack %q: a file without stacks has the one stack %s", l.src.Stack, DefaultStack)
+	}
+	if def.Project = keys.Project.V; !keys.Project.Set() {
+		if def.Project = Fit(filepath.Base(l.dir)); def.Project == "" {
+			l.problems.Add(l.start(), tree.Meaning, "no project name can be made of the folder %q", l.dir).Hint = "give one: project: shop"
+		}
+	}
+	def.Supervision = l.supervision(defaultSupervision, keys.Supervision.V)
+	def.Monitoring = l.monitoring(keys.Monitoring.V)
+	logging := l.logging(defaultLogging, keys.Logging.V)
+	for _, a := range keys.Apps.V {
+		def.Apps = append(def.Apps, l.app(def, a, logging))
+	}
+	if keys.Apps.Set() && len(keys.Apps.Node.Items) == 0 {
+		l.warn(keys.Apps.Node.Pos, "the list of apps is empty: there is nothing to run")
+	}
+	l.checkApps(def, keys.Apps.V)
+	return def
+}
+
+var unfit = regexp.MustCompile(`[^a-z0-9_-]+`)
+
+// Fit makes a name out of any text: lower case, what may not be in a name becomes a dash, at most 63 characters. ""
+// when nothing is left.
+func Fit(text string) string {
+	s := strings.TrimLeft(unfit.ReplaceAllString(strings.ToLower(text), "-"), "-_")
+	if len(s) > 63 {
+		s = s[:63]
+	}
+	return strings.TrimRight(s, "-")
+}
+
+func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) App {
+	k := v.V
+	a := App{Name: k.Name.V, Key: def.Project + "/" + def.Stack + "/" + k.Name.V, Classic: !k.Processes.Set(), Enabled: k.Enabled.Or(true), Oneshot: k.Oneshot.V,
+		OnDaemonExit: k.OnDaemonExit.Or("adopt"), Supervision: l.supervision(def.Supervision, k.Supervision.V)}
+	if !k.Supervision.V.Strategy.Set() {
+		a.Supervision.Strategy = defaultSupervision.Strategy // the file's acts among apps
+	}
+	if a.Oneshot {
+		a.Supervision.Restart.Policy = "never" // it runs once, unless its own restart says otherwise
+	}
+	c := programContext{app: &a, monitoring: def.Monitoring, logging: logging}
+	if a.Classic {
+		a.Processes = []Process{l.program(c, v.Node, k.programKeys, nil)}
+		return a
+	}
+	for _, misplaced := range []struct {
+		key string
+		at  *tree.Node
+	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"instances", k.Instances.Node}} {
+		if misplaced.at != nil {
+			l.mean(misplaced.at, "%q belongs to a process of this app, not to the app: it has processes", misplaced.key).Hint = "move it into one of the processes"
+		}
+	}
+	seen := map[string]*tree.Node{}
+	for _, p := range k.Processes.V {
+		if first := seen[p.V.Name.V]; first != nil {
+			l.mean(p.V.Name.Node, "the process %q is there twice", p.V.Name.V).Hint = fmt.Sprintf("the first one is in line %d", first.Line)
+		} else if p.V.Name.Set() {
+			seen[p.V.Name.V] = p.V.Name.Node
+		}
+		a.Processes = append(a.Processes, l.program(c, p.Node, p.V, &k.programKeys))
+	}
+	return a
+}
+
+func (l *loader) supervision(s Supervision, k supervisionKeys) Supervision {
+	set(&s.Strategy, k.Strategy)
+	set(&s.Restart.MaxRestarts, k.MaxRestarts)
+	set(&s.Restart.Window, k.Window)
+	s.Restart.Backoff = l.backoff(s.Restart.Backoff, k.Backoff)
+	return s
+}
+
+func (l *loader) backoff(b Backoff, v schema.Value[backoffKeys]) Backoff {
+	set(&b.Type, v.V.Type)
+	set(&b.Initial, v.V.Initial)
+	set(&b.Max, v.V.Max)
+	set(&b.Factor, v.V.Factor)
+	set(&b.Jitter, v.V.Jitter)
+	if v.Set() && b.Max < b.Initial {
+		at := v.Node
+		for _, n := range []*tree.Node{v.V.Initial.Node, v.V.Max.Node} {
+			if n != nil {
+				at = n
+			}
+		}
+		l.mean(at, "the longest wait (max: %s) is shorter than the first (initial: %s)", showDuration(b.Max), showDuration(b.Initial))
+	}
+	return b
+}
+
+func (l *loader) restart(r Restart, v schema.Value[restartKeys]) Restart {
+	if v.V.Policy.V != "" {
+		r.Policy = v.V.Policy.V
+	}
+	set(&r.MaxRestarts, v.V.MaxRestarts)
+	set(&r.Window, v.V.Window)
+	set(&r.ResetAfter, v.V.ResetAfter)
+	r.Backoff = l.backoff(r.Backoff, v.V.Backoff)
+	return r
+}
+
+func (l *loader) stop(s Stop, k stopKeys) Stop {
+	if k.Signal.Set() {
+		s.Signal = "SIG" + strings.TrimPrefix(k.Signal.V, "SIG")
+	}
+	set(&s.Timeout, k.Timeout)
+	return s
+}
+
+func (l *loader) monitoring(k monitoringKeys) Monitoring {
+	m := defaultMonitoring
+	set(&m.HealthInterval, k.HealthCheck.V.Interval)
+	set(&m.HealthTimeout, k.HealthCheck.V.Timeout)
+	set(&m.HealthRetries, k.HealthCheck.V.Retries)
+	set(&m.MetricsInterval, k.Metrics.V.Interval)
+	set(&m.Retention, k.Metrics.V.Retention)
+	return m
+}
+
+func (l *loader) logging(g Logging, k loggingKeys) Logging {
+	set(&g.Level, k.Level)
+	set(&g.MaxSize, k.MaxSize)
+	set(&g.MaxFiles, k.MaxFiles)
+	set(&g.Compress, k.Compress)
+	set(&g.OnFull, k.OnFull)
+	return g
+}

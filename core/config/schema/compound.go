@@ -1,0 +1,229 @@
+package schema
+
+import (
+	"regexp"
+
+	"github.com/omnitron-dev/omnitron/core/config/tree"
+)
+
+type list[T any] struct {
+	label string
+	item  Kind[T]
+	least int
+}
+
+// List is a list of items, at least so many.
+func List[T any](label string, item Kind[T], least int) Kind[[]Value[T]] {
+	return &list[T]{label, item, least}
+}
+
+func (l *list[T]) Label() string { return l.label }
+func (l *list[T]) Keys() []*Key  { return l.item.Keys() }
+
+func (l *list[T]) Schema() map[string]any {
+	s := map[string]any{"type": "array", "items": l.item.Schema()}
+	if l.least > 0 {
+		s["minItems"] = l.least
+	}
+	return s
+}
+
+func (l *list[T]) Decode(d *Decoder, n *tree.Node) (out []Value[T], ok bool) {
+	if n.Kind != tree.List {
+		p := wrongKind(d, n, l.label)
+		switch {
+		case n.Kind == tree.Text && !n.Quoted && !n.Expanded:
+			p.Hint = "a list is written in brackets: [" + clip(n.Text) + "]"
+		case n.Kind == tree.Map:
+			p.Hint = "each item begins with a dash"
+		}
+		return nil, false
+	}
+	if len(n.Items) < l.least {
+		d.fail(n, "this must be %s, not an empty list", l.label)
+		return nil, false
+	}
+	out, ok = make([]Value[T], 0, len(n.Items)), true
+	for _, item := range n.Items {
+		if v, good := l.item.Decode(d, item); good {
+			out = append(out, Value[T]{v, item})
+		} else {
+			ok = false
+		}
+	}
+	// What is right is kept even beside what is wrong: a reference to a good item is no second mistake.
+	return out, ok || len(out) > 0
+}
+
+// Entry is one key of a map whose keys are free, with its place.
+type Entry[T any] struct {
+	Key   *tree.Node
+	Value Value[T]
+}
+
+type dict[T any] struct {
+	label, pattern, hint string
+	re                   *regexp.Regexp
+	item                 Kind[T]
+}
+
+// Dict is a map whose keys follow a pattern; hint says which those are.
+func Dict[T any](label, pattern, hint string, item Kind[T]) Kind[[]Entry[T]] {
+	return &dict[T]{label, pattern, hint, regexp.MustCompile(pattern), item}
+}
+
+func (m *dict[T]) Label() string { return m.label }
+func (m *dict[T]) Keys() []*Key  { return nil }
+
+func (m *dict[T]) Schema() map[string]any {
+	return map[string]any{"type": "object", "additionalProperties": m.item.Schema(), "propertyNames": map[string]any{"pattern": m.pattern}}
+}
+
+func (m *dict[T]) Decode(d *Decoder, n *tree.Node) (out []Entry[T], ok bool) {
+	if n.Kind != tree.Map {
+		p := wrongKind(d, n, m.label)
+		if n.Kind == tree.List {
+			p.Hint = "write key: value, without dashes"
+		}
+		return nil, false
+	}
+	null := false
+	if i, ok := m.item.(nullable); ok {
+		null = i.takesNull()
+	}
+	for _, p := range n.Pairs {
+		if !m.re.MatchString(p.Key.Text) {
+			d.fail(p.Key, "%q cannot be a name here", clip(p.Key.Text)).Hint = m.hint
+		}
+		if p.Value.Kind == tree.Null && !null {
+			d.fail(p.Key, "%q has no value: it must be %s", clip(p.Key.Text), m.item.Label())
+			continue
+		}
+		if v, good := m.item.Decode(d, p.Value); good {
+			out = append(out, Entry[T]{p.Key, Value[T]{v, p.Value}})
+		}
+	}
+	return out, true
+}
+
+// Form is one of several ways to write a value.
+type Form[T any] struct {
+	takes  func(tree.Kind) bool
+	schema func() map[string]any
+	keys   []*Key
+	words  []string
+	decode func(d *Decoder, n *tree.Node) (T, bool)
+}
+
+func form[A, T any](takes func(tree.Kind) bool, k Kind[A], to func(A) T) Form[T] {
+	f := Form[T]{takes: takes, schema: k.Schema, keys: k.Keys()}
+	if w, ok := k.(interface{ Words() []string }); ok {
+		f.words = w.Words()
+	}
+	f.decode = func(d *Decoder, n *tree.Node) (out T, ok bool) {
+		v, ok := k.Decode(d, n)
+		if !ok {
+			return out, false
+		}
+		return to(v), true
+	}
+	return f
+}
+
+// AsScalar is the form of one value.
+func AsScalar[A, T any](k Kind[A], to func(A) T) Form[T] {
+	return form(func(n tree.Kind) bool { return n < tree.List }, k, to)
+}
+
+// AsNumber is the form of a whole number where text means something else.
+func AsNumber[A, T any](k Kind[A], to func(A) T) Form[T] {
+	return form(func(n tree.Kind) bool { return n == tree.Int || n == tree.Float }, k, to)
+}
+
+// AsBool is the form of true or false where text means something else.
+func AsBool[A, T any](k Kind[A], to func(A) T) Form[T] {
+	return form(func(n tree.Kind) bool { return n == tree.Bool }, k, to)
+}
+
+// AsList is the form of a list.
+func AsList[A, T any](k Kind[A], to func(A) T) Form[T] {
+	return form(func(n tree.Kind) bool { return n == tree.List }, k, to)
+}
+
+// AsMap is the form of a map.
+func AsMap[A, T any](k Kind[A], to func(A) T) Form[T] {
+	return form(func(n tree.Kind) bool { return n == tree.Map }, k, to)
+}
+
+type oneOf[T any] struct {
+	label string
+	forms []Form[T]
+}
+
+// OneOf is a value that may be written in several forms; the first that takes its YAML kind reads it.
+func OneOf[T any](label string, forms ...Form[T]) Kind[T] { return &oneOf[T]{label, forms} }
+
+func (o *oneOf[T]) Label() string { return o.label }
+
+func (o *oneOf[T]) Keys() []*Key {
+	for _, f := range o.forms {
+		if f.keys != nil {
+			return f.keys
+		}
+	}
+	return nil
+}
+
+func (o *oneOf[T]) Words() (words []string) {
+	for _, f := range o.forms {
+		words = append(words, f.words...)
+	}
+	return words
+}
+
+func (o *oneOf[T]) Schema() map[string]any {
+	var forms []any
+	for _, f := range o.forms {
+		forms = append(forms, f.schema())
+	}
+	return map[string]any{"anyOf": forms}
+}
+
+func (o *oneOf[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
+	for _, f := range o.forms {
+		if n.Kind != tree.Null && f.takes(n.Kind) {
+			return f.decode(d, n)
+		}
+	}
+	wrongKind(d, n, o.label)
+	return v, false
+}
+
+// Variable is the value of an environment variable, or its removal.
+type Variable struct {
+	Text  string
+	Unset bool
+}
+
+type variable struct{ Kind[string] }
+
+// EnvValue is a scalar taken as written, or null, which unsets.
+func EnvValue() Kind[Variable] { return variable{Written("text, or null to unset it")} }
+
+func (variable) takesNull() bool { return true }
+
+func (variable) Schema() map[string]any {
+	return map[string]any{"type": []string{"string", "number", "boolean", "null"}}
+}
+
+func (v variable) Decode(d *Decoder, n *tree.Node) (Variable, bool) {
+	if n.Kind == tree.Null {
+		return Variable{Unset: true}, true
+	}
+	if n.Find("secret") != nil {
+		d.fail(n.Pairs[0].Key, "secrets are not supported yet").Hint = "use an envFile that only you can read"
+		return Variable{}, false
+	}
+	text, ok := v.Kind.Decode(d, n)
+	return Variable{Text: text}, ok
+}

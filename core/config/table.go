@@ -1,0 +1,118 @@
+package config
+
+import (
+	"github.com/omnitron-dev/omnitron/core/config/dotenv"
+	"github.com/omnitron-dev/omnitron/core/config/schema"
+)
+
+func dependencyKind(what string, field schema.FieldOf[dependencyKeys]) schema.Kind[[]schema.Value[dependencyKeys]] {
+	return schema.List("a list of "+what+"s", schema.OneOf("the name of "+what+", or a map",
+		schema.AsScalar(name(what), func(s string) dependencyKeys { return dependencyKeys{App: schema.Value[string]{V: s}} }),
+		schema.AsMap(schema.Object("a dependency", nil, field,
+			schema.Field("until", schema.Enum("a state", "ready", "started", "completed"), func(d *dependencyKeys) *schema.Value[string] { return &d.Until },
+				"What it waits for.", schema.Default("ready; completed for a oneshot"), schema.Example("completed"), schema.Live()),
+		), func(d dependencyKeys) dependencyKeys { return d })), 0)
+}
+
+var appDependencies = dependencyKind("an app", schema.Field("app", name("an app"), func(d *dependencyKeys) *schema.Value[string] { return &d.App },
+	"The app of the same stack.", schema.Required(), schema.Example("migrate"), schema.Live()))
+
+var processDependencies = dependencyKind("a process", schema.Field("process", name("a process"), func(d *dependencyKeys) *schema.Value[string] { return &d.Process },
+	"The process of the same app.", schema.Required(), schema.Example("worker"), schema.Live()))
+
+var inheritKind = schema.OneOf("a list of variables, or true for all",
+	schema.AsList(schema.List("a list of variables", schema.Pattern("the name of a variable", dotenv.NamePattern, envHint), 0), func(names []schema.Value[string]) inheritance { return inheritance{Names: names} }),
+	schema.AsBool(schema.Bool(), func(all bool) inheritance { return inheritance{All: all} }))
+
+// programFields are the keys that a process has, and a classic app too.
+func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[dependencyKeys]], at func(*S) *programKeys) []schema.FieldOf[S] {
+	later := func(name, doc string) schema.FieldOf[S] { return schema.Later[S](name, doc) }
+	return []schema.FieldOf[S]{
+		schema.Field("name", name(what), func(s *S) *schema.Value[string] { return &at(s).Name },
+			"What it is called.", schema.Required(), schema.Example("api")),
+		schema.Field("command", commandKind, func(s *S) *schema.Value[commandLine] { return &at(s).Command },
+			"What is run: an argv list, or text that /bin/sh -c runs. A relative path with a slash is taken from cwd.", schema.Example("[./bin/api, --port, 8080]")),
+		schema.Field("script", scriptKind, func(s *S) *schema.Value[commandLine] { return &at(s).Script },
+			"A script, run by what its extension says (.js .mjs .cjs node, .py python3, .sh sh, .bash bash, .rb ruby, .pl perl, .php php, .lua lua, .jar java -jar); any other file must be executable and is run itself. Arguments follow in a list.", schema.Example("./server.js")),
+		schema.Field("cwd", schema.Text("a folder"), func(s *S) *schema.Value[string] { return &at(s).CWD },
+			"The folder it runs in, relative to the file; ~ is your home.", schema.Default("the folder of the file"), schema.Example("./api")),
+		schema.Field("user", schema.Written("a user"), func(s *S) *schema.Value[string] { return &at(s).User },
+			"Run as this user, by name or number; only where the daemon runs as root. HOME, USER, LOGNAME and SHELL are then that user's, unless env sets them.", schema.Example("www-data")),
+		schema.Field("group", schema.Written("a group"), func(s *S) *schema.Value[string] { return &at(s).Group },
+			"Run with this group; only where the daemon runs as root.", schema.Default("the user's own groups"), schema.Example("www-data")),
+		schema.Field("umask", umaskKind, func(s *S) *schema.Value[int] { return &at(s).Umask },
+			"Which permissions new files do not get, in octal.", schema.Default("022"), schema.Example("027")),
+		schema.Field("env", environment, func(s *S) *schema.Value[[]schema.Entry[schema.Variable]] { return &at(s).Env },
+			"Environment variables. Numbers and booleans are taken as written; null unsets. Strongest first: what Omnitron itself sets, the process's env, the app's env, envFiles (later ones first), inheritEnv, the base list PATH HOME USER LOGNAME SHELL LANG LC_* TZ TMPDIR. Names that begin with OMNITRON_ are reserved, but for OMNITRON_HOME and OMNITRON_OUTPUT.", schema.Example("{LOG: debug, WORKERS: 4}")),
+		schema.Field("envFile", schema.List("a list of files", schema.Text("a file"), 0), func(s *S) *schema.Value[[]schema.Value[string]] { return &at(s).EnvFile },
+			"Files of KEY=VALUE lines, relative to the file, later ones winning. They are read by up, apply and reload.", schema.Example("[.env]")),
+		schema.Field("inheritEnv", inheritKind, func(s *S) *schema.Value[inheritance] { return &at(s).InheritEnv },
+			"Variables taken from the shell that ran up, beyond the base list; true takes all, but for reserved ones. Only those named count as a change when the shell's value differs.", schema.Default("false"), schema.Example("[AWS_PROFILE]")),
+		schema.Field("ports", schema.Dict("a map of ports", portPattern, portHint, portKind), func(s *S) *schema.Value[[]schema.Entry[Port]] { return &at(s).Ports },
+			"Named ports: a number is the base (instance 2 gets base + 1), auto picks a free one. The program finds them in PORT_<NAME>, and in PORT when there is exactly one.", schema.Example("{admin: auto}")),
+		schema.Field("ready", readyKind, func(s *S) *schema.Value[readyKeys] { return &at(s).Ready },
+			"When a start has succeeded.", schema.Default("alive for one second; a oneshot has none"), schema.Example("{http: /healthz, port: admin}"), schema.Live()),
+		schema.Field("health", healthKind, func(s *S) *schema.Value[healthKeys] { return &at(s).Health },
+			"How a running program is checked.", schema.Default("not checked"), schema.Example("{http: /healthz, port: admin, startPeriod: 10s}"), schema.Live()),
+		schema.Field("restart", restartKind, func(s *S) *schema.Value[restartKeys] { return &at(s).Restart },
+			"When it is started again.", schema.Default("on-failure"), schema.Example("{policy: always, maxRestarts: 5, window: 60s}"), schema.Live()),
+		schema.Field("stop", stopKind, func(s *S) *schema.Value[stopKeys] { return &at(s).Stop },
+			"How it is ended.", schema.Example("{signal: SIGTERM, timeout: 10s}"), schema.Live()),
+		schema.Field("instances", schema.Int("a count", 1, 1000), func(s *S) *schema.Value[int] { return &at(s).Instances },
+			"How many run at the same time.", schema.Default("1"), schema.Example("2"), schema.Live()),
+		schema.Field("dependsOn", dependencies, func(s *S) *schema.Value[[]schema.Value[dependencyKeys]] { return &at(s).DependsOn },
+			"What has to be there before it starts.", schema.Example("[pool]"), schema.Live()),
+		schema.Field("logging", loggingKind, func(s *S) *schema.Value[loggingKeys] { return &at(s).Logging },
+			"How much of its output is kept.", schema.Default("the logging above"), schema.Example("{maxSize: 10MB}")),
+		later("sockets", "Listening sockets that are kept open and passed on."),
+		later("reload", "How it takes up a change without a gap."),
+		later("hooks", "Commands before and after start and stop."),
+		later("watchdog", "How often it has to report over the notify socket."),
+		later("tty", "A pseudo terminal."),
+		later("stdin", "What its standard input is."),
+		later("limits", "Memory, CPU and descriptors."),
+		later("successCodes", "Exit codes that are no failure."),
+		later("nice", "Its scheduling priority."),
+		later("oomScore", "How ready the kernel is to kill it."),
+		later("watch", "Reload when files change."),
+		later("build", "What is built before it starts."),
+		later("node", "Settings of node programs."),
+	}
+}
+
+var processKind = schema.Object("a process", nil, programFields("a process", processDependencies, func(p *programKeys) *programKeys { return p })...)
+
+var appKind = schema.Object("an app", nil, append(programFields("an app", appDependencies, func(a *appKeys) *programKeys { return &a.programKeys }),
+	schema.Field("processes", schema.List("a list of processes", processKind, 1), func(a *appKeys) *schema.Value[[]schema.Value[programKeys]] { return &a.Processes },
+		"Several programs in one app, each with its own instances. What the app says of cwd, user, group, umask, env, envFile, inheritEnv, restart, stop and logging holds for those that say nothing.", schema.Example("[{name: web, command: [./web]}, {name: worker, command: [./worker]}]")),
+	schema.Field("supervision", supervisionKind, func(a *appKeys) *schema.Value[supervisionKeys] { return &a.Supervision },
+		"What a failure of one process means for the others of the app.", schema.Example("{strategy: one_for_all}"), schema.Live()),
+	schema.Field("enabled", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Enabled },
+		"Whether up starts it.", schema.Default("true"), schema.Example("false"), schema.Live()),
+	schema.Field("oneshot", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Oneshot },
+		"It runs once and ends completed or failed.", schema.Default("false"), schema.Example("true")),
+	schema.Field("onDaemonExit", schema.Enum("adopt or stop", "adopt", "stop"), func(a *appKeys) *schema.Value[string] { return &a.OnDaemonExit },
+		"What happens to it when the daemon dies: it lives on and the next daemon takes it over, or it is stopped.", schema.Default("adopt"), schema.Example("stop")),
+	schema.Later[appKeys]("critical", "Giving up on it stops its whole stack."),
+	schema.Later[appKeys]("schedule", "When it runs."),
+	schema.Later[appKeys]("needs", "Services of the infrastructure that it uses."),
+	schema.Later[appKeys]("deploy", "How a new version is put in place."),
+	schema.Later[appKeys]("mcp", "MCP tools that the app itself offers."),
+)...)
+
+var fileKind = schema.Object("the file", nil,
+	schema.Field("project", name("a project"), func(f *fileKeys) *schema.Value[string] { return &f.Project },
+		"The project's name.", schema.Default("the folder's name, made to fit"), schema.Example("shop")),
+	schema.Field("supervision", supervisionKind, func(f *fileKeys) *schema.Value[supervisionKeys] { return &f.Supervision },
+		"What one app's failure means for the others of the stack, and the restarts that apps inherit.", schema.Example("{strategy: one_for_one, maxRestarts: 5, window: 60s}"), schema.Live()),
+	schema.Field("monitoring", monitoringKind, func(f *fileKeys) *schema.Value[monitoringKeys] { return &f.Monitoring },
+		"Defaults of checks and measurements.", schema.Example("{healthCheck: {interval: 15s}}"), schema.Live()),
+	schema.Field("logging", loggingKind, func(f *fileKeys) *schema.Value[loggingKeys] { return &f.Logging },
+		"How much of the apps' output is kept.", schema.Example("{maxSize: 50MB, maxFiles: 10}")),
+	schema.Field("apps", schema.List("a list of apps", appKind, 0), func(f *fileKeys) *schema.Value[[]schema.Value[appKeys]] { return &f.Apps },
+		"The apps.", schema.Required(), schema.Example("[{name: web, command: [./web]}]")),
+	schema.Later[fileKeys]("stacks", "dev, staging, prod side by side."),
+	schema.Later[fileKeys]("infrastructure", "Databases and other services that apps need."),
+	schema.Later[fileKeys]("pipelines", "Steps that run on demand or on a trigger."),
+	schema.Later[fileKeys]("backups", "What is backed up, when and where to."),
+)
