@@ -3,9 +3,10 @@ package fault
 import "strings"
 
 // Near gives the candidate that a mistyped word was probably meant to be, or "" when none is close: the one with the
-// smallest Damerau-Levenshtein distance (optimal string alignment), at most a third of the word's length and at least one.
+// smallest Damerau-Levenshtein distance (optimal string alignment), at most a third of the word's length and at least one,
+// but never the whole word.
 func Near(word string, candidates []string) string {
-	best, dist := "", 1+max(1, len(word)/3)
+	best, dist := "", min(1+max(1, len(word)/3), len(word))
 	for _, c := range candidates {
 		if c == "" || c == word {
 			continue

@@ -36,7 +36,7 @@ var named = map[reflect.Type]struct {
 }{
 	reflect.TypeFor[op.Selector](): {grammar(`^`+globPattern+`(/`+globPattern+`){0,2}(:`+globPattern+`)?(#[1-9][0-9]{0,3})?$`,
 		"app, stack/app, project/stack/app, app:process or app:process#2, in lower case; * matches any part"), selector},
-	reflect.TypeFor[op.ProjectRef](): {grammar(`^(`+namePattern+`|/[^\x00-\x1f\x7f]{0,4095})$`,
+	reflect.TypeFor[op.ProjectRef](): {grammar(`^(`+namePattern+`|/[^\x00-\x1f\x7f]*)$`,
 		"the name of a project, or the absolute path of its folder"), project},
 	reflect.TypeFor[op.StackRef](): {grammar(`^`+namePattern+`$`, "the name of a stack"), stack},
 }
