@@ -84,6 +84,9 @@ func (s *sender) drain() error {
 		s.mu.Lock()
 		if err != nil && s.err == nil {
 			s.err = err
+			if errors.Is(err, errCut) {
+				_ = s.conn.Close() // the other end may hold half a message: nothing more can be said
+			}
 			if s.broken != nil {
 				s.broken()
 			}
@@ -133,9 +136,6 @@ func (s *sender) write(b []byte) error {
 			if late || isTimeout(err) {
 				err = errCut
 			}
-			if errors.Is(err, errCut) {
-				_ = s.conn.Close() // the other end may hold half a message: nothing more can be said
-			}
 			return fmt.Errorf("cannot write: %w", err)
 		}
 		b = b[n:]
@@ -146,7 +146,10 @@ func (s *sender) write(b []byte) error {
 func (s *sender) arm() (disarm func() bool, err error) {
 	d, ok := s.conn.(interface{ SetWriteDeadline(time.Time) error })
 	if !ok {
-		return time.AfterFunc(s.limit, func() { _ = s.conn.Close() }).Stop, nil
+		return time.AfterFunc(s.limit, func() {
+			s.fail(fmt.Errorf("cannot write: %w", errCut))
+			_ = s.conn.Close()
+		}).Stop, nil
 	}
 	if now := time.Now(); now.Sub(s.armed) > s.limit/8 {
 		s.armed = now
