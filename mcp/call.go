@@ -1,0 +1,235 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/mcp/answer"
+	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/transports/wire"
+)
+
+// toolCall is the params of tools/call.
+type toolCall struct {
+	name      string
+	args      json.RawMessage // an object
+	wrapped   bool            // args came inside those of a meta tool
+	responses json.RawMessage // modern: what the user said to a question of ours
+	state     string          // modern: what we gave the client to keep with the question
+}
+
+func parseCall(params json.RawMessage) (toolCall, *wire.Error) {
+	p := toolCall{args: json.RawMessage("{}")}
+	bad := ""
+	if !object.Is(params) {
+		return p, invalidParams("tools/call needs params: {name, arguments}")
+	}
+	object.Visit(params, func(key string, value json.RawMessage) bool {
+		switch key {
+		case "name":
+			p.name = object.Unquote(value)
+		case "arguments":
+			if object.Is(value) {
+				p.args = value
+			} else if string(value) != "null" {
+				bad = "arguments must be an object"
+			}
+		case "inputResponses":
+			p.responses = value
+		case "requestState":
+			p.state = object.Unquote(value)
+		}
+		return true
+	})
+	if bad == "" && p.name == "" {
+		bad = "name must be the name of a tool"
+	}
+	if bad != "" {
+		return p, invalidParams(bad)
+	}
+	return p, nil
+}
+
+func invalidParams(text string) *wire.Error {
+	return &wire.Error{Code: wire.CodeOf(fault.Invalid), Message: text}
+}
+
+// callTool appends the result of a tool call.
+func (c *conn) callTool(ctx context.Context, r *request, line []byte) ([]byte, *wire.Error) {
+	p, bad := parseCall(r.Params)
+	if bad != nil {
+		return nil, bad
+	}
+	ctx = c.with(ctx, r)
+	if m := c.surface.tools[p.name]; m != nil {
+		return c.run(ctx, r, m, p, line)
+	}
+	if c.surface.meta {
+		for _, t := range metaTools {
+			if t.name == p.name && !(t.name == metaWrite && c.caller.ReadOnly) {
+				return c.runMeta(ctx, r, t, p, line)
+			}
+		}
+	}
+	return nil, c.unknownTool(p.name)
+}
+
+func (c *conn) unknownTool(name string) *wire.Error {
+	text := "unknown tool " + wire.Quote(name, 64)
+	id := strings.Replace(name, "_", ".", 1)
+	switch {
+	case c.surface.allowed[id] != nil && c.surface.meta:
+		text += ": in this profile call ops_read or ops_write with method " + id
+	case c.srv.methods[id] != nil:
+		text += ": this connection was not given it"
+	default:
+		names := make([]string, 0, len(c.surface.tools))
+		for n := range c.surface.tools {
+			names = append(names, n)
+		}
+		if near := fault.Near(name, names); near != "" {
+			text += ": did you mean " + near + "?"
+		}
+	}
+	return invalidParams(text)
+}
+
+// run calls a method and appends its answer, its question or its fault.
+func (c *conn) run(ctx context.Context, r *request, m *method, p toolCall, line []byte) ([]byte, *wire.Error) {
+	if p.state != "" {
+		args, err := c.resume(r, m, p)
+		if err != nil {
+			return c.appendFault(line, r, fault.From(err)), nil
+		}
+		p.args = args
+	}
+	v, err := c.do(ctx, r, m, p.args)
+	if err == nil {
+		if o, ok := confirming(v); ok && r.elicits && object.Get(p.args, "confirm") == nil {
+			if r.modern {
+				return c.question(line, m, p, o)
+			}
+			v, err = c.ask(ctx, r, m, p, o, v)
+		}
+	}
+	if err != nil {
+		return c.appendFault(line, r, fault.From(err)), nil
+	}
+	return c.appendAnswer(ctx, line, r, m, p, v), nil
+}
+
+// do runs the method itself.
+func (c *conn) do(ctx context.Context, r *request, m *method, args json.RawMessage) (any, error) {
+	if m.stream != nil {
+		return c.collect(ctx, r, m, args)
+	}
+	return c.srv.reg.Do(ctx, tools.Call{Method: m.ID(), In: args})
+}
+
+// appendAnswer appends a result. What is too big is asked for again in smaller pages where the method has pages, else cut;
+// the whole of what was cut can be read for a while.
+func (c *conn) appendAnswer(ctx context.Context, line []byte, r *request, m *method, p toolCall, v any) []byte {
+	a, err := m.form.Render(v)
+	if err != nil {
+		c.log.Error("an answer cannot be shown", "method", m.ID(), "err", err)
+		return c.appendFault(line, r, fault.From(err))
+	}
+	var link string
+	if a.Whole != nil && m.lists {
+		if smaller, ok := c.smaller(ctx, m, p, v, len(a.Whole)); ok {
+			a = smaller
+		}
+	}
+	if a.Whole != nil {
+		link = c.results.keep(a.Whole)
+	}
+	if a.TooBig {
+		f := fault.New(fault.Internal, "the answer of %s has %d bytes and cannot be cut to fit", m.ID(), len(a.Whole)).
+			WithReason("too_big").WithHint("read %s", link)
+		return c.appendFault(line, r, f)
+	}
+	text := a.Text
+	if o, ok := v.(op.Outcome); ok {
+		text = c.say(o, m, p) + text
+	}
+	if !r.rich {
+		text = string(a.Structured)
+	}
+	if link != "" {
+		text += "\n(cut to fit; the whole: " + link + ")"
+	}
+	line = answer.AppendString(append(line, `{"content":[{"type":"text","text":`...), text)
+	line = append(line, '}')
+	if link != "" && r.rich {
+		line = answer.AppendString(append(line, `,{"type":"resource_link","uri":`...), link)
+		line = append(line, `,"name":"whole answer","mimeType":"application/json"}`...)
+	}
+	line = append(line, ']')
+	if r.rich {
+		line = append(append(line, `,"structuredContent":`...), a.Structured...)
+	}
+	return tail(line, r, c.srv.self, nil)
+}
+
+// smaller asks a listing method again for as many items as fit.
+func (c *conn) smaller(ctx context.Context, m *method, p toolCall, v any, size int) (answer.Answer, bool) {
+	n := m.form.Count(v)
+	for try := 0; try < 3 && n > 1; try++ {
+		n = max(1, min(n-1, n*answer.Room/size*9/10))
+		limit, _ := json.Marshal(n)
+		again, err := c.srv.reg.Do(ctx, tools.Call{Method: m.ID(), In: object.Set(p.args, "limit", limit)})
+		if err != nil {
+			return answer.Answer{}, false
+		}
+		a, err := m.form.Render(again)
+		if err == nil && a.Whole == nil {
+			return a, true
+		}
+		n, size = m.form.Count(again), max(len(a.Whole), answer.Room)
+	}
+	return answer.Answer{}, false
+}
+
+// say puts into words what a changing call's envelope means for whoever has to act on it.
+func (c *conn) say(o op.Outcome, m *method, p toolCall) string {
+	tool := m.Tool()
+	if p.wrapped {
+		tool = metaWrite + " for " + m.ID()
+	}
+	switch {
+	case o.Status == op.Confirm && o.Confirm != nil:
+		return "Nothing has happened yet: check the plan, then call " + tool + " again with the same arguments and confirm set to the token below. It works once.\n"
+	case o.Status == op.Waiting && o.Approval != nil:
+		return "Nothing has happened yet: a person has to decide (approval " + answer.Line(o.Approval.ID, 64) + "). Afterwards make the identical call again.\n"
+	case o.Status == op.Running && o.Job != nil:
+		return "Job " + answer.Line(o.Job.ID, 64) + " works on it.\n"
+	}
+	return ""
+}
+
+// limited is the whole answer of a request that finds no place.
+func (c *conn) limited(r *request) []byte {
+	f := fault.New(fault.Limited, "%d requests are in flight on this connection", c.srv.o.MaxFlight).WithReason("in_flight").
+		WithHint("wait for answers, then call again").WithRetryAfter(0.1)
+	return faultLine(r, c.srv.self, f)
+}
+
+// listTools appends the tools of the surface, whose bytes are made once.
+func (c *conn) listTools(r *request, line []byte) ([]byte, *wire.Error) {
+	if cursor := object.Get(r.Params, "cursor"); cursor != nil && string(cursor) != "null" {
+		return nil, invalidParams("unknown cursor: the list has one page")
+	}
+	all := c.surface.wide
+	if !r.rich {
+		all = c.surface.narrow
+	}
+	line = append(append(line, `{"tools":`...), all...)
+	if r.modern {
+		line = append(line, `,"ttlMs":3600000,"cacheScope":"private"`...)
+	}
+	return tail(line, r, c.srv.self, nil), nil
+}

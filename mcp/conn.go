@@ -1,0 +1,276 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/mcp/answer"
+	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/transports/wire"
+)
+
+const (
+	codeNoResource = -32002                 // in the era with a handshake; without one it is invalid params
+	reserve        = 8                      // places in flight for asking a busy daemon how it is
+	maxQueue       = 1 << 20                // bytes that wait for a slow reader before those who write wait too
+	grace          = 500 * time.Millisecond // for answers that are on their way when a client stops sending
+)
+
+// conn is one connection.
+type conn struct {
+	srv     *Server
+	session *session.Session
+	rwc     io.ReadWriteCloser
+	out     *writer
+	caller  op.Caller
+	launch  Launch
+	surface *surface
+	log     *slog.Logger
+	hangUp  func()
+	life    context.Context // ends with the connection; what it started beside requests lives by it
+
+	flights flights
+	calls   sync.WaitGroup // requests in flight
+	watches sync.WaitGroup // what lasts as long as the connection
+	results results
+	subs    subscriptions
+	asked   questions
+
+	mu      sync.Mutex
+	client  string // what it called itself in a handshake
+	version string // agreed in a handshake
+	elicits bool   // said in a handshake
+}
+
+// ServeConn serves one connection until the peer leaves or ctx ends, and closes it. The first line may have been read
+// already. The caller comes from the plane's evidence; what the first message says of a launch can only lower it. When it
+// returns everything that the connection started has ended. It returns nil when the peer left in good order.
+func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []byte, caller op.Caller) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	c := &conn{srv: s, rwc: rwc, life: ctx, hangUp: sync.OnceFunc(func() { _ = rwc.Close() })}
+	c.out = newWriter(rwc, maxQueue, s.o.Stall, c.hangUp)
+	defer context.AfterFunc(ctx, c.hangUp)()
+	defer c.hangUp()
+	c.session = s.o.Sessions.Of(caller.Session)
+	if c.session == nil {
+		c.session = s.o.Sessions.Open(caller, c.hangUp)
+		defer c.session.Close()
+	}
+	c.caller = c.session.Caller()
+	c.log = s.o.Log.With("caller", caller.Principal(), "session", c.caller.Session)
+
+	err := c.read(ctx, first)
+	c.flights.stopListening()
+	if err == nil && c.flights.busy() {
+		c.await(grace)
+	}
+	stop()
+	c.calls.Wait()
+	c.watches.Wait()
+	c.out.drain()
+	return err
+}
+
+// await waits for what is in flight, at most for d.
+func (c *conn) await(d time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		c.calls.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+	}
+}
+
+// read takes messages one after the other. What must not be overtaken happens here, everything else in a goroutine.
+func (c *conn) read(ctx context.Context, line []byte) error {
+	in := wire.NewReader(c.rwc, c.srv.o.MaxLine)
+	var parser wire.Parser
+	for opened := false; ; line = nil {
+		if line == nil {
+			var err error
+			if line, err = in.Next(); err != nil {
+				return c.ended(ctx, err)
+			}
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		m, bad := parser.Parse(bytes.Clone(line))
+		if !opened {
+			opened = true
+			if err := c.open(m); err != nil {
+				c.out.post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeOf("invalid"), Message: err.Error()}))
+				c.out.drain()
+				return err
+			}
+		}
+		if bad != nil {
+			c.out.post(ErrorLine(m.ID, bad))
+			continue
+		}
+		c.take(ctx, m)
+	}
+}
+
+// ended says what an end of the stream means.
+func (c *conn) ended(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, wire.ErrTooLong):
+		c.out.post(ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: fmt.Sprintf("the message is longer than %d bytes", c.srv.o.MaxLine)}))
+		c.out.drain()
+		return err
+	case errors.Is(err, io.EOF):
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("cannot read from the client: %w", err)
+}
+
+// open takes the launch out of the first message and fixes what the connection may do.
+func (c *conn) open(m wire.Message) error {
+	if raw := object.Get(object.Get(m.Params, "_meta"), MetaLaunch); raw != nil {
+		if err := json.Unmarshal(raw, &c.launch); err != nil {
+			return fmt.Errorf("cannot read %s: it has role, read_only, profile and toolsets", MetaLaunch)
+		}
+	}
+	var err error
+	if c.caller, err = c.srv.lower(c.caller, c.launch); err != nil {
+		return err
+	}
+	if c.surface, err = c.srv.surfaceFor(c.launch, c.caller); err != nil {
+		return err
+	}
+	c.session.Became(c.caller)
+	return nil
+}
+
+// take handles one message of the peer.
+func (c *conn) take(ctx context.Context, m wire.Message) {
+	if m.Method == "" {
+		c.asked.answered(m)
+		return
+	}
+	if m.ID == nil {
+		if m.Method == "notifications/cancelled" {
+			if id := object.Get(m.Params, "requestId"); id != nil {
+				c.flights.cancel(idKey(id))
+			}
+		}
+		return
+	}
+	r := c.request(m)
+	switch {
+	case m.Method == "initialize":
+		c.greet(ctx, r)
+		return
+	case m.Method == "ping" && !r.modern:
+		c.out.post(append(head(nil, m.ID), "{}}"...))
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f := &flight{key: idKey(m.ID), cancel: cancel, reserved: c.urgent(m), listens: m.Method == "subscriptions/listen"}
+	ok, full := c.flights.begin(f, c.srv.o.MaxFlight)
+	switch {
+	case full:
+		cancel()
+		c.out.post(c.limited(r))
+	case !ok:
+		cancel()
+		c.out.post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is in flight"}))
+	default:
+		c.calls.Add(1)
+		go c.serve(ctx, f, r)
+	}
+}
+
+// urgent reports calls that may use the reserve when all other places are taken.
+func (c *conn) urgent(m wire.Message) bool {
+	if m.Method != "tools/call" || !c.flights.full(c.srv.o.MaxFlight) {
+		return false
+	}
+	name := object.String(m.Params, "name")
+	return name == "daemon_status" || name == "daemon_ping"
+}
+
+var lines = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// serve answers one request, unless it is cancelled meanwhile.
+func (c *conn) serve(ctx context.Context, f *flight, r *request) {
+	defer c.calls.Done()
+	defer f.cancel()
+	buf := lines.Get().(*[]byte)
+	line, failed := c.answer(ctx, r, head((*buf)[:0], r.ID))
+	if failed != nil {
+		line = ErrorLine(r.ID, failed)
+	} else {
+		line = append(line, '}')
+	}
+	if c.flights.end(f) {
+		if err := c.out.write(line); err != nil {
+			c.hangUp()
+		}
+	}
+	if cap(line) <= keepBuffer {
+		*buf = line
+		lines.Put(buf)
+	}
+}
+
+// answer appends the result of a request to line.
+func (c *conn) answer(ctx context.Context, r *request, line []byte) (out []byte, failed *wire.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("a request panicked", "method", r.Method, "err", fmt.Sprint(p))
+			out, failed = nil, &wire.Error{Code: wire.CodeOf("internal"), Message: "something went wrong inside the daemon"}
+		}
+	}()
+	if r.modern && !r.sound { // a version that nobody knows, capabilities missing: the library has the words
+		return c.forward(ctx, r, line)
+	}
+	switch {
+	case r.Method == "tools/call":
+		return c.callTool(ctx, r, line)
+	case r.Method == "tools/list":
+		return c.listTools(r, line)
+	case r.Method == "resources/subscribe" && !r.modern:
+		return c.subscribe(ctx, r, line)
+	case r.Method == "resources/unsubscribe" && !r.modern:
+		c.subs.remove(object.String(r.Params, "uri"))
+		return append(line, "{}"...), nil
+	case r.Method == "subscriptions/listen" && r.modern:
+		return c.listen(ctx, r, line)
+	}
+	return c.forward(ctx, r, line)
+}
+
+// head begins an answer; the result and a closing brace follow.
+func head(dst []byte, id json.RawMessage) []byte {
+	return append(append(append(dst, `{"jsonrpc":"2.0","id":`...), id...), `,"result":`...)
+}
+
+// ErrorLine is a whole answer of the protocol's own kind of failure; an id that could not be made out is null.
+func ErrorLine(id json.RawMessage, e *wire.Error) []byte {
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	b := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"error":{"code":`...)
+	b = answer.AppendString(fmt.Appendf(b, `%d,"message":`, e.Code), e.Message)
+	if len(e.Data) > 0 {
+		b = append(append(b, `,"data":`...), e.Data...)
+	}
+	return append(b, "}}"...)
+}

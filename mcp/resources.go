@@ -1,0 +1,257 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	mcplib "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/mcp/answer"
+	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/transports/wire"
+)
+
+const (
+	byKey     = "/{project}/{stack}/{app}"
+	byName    = "/{name}"
+	mimeJSON  = "application/json"
+	resultURI = "omnitron://results/"
+)
+
+// resource is a method that can be read by its address: it takes a name or nothing.
+type resource struct {
+	base   string // omnitron://apps
+	field  string // where the name goes, "" for a method that takes nothing
+	many   bool   // the field is a list
+	title  string
+	doc    string
+	id     string // of the method
+	topics []string
+	method *method
+}
+
+// newResource reads the address of a method, or gives nil when it has none.
+func newResource(d *tools.Method) (*resource, error) {
+	if d.Resource == "" {
+		return nil, nil
+	}
+	r := &resource{base: d.Resource, title: title(d.Service, d.Verb), doc: d.Doc, id: d.ID(), topics: d.Topics}
+	named := false
+	for _, suffix := range []string{byKey, byName} {
+		if base, ok := strings.CutSuffix(r.base, suffix); ok {
+			r.base, named = base, true
+			break
+		}
+	}
+	if strings.ContainsAny(r.base, "{}") || !strings.HasPrefix(r.base, "omnitron://") {
+		return nil, fmt.Errorf("%q is no address: omnitron://words, then nothing, %s or %s", d.Resource, byKey, byName)
+	}
+	if d.Effect != op.Reads || d.Stream {
+		return nil, fmt.Errorf("only what reads once can be a resource")
+	}
+	if !named {
+		return r, nil
+	}
+	props := object.Get(d.InSchema, "properties")
+	switch {
+	case object.Get(props, "name") != nil:
+		r.field = "name"
+	case object.Get(props, "names") != nil:
+		r.field, r.many = "names", true
+	default:
+		return nil, fmt.Errorf("the address %q has a name and the input has none", d.Resource)
+	}
+	return r, nil
+}
+
+// input is what the method gets for a name.
+func (r *resource) input(name string) json.RawMessage {
+	if r.field == "" {
+		return json.RawMessage("{}")
+	}
+	value := answer.AppendString(nil, name)
+	if r.many {
+		value = append(append([]byte{'['}, value...), ']')
+	}
+	return object.Set(json.RawMessage("{}"), r.field, value)
+}
+
+// find gives the resource of an address and the name in it.
+func (f *surface) find(uri string) (*resource, string, bool) {
+	for _, r := range f.resources {
+		if uri == r.base && r.field == "" {
+			return r, "", true
+		}
+		rest, ok := strings.CutPrefix(uri, r.base+"/")
+		if !ok || r.field == "" {
+			continue
+		}
+		parts := strings.Split(rest, "/")
+		if len(parts) != 1 && len(parts) != 3 {
+			continue
+		}
+		for i, p := range parts {
+			var err error
+			if parts[i], err = url.PathUnescape(p); err != nil || parts[i] == "" {
+				return nil, "", false
+			}
+		}
+		return r, strings.Join(parts, "/"), true
+	}
+	return nil, "", false
+}
+
+// addResources puts the resources of a surface into the library, and the cut answers of a connection.
+func (s *Server) addResources(lib *server.MCPServer, f *surface) error {
+	seen := map[string]string{}
+	for _, r := range f.resources {
+		form := r.base
+		if r.field != "" {
+			form += byName
+		}
+		if other, used := seen[form]; used {
+			return fmt.Errorf("%s and %s have the same address %s", other, r.id, form)
+		}
+		seen[form] = r.id
+		if r.field == "" {
+			lib.AddResource(mcplib.NewResource(r.base, r.id, mcplib.WithResourceTitle(r.title), mcplib.WithResourceDescription(r.doc), mcplib.WithMIMEType(mimeJSON)), readResource)
+			continue
+		}
+		for suffix, label := range map[string]string{byKey: " by key", byName: " by name"} {
+			lib.AddResourceTemplate(mcplib.NewResourceTemplate(r.base+suffix, r.id+label, mcplib.WithTemplateTitle(r.title), mcplib.WithTemplateDescription(r.doc), mcplib.WithTemplateMIMEType(mimeJSON)), readResource)
+		}
+	}
+	lib.AddResourceTemplate(mcplib.NewResourceTemplate(resultURI+"{id}{?offset,length}", "results",
+		mcplib.WithTemplateTitle("Whole answer"), mcplib.WithTemplateDescription("The whole of an answer that was cut, in parts of at most 20000 bytes."), mcplib.WithTemplateMIMEType(mimeJSON)), readResource)
+	return nil
+}
+
+// readResource answers resources/read. The library knows one code for what can go wrong, so the right one goes past it.
+func readResource(ctx context.Context, req mcplib.ReadResourceRequest) ([]mcplib.ResourceContents, error) {
+	why := reasonOf(ctx)
+	contents, err := why.conn.readURI(ctx, req.Params.URI)
+	if err != nil {
+		why.err = wire.FromFault(fault.From(err))
+	}
+	return contents, err
+}
+
+func (c *conn) readURI(ctx context.Context, uri string) ([]mcplib.ResourceContents, error) {
+	if strings.HasPrefix(uri, resultURI) {
+		return c.results.read(uri)
+	}
+	r, name, ok := c.surface.find(uri)
+	if !ok {
+		return nil, noResource(uri)
+	}
+	v, err := c.srv.reg.Do(ctx, tools.Call{Method: r.id, In: r.input(name)})
+	if err != nil {
+		return nil, err
+	}
+	a, err := r.method.form.Render(v)
+	if err != nil {
+		return nil, err
+	}
+	contents := []mcplib.ResourceContents{mcplib.TextResourceContents{URI: uri, MIMEType: mimeJSON, Text: string(a.Structured)}}
+	if a.TooBig {
+		contents = nil
+	}
+	if a.Whole != nil {
+		link := c.results.keep(a.Whole)
+		contents = append(contents, mcplib.TextResourceContents{URI: link, MIMEType: "text/plain", Text: "cut to fit; this address has the whole in parts"})
+	}
+	return contents, nil
+}
+
+func noResource(uri string) *fault.Error {
+	return fault.New(fault.NotFound, "there is no resource %s", wire.Quote(uri, 200)).WithReason("unknown_resource").WithHint("see resources/list and resources/templates/list")
+}
+
+// Bounds of the answers that a connection keeps because they were cut.
+const (
+	keepResults = 16
+	keepBytes   = 8 << 20
+	partBytes   = 20_000
+)
+
+// results are the whole answers of a connection that were too big to give.
+type results struct {
+	mu    sync.Mutex
+	last  int
+	kept  []result // oldest first
+	bytes int
+}
+
+type result struct {
+	id   string
+	text []byte
+}
+
+// keep remembers an answer and gives its address. The oldest ones make room.
+func (s *results) keep(text []byte) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	id := strconv.Itoa(s.last)
+	if len(text) > keepBytes {
+		text = text[:keepBytes]
+	}
+	s.kept, s.bytes = append(s.kept, result{id, text}), s.bytes+len(text)
+	for len(s.kept) > keepResults || s.bytes > keepBytes {
+		s.bytes -= len(s.kept[0].text)
+		s.kept = s.kept[1:]
+	}
+	return resultURI + id
+}
+
+// read gives a part of a kept answer.
+func (s *results) read(uri string) ([]mcplib.ResourceContents, error) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return nil, noResource(uri)
+	}
+	id, offset, length := strings.TrimPrefix(u.Path, "/"), 0, partBytes
+	for name, to := range map[string]*int{"offset": &offset, "length": &length} {
+		if v := u.Query().Get(name); v != "" {
+			if *to, err = strconv.Atoi(v); err != nil || *to < 0 {
+				return nil, fault.New(fault.Invalid, "%s must be a number of bytes", name)
+			}
+		}
+	}
+	s.mu.Lock()
+	var text []byte
+	for _, r := range s.kept {
+		if r.id == id {
+			text = r.text
+		}
+	}
+	s.mu.Unlock()
+	if text == nil {
+		return nil, fault.New(fault.NotFound, "the answer %s is not kept any more", wire.Quote(id, 20)).WithReason("unknown_resource").WithHint("make the call again, with narrower bounds")
+	}
+	from := min(offset, len(text))
+	to := min(from+max(1, min(length, partBytes)), len(text))
+	for from > 0 && from < len(text) && !utf8.RuneStart(text[from]) {
+		from--
+	}
+	for to < len(text) && !utf8.RuneStart(text[to]) {
+		to--
+	}
+	part := mcplib.TextResourceContents{URI: uri, MIMEType: "text/plain", Text: string(text[from:to])}
+	meta := map[string]any{"omnitron/offset": from, "omnitron/total": len(text)}
+	if to < len(text) {
+		meta["omnitron/next"] = fmt.Sprintf("%s%s?offset=%d", resultURI, id, to)
+	}
+	part.Meta = meta
+	return []mcplib.ResourceContents{part}, nil
+}
