@@ -1,0 +1,216 @@
+// Package cli is the command line: a command for every method, made from its declaration, and the short forms that
+// people know. It is a client of the daemon's socket like any other.
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sort"
+	"strings"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/cmd/cli/short"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/spf13/cobra"
+)
+
+// What a program that embeds the command line hands in.
+type (
+	Env      = session.Env
+	Client   = session.Client
+	Terminal = session.Terminal
+	Version  = session.Version
+	Killed   = session.Killed
+	Launch   = session.Launch
+	Demo     = session.Demo
+	Config   = session.Config
+	Local    = session.Local
+)
+
+// New makes the whole command tree.
+func New(specs []op.Spec, env Env) *cobra.Command { return tree(session.New(specs, env), nil) }
+
+// Main runs one command line and gives the exit code. Ctrl-C cancels the call at the daemon; a second one ends the
+// program.
+func Main(ctx context.Context, specs []op.Spec, env Env, args []string) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	s := session.New(specs, env)
+	root := tree(s, args)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	s.Close()
+	if s.Format() == "" {
+		s.Guess(args)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return s.Finish(err)
+}
+
+// tree makes the commands of a session. args are the command line, for better words about what is wrong with it.
+func tree(s *session.Session, args []string) *cobra.Command {
+	root := &cobra.Command{
+		Use: "omnitron", Short: "Run your apps, keep them running, see why they stopped",
+		Long:          "Omnitron runs your apps, keeps them running and shows why they stopped.",
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRunE: func(*cobra.Command, []string) error { return s.Settle() },
+	}
+	root.SetIn(s.Stdin)
+	root.SetOut(s.Stdout)
+	root.SetErr(s.Stderr)
+	root.AddGroup(&cobra.Group{ID: everyday}, &cobra.Group{ID: services})
+	root.RunE = group(s)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(s.Stdout, cmd) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagFault(cmd, err, args) })
+	s.Bind(root.PersistentFlags())
+
+	withRun := short.Groups(s)
+	for _, name := range serviceNames(s.Specs) {
+		root.AddCommand(service(s, name, withRun[name]))
+	}
+	for _, cmd := range short.Commands(s) {
+		place(root, cmd)
+	}
+	for _, spec := range s.Specs {
+		if name := shortName(spec); name != "" {
+			c := method.New(s, spec, name, short.Before(s, spec))
+			place(root, c.Command)
+			c.Examples()
+		}
+	}
+	for _, l := range s.Local {
+		local(s, root, l)
+	}
+	root.SetHelpCommand(helpCommand(s, root))
+	return root
+}
+
+// shortName is the short form of a method: what its row says, else what people expect.
+func shortName(spec op.Spec) string {
+	if spec.Top != "" {
+		return spec.Top
+	}
+	return short.Usual[spec.ID()]
+}
+
+// place puts a short form below root, unless the name is taken.
+func place(root, cmd *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() == cmd.Name() {
+			return
+		}
+	}
+	cmd.GroupID = everyday
+	root.AddCommand(cmd)
+}
+
+func serviceNames(specs []op.Spec) []string {
+	seen := map[string]bool{}
+	var names []string
+	for _, spec := range specs {
+		if !seen[spec.Service] {
+			seen[spec.Service] = true
+			names = append(names, spec.Service)
+		}
+	}
+	sort.Strings(names)
+	return names
+}
+
+// service is the group of a service's methods. A short form with the service's name is what the group itself does.
+func service(s *session.Session, name string, run *cobra.Command) *cobra.Command {
+	var verbs []string
+	var below []*cobra.Command
+	for _, spec := range s.Specs {
+		if spec.Service != name {
+			continue
+		}
+		verbs = append(verbs, spec.Verb)
+		if run == nil && shortName(spec) == name {
+			run = method.New(s, spec, name, short.Before(s, spec)).Command
+		}
+		c := method.New(s, spec, spec.Verb, short.Before(s, spec))
+		for _, alias := range spec.Aliases {
+			if svc, verb, ok := strings.Cut(alias, "."); ok && svc == name {
+				c.Aliases = append(c.Aliases, verb)
+			}
+		}
+		if spec.Service == "logs" {
+			c.Lines()
+		}
+		below = append(below, c.Command)
+		defer c.Examples() // its place in the tree is known then
+	}
+	cmd := run
+	if cmd == nil {
+		cmd = &cobra.Command{Use: name, Short: strings.Join(verbs, ", "), Args: cobra.ArbitraryArgs, RunE: group(s)}
+		cmd.Long = "Methods of " + name + "."
+	} else {
+		inner := cmd.Args
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			err := inner(cmd, args)
+			if err != nil && len(args) > 0 {
+				return unknown(cmd, args[0])
+			}
+			return err
+		}
+	}
+	cmd.GroupID = services
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+// group is what a command does that has commands below it and nothing of its own: it shows its help, and it refuses a
+// word that is no command. (Cobra would print help and exit with 0 for that.)
+func group(s *session.Session) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknown(cmd, args[0])
+		}
+		if s.Machine() {
+			return fault.New(fault.Invalid, "%s needs a command", cmd.CommandPath()).WithReason("missing_command").WithHint("%s --help", cmd.CommandPath())
+		}
+		help(s.Stdout, cmd)
+		return nil
+	}
+}
+
+// local puts a command that is no method at its place.
+func local(s *session.Session, root *cobra.Command, l Local) {
+	at := root
+	for _, name := range l.Path[:len(l.Path)-1] {
+		var next *cobra.Command
+		for _, c := range at.Commands() {
+			if c.Name() == name {
+				next = c
+			}
+		}
+		if next == nil {
+			next = &cobra.Command{Use: name, Short: "Commands of " + name, Args: cobra.ArbitraryArgs, RunE: group(s)}
+			at.AddCommand(next)
+		}
+		at = next
+	}
+	cmd := &cobra.Command{
+		Use: strings.TrimSpace(l.Path[len(l.Path)-1] + " " + l.Args), Short: l.Short, Long: l.Long, Hidden: l.Hidden, DisableFlagParsing: l.NoFlags,
+		RunE: func(cmd *cobra.Command, args []string) error { return l.Run(cmd.Context(), s.Home, cmd, args) },
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	if l.Args == "" {
+		cmd.Args = short.NoArgs
+	}
+	if at == root {
+		cmd.GroupID = everyday
+	}
+	if l.Flags != nil {
+		l.Flags(cmd)
+	}
+	at.AddCommand(cmd)
+}

@@ -1,0 +1,258 @@
+// Package method makes a command of a method's declaration: arguments, flags, help, completion, the call, the question
+// before something is destroyed, and the answer.
+package method
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/progress"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Command is the command of a method and what it is made of, so that a short form can add to it.
+type Command struct {
+	*cobra.Command
+	Spec    op.Spec
+	Session *session.Session
+
+	fields   []field.Field
+	flags    *field.Flags
+	change   change
+	watch    bool
+	progress string
+	paint    painter
+	before   func(ctx context.Context) error
+}
+
+// change is what every changing command takes beside its own flags.
+type change struct {
+	dryRun, yes  bool
+	confirm, key string
+}
+
+// New makes the command of a method under a name. before may be nil; it runs before the call, for the methods that
+// start the daemon.
+func New(s *session.Session, spec op.Spec, name string, before func(context.Context) error) *Command {
+	c := &Command{Spec: spec, Session: s, fields: field.Of(spec.In), paint: painterOf(spec), before: before}
+	c.Command = &cobra.Command{
+		Use:               name + field.Usage(c.fields),
+		Short:             strings.TrimSuffix(spec.Doc, "."),
+		Annotations:       map[string]string{"method": spec.ID()},
+		Args:              func(cmd *cobra.Command, args []string) error { return field.Check(c.fields, args, cmd.CommandPath()) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
+		ValidArgsFunction: c.completeArgs,
+	}
+	c.Long = c.long(name)
+	c.flags = field.Bind(c.Flags(), c.fields)
+	c.completeFlags()
+	set := c.Flags()
+	if spec.Effect.Changes() {
+		own(set, "dry-run", func() { set.BoolVar(&c.change.dryRun, "dry-run", false, "show what would change, change nothing") })
+		own(set, "yes", func() { set.BoolVarP(&c.change.yes, "yes", "y", false, "answer the question beforehand") })
+		own(set, "confirm", func() { set.StringVar(&c.change.confirm, "confirm", "", "token of an answer that asked to confirm") })
+		own(set, "idempotency-key", func() {
+			set.StringVar(&c.change.key, "idempotency-key", "", "the same key within 24 hours is the same call")
+		})
+	} else if !spec.Stream {
+		own(set, "watch", func() { set.BoolVarP(&c.watch, "watch", "w", false, "ask again every 2 seconds, until Ctrl-C") })
+	}
+	if c.starts() {
+		own(set, "progress", func() { progress.Flag(c.Command, &c.progress) })
+	}
+	return c
+}
+
+// own adds a flag unless the method's input has one of that name.
+func own(set *pflag.FlagSet, name string, add func()) {
+	if set.Lookup(name) == nil {
+		add()
+	}
+}
+
+// starts reports whether the method brings apps up and waits for them.
+func (c *Command) starts() bool {
+	return slices.Contains([]string{"apps.start", "apps.restart", "apps.reload", "apps.scale"}, c.Spec.ID())
+}
+
+// waits reports whether an input asks to wait for the apps.
+func waits(in map[string]any) bool {
+	return in["dry_run"] == nil && in["no_wait"] != true && in["wait"] != false
+}
+
+func (c *Command) run(ctx context.Context, args []string) error {
+	in, err := c.Input(args)
+	if err != nil {
+		return err
+	}
+	if c.before != nil {
+		if err := c.before(ctx); err != nil {
+			return err
+		}
+	}
+	return c.Do(ctx, in)
+}
+
+// Input makes the input of what was typed. Fault: invalid.
+func (c *Command) Input(args []string) (map[string]any, error) {
+	in, err := c.flags.Input(args, c.Session.Now(), c.Session.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	return in, c.Session.Ambient(c.CommandPath(), c.fields, in)
+}
+
+// Do makes the call with an input and shows the answer.
+func (c *Command) Do(ctx context.Context, in map[string]any) error {
+	switch {
+	case c.Spec.Stream:
+		return c.stream(ctx, in)
+	case c.watch:
+		return c.again(ctx, in)
+	case !c.Spec.Effect.Changes():
+		raw, err := c.Session.Call(ctx, c.Spec.ID(), in)
+		if err != nil {
+			return err
+		}
+		return c.show(ctx, raw)
+	}
+	return c.changes(ctx, in)
+}
+
+// changes makes a call that changes something, asking first where that is due.
+func (c *Command) changes(ctx context.Context, in map[string]any) error {
+	if c.change.key != "" {
+		in["idempotency_key"] = c.change.key
+	}
+	if c.change.confirm != "" {
+		in["confirm"] = c.change.confirm
+	}
+	if c.change.dryRun {
+		in["dry_run"] = true
+	}
+	if c.Spec.Effect == op.Destroys && !c.change.dryRun && !c.change.yes && c.change.confirm == "" {
+		if err := c.ask(ctx, in); err != nil {
+			return err
+		}
+	}
+	raw, out, err := c.call(ctx, in)
+	if err != nil {
+		return err
+	}
+	if out.Status == op.Confirm && out.Confirm != nil && !c.change.dryRun {
+		if c.change.yes || c.Session.CanAsk() && c.agreed(raw) {
+			in["confirm"] = out.Confirm.Token
+			if raw, out, err = c.call(ctx, in); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.showOutcome(ctx, raw, out); err != nil {
+		return err
+	}
+	if out.Status == op.Waiting || out.Status == op.Confirm && !c.change.dryRun {
+		return session.Exit(session.Held)
+	}
+	return nil
+}
+
+// outcome is an answer as far as the command line acts on it.
+type outcome struct {
+	Status   op.Status       `json:"status"`
+	Result   json.RawMessage `json:"result"`
+	Plan     *op.Plan        `json:"plan"`
+	Job      *op.JobRef      `json:"job"`
+	Approval *op.ApprovalRef `json:"approval"`
+	Confirm  *op.ConfirmRef  `json:"confirm"`
+	Next     []op.Next       `json:"next"`
+}
+
+func (c *Command) call(ctx context.Context, in map[string]any) (raw json.RawMessage, out outcome, err error) {
+	call := func(ctx context.Context) (err error) {
+		raw, err = c.Session.Call(ctx, c.Spec.ID(), in)
+		return err
+	}
+	if c.starts() && waits(in) {
+		err = progress.Follow(ctx, c.Session, c.progress, in, call)
+	} else {
+		err = call(ctx)
+	}
+	if err != nil {
+		return nil, out, err
+	}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return nil, out, fault.New(fault.Internal, "the daemon's answer to %s is no outcome: %v", c.Spec.ID(), err)
+	}
+	return raw, out, nil
+}
+
+// ask shows what a destroying call would do and wants a yes. Faults: invalid without a person to ask; cancelled.
+func (c *Command) ask(ctx context.Context, in map[string]any) error {
+	if !c.Session.CanAsk() {
+		return fault.New(fault.Invalid, "%s destroys for good, and there is nobody to ask", c.CommandPath()).
+			WithReason("confirmation_needed").WithHint("%s --yes\n%s --dry-run        see first what would go", c.line(in), c.line(in))
+	}
+	dry := map[string]any{"dry_run": true}
+	for k, v := range in {
+		dry[k] = v
+	}
+	raw, err := c.Session.Call(ctx, c.Spec.ID(), dry)
+	if err != nil {
+		return err
+	}
+	if !c.agreed(raw) {
+		return session.Declined()
+	}
+	return nil
+}
+
+// agreed shows the plan of an answer on standard error and asks whether to go on.
+func (c *Command) agreed(raw json.RawMessage) bool {
+	s := c.Session
+	var out outcome
+	if json.Unmarshal(raw, &out) == nil && out.Plan != nil {
+		plan(s.Stderr, out.Plan, s.ErrOptions())
+	}
+	question := "This cannot be undone. Go on?"
+	if c.Spec.Effect != op.Destroys {
+		question = "Go on?"
+	}
+	return s.Ask(strings.TrimSuffix(c.Spec.Doc, ".") + ". " + question)
+}
+
+// line is the command that makes an input, to be pasted.
+func (c *Command) line(in map[string]any) string {
+	typed := map[string]any{}
+	for k, v := range in {
+		if f, ok := field.Find(c.fields, k); ok && !f.Ambient() {
+			typed[k] = v
+		}
+	}
+	return field.Line(c.CommandPath(), c.fields, typed)
+}
+
+func (c *Command) long(name string) string {
+	var b strings.Builder
+	b.WriteString(c.Spec.Doc + "\n\n")
+	id := c.Spec.Service + " " + c.Spec.Verb
+	if name != c.Spec.Verb {
+		fmt.Fprintf(&b, "Short for `omnitron %s`. ", id)
+	}
+	fmt.Fprintf(&b, "Method %s: role %s, effect %s", c.Spec.ID(), c.Spec.Role, c.Spec.Effect)
+	if c.Spec.Stream {
+		b.WriteString(", a stream")
+	}
+	b.WriteString(".")
+	if len(c.Spec.Aliases) > 0 {
+		b.WriteString(" Formerly " + strings.Join(c.Spec.Aliases, ", ") + ".")
+	}
+	return b.String()
+}

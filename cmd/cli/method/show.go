@@ -1,0 +1,183 @@
+package method
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/core/op"
+)
+
+// show writes the answer of a read.
+func (c *Command) show(ctx context.Context, raw json.RawMessage) error {
+	return c.Session.Show(ctx, raw, c.Spec.Out, c.answer())
+}
+
+// answer is how a person sees the answer, or nil for the general form.
+func (c *Command) answer() func(v any, o render.Options) {
+	if c.paint == nil || c.Spec.Stream {
+		return nil
+	}
+	return func(v any, o render.Options) {
+		obj, _ := v.(render.Object)
+		items, _ := obj.Get("items").([]any)
+		line := c.paint(c, o)
+		for _, it := range items {
+			if item, ok := it.(render.Object); ok {
+				io.WriteString(c.Session.Stdout, line(item))
+			}
+		}
+		c.more(obj)
+	}
+}
+
+// more says on standard error that a list goes on.
+func (c *Command) more(obj render.Object) {
+	if next := obj.Text("next_cursor"); next != "" && obj.Get("truncated") == true {
+		c.Session.Note("there is more: --cursor %s", field.Quote(render.Escape(next)))
+	}
+}
+
+// showOutcome writes the answer of a change.
+func (c *Command) showOutcome(ctx context.Context, raw json.RawMessage, out outcome) error {
+	s := c.Session
+	return s.Show(ctx, raw, reflect.TypeFor[op.Outcome](), func(_ any, o render.Options) {
+		w := s.Stdout
+		switch out.Status {
+		case op.Done:
+			c.done(w, out, o)
+		case op.Running:
+			fmt.Fprintln(w, "it is being worked on")
+			if out.Job != nil {
+				fmt.Fprintf(w, "job %s: omnitron jobs follow %s\n", render.Escape(out.Job.ID), field.Quote(render.Escape(out.Job.ID)))
+			}
+		case op.Confirm:
+			plan(w, out.Plan, o)
+			if out.Confirm != nil {
+				fmt.Fprintf(w, "confirm within %s: the same command with --confirm %s\n", until(out.Confirm.ExpiresAt, o.Now), field.Quote(render.Escape(out.Confirm.Token)))
+			}
+		case op.Waiting:
+			plan(w, out.Plan, o)
+			fmt.Fprintln(w, "held: a person has to decide; then the same command goes through once")
+			if out.Approval != nil {
+				fmt.Fprintf(w, "approval %s, %s left\n", render.Escape(out.Approval.ID), until(out.Approval.ExpiresAt, o.Now))
+			}
+		default:
+			render.Text(w, render.Object{{Key: "status", Value: string(out.Status)}}, nil, o)
+		}
+		for _, n := range out.Next {
+			fmt.Fprintf(w, "%s %s\n", o.Style.Paint(render.Dim, "next"), c.next(n))
+		}
+	})
+}
+
+func (c *Command) done(w io.Writer, out outcome, o render.Options) {
+	if c.change.dryRun {
+		plan(w, out.Plan, o)
+		fmt.Fprintln(w, o.Style.Paint(render.Dim, "a dry run: nothing was changed"))
+		return
+	}
+	v, err := render.Decode(out.Result)
+	obj, _ := v.(render.Object)
+	if err != nil || v == nil || v != nil && obj != nil && len(obj) == 0 {
+		fmt.Fprintln(w, "done")
+		return
+	}
+	render.Text(w, v, c.Spec.Out, o)
+}
+
+// plan writes what a call would change.
+func plan(w io.Writer, p *op.Plan, o render.Options) {
+	if p == nil || len(p.Items) == 0 {
+		fmt.Fprintln(w, "nothing would change")
+		return
+	}
+	raw, err := json.Marshal(p.Items)
+	if err != nil {
+		return
+	}
+	v, err := render.Decode(raw)
+	if err != nil {
+		return
+	}
+	render.Text(w, v, reflect.TypeFor[[]op.Item](), o)
+}
+
+func until(t, now time.Time) string { return render.Span(t.Sub(now).Truncate(time.Second)) }
+
+// next writes a call as the command that makes it.
+func (c *Command) next(n op.Next) string {
+	spec, ok := c.Session.Spec(n.Method)
+	if !ok {
+		return render.Escape(n.Method)
+	}
+	return render.Escape(field.Line("omnitron "+spec.Service+" "+spec.Verb, field.Of(spec.In), n.Input))
+}
+
+// stream writes items until the method or the caller ends.
+func (c *Command) stream(ctx context.Context, in map[string]any) error {
+	var line func(render.Object) string
+	if c.paint != nil {
+		line = c.paint(c, c.Session.Options())
+	}
+	text := func(v any, o render.Options) {
+		item, ok := v.(render.Object)
+		if ok && line != nil && !(len(item) == 1 && item.Get("dropped") != nil) {
+			io.WriteString(c.Session.Stdout, line(item))
+			return
+		}
+		fmt.Fprintln(c.Session.Stdout, render.Line(v, c.Spec.Out, o))
+	}
+	for raw, err := range c.Session.Stream(ctx, c.Spec.ID(), in) {
+		if err != nil {
+			return err
+		}
+		if err := c.Session.ShowItem(ctx, raw, c.Spec.Out, text); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// pause is the time between two answers of -w.
+const pause = 2 * time.Second
+
+// again shows the answer of a read every two seconds: over itself on a terminal, else whenever it is another one; for a
+// program as a line each.
+func (c *Command) again(ctx context.Context, in map[string]any) error {
+	s := c.Session
+	t := time.NewTicker(pause)
+	defer t.Stop()
+	var before []byte
+	for {
+		raw, err := s.Call(ctx, c.Spec.ID(), in)
+		if err != nil {
+			return err
+		}
+		switch {
+		case s.Redraws() && !s.Machine():
+			fmt.Fprintf(s.Stdout, "\x1b[H\x1b[J%s  every %s: %s\n\n", s.Now().Format(time.TimeOnly), pause, c.line(in))
+			err = c.show(ctx, raw)
+		case bytes.Equal(before, raw):
+		case s.Machine():
+			err = s.ShowItem(ctx, raw, c.Spec.Out, nil)
+		default:
+			err = c.show(ctx, raw)
+		}
+		if err != nil {
+			return err
+		}
+		before = raw
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package progress
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/life"
+)
+
+// Modes are the ways of showing progress.
+var Modes = []string{"auto", "tty", "plain", "json", "none"}
+
+// redraw is how often elapsed times move on.
+const redraw = 500 * time.Millisecond
+
+// Follow makes a call that starts apps and shows meanwhile how they come up. in are the call's names, project and
+// stack. When it ends the last lines of every app that failed follow. The error is the call's.
+func Follow(ctx context.Context, s *session.Session, mode string, in map[string]any, call func(context.Context) error) error {
+	b := newBoard(s.Now)
+	p := painterOf(s, mode, b)
+	if _, ok := s.Spec("events.follow"); !ok {
+		p = nil
+	}
+	var err error
+	if p == nil {
+		err = call(ctx)
+	} else {
+		err = watched(ctx, s, b, p, in, call)
+	}
+	if ctx.Err() != nil {
+		s.Note("stopped waiting; what was begun goes on: omnitron ls")
+		return err
+	}
+	if err != nil {
+		lastLines(ctx, s, failures(err, b))
+	}
+	return err
+}
+
+func painterOf(s *session.Session, mode string, b *board) painter {
+	o := s.ErrOptions()
+	switch {
+	case mode == "json":
+		return &documents{w: s.Stderr}
+	case mode == "none" || s.Quiet || s.Machine() && mode != "plain" && mode != "tty":
+		return nil
+	case mode == "tty" || mode != "plain" && s.Lively():
+		return &tree{w: s.Stderr, board: b, style: o.Style, size: s.Size}
+	}
+	return &lines{w: s.Stderr, board: b, style: o.Style, last: s.Now()}
+}
+
+func watched(ctx context.Context, s *session.Session, b *board, p painter, in map[string]any, call func(context.Context) error) error {
+	scope := map[string]any{}
+	for _, key := range []string{"project", "stack"} {
+		if v, ok := in[key]; ok {
+			scope[key] = v
+		}
+	}
+	listing := maps.Clone(scope)
+	if names, ok := in["names"]; ok {
+		listing["names"] = names
+	}
+	if _, err := s.Connect(ctx); err != nil {
+		return err
+	}
+	list := func(ctx context.Context, before bool) {
+		// What cannot be listed is not drawn; the call itself says what is wrong.
+		if raw, err := s.Call(ctx, "apps.list", s.Fit("apps.list", listing)); err == nil {
+			b.load(raw, before)
+		}
+	}
+	list(ctx, true)
+	follow := func(ctx context.Context) error {
+		for raw, err := range s.Stream(ctx, "events.follow", s.Fit("events.follow", map[string]any{"channels": []any{"apps"}, "topics": []any{"apps"}})) {
+			if err != nil {
+				return nil // the picture stands still; the call goes on
+			}
+			if c, ok := b.take(raw); ok {
+				p.changed(c)
+			}
+		}
+		return nil
+	}
+	tick := func(ctx context.Context) error {
+		t := time.NewTicker(redraw)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				p.tick()
+			}
+		}
+	}
+	err := together(ctx, call, follow, tick)
+	if ctx.Err() == nil {
+		list(ctx, false)
+	}
+	p.close()
+	return err
+}
+
+// together makes the call and runs the others beside it until it has returned.
+func together(ctx context.Context, call func(context.Context) error, beside ...func(context.Context) error) error {
+	ctx, over := context.WithCancel(ctx)
+	defer over()
+	err := context.Canceled // what it is when the call is not even begun
+	g := life.New(slog.New(slog.DiscardHandler))
+	for _, run := range beside {
+		g.Add(life.Component{Name: "progress", Run: run})
+	}
+	g.Add(life.Component{Name: "call", StopTimeout: time.Hour, Run: func(ctx context.Context) error {
+		defer over()
+		err = call(ctx)
+		return nil
+	}})
+	if stuck := g.Run(ctx, nil); stuck != nil {
+		return fmt.Errorf("cannot wait for the call: %w", stuck)
+	}
+	return err
+}
+
+// failure is an app that did not do what was asked, with what it printed last where the answer says it.
+type failure struct {
+	Key   string   `json:"key"`
+	State string   `json:"state"`
+	OK    bool     `json:"ok"`
+	Lines []string `json:"lines"`
+}
+
+// failures gives the apps of a fault that did not do what was asked.
+func failures(err error, b *board) []failure {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.Code != fault.Failed && f.Code != fault.Deadline {
+		return nil
+	}
+	var items, bad []failure
+	if raw, err := json.Marshal(f.Items); err == nil && json.Unmarshal(raw, &items) == nil {
+		for _, it := range items {
+			if !it.OK && it.Key != "" {
+				bad = append(bad, it)
+			}
+		}
+	}
+	if len(items) == 0 {
+		for _, key := range b.failed() {
+			bad = append(bad, failure{Key: key})
+		}
+	}
+	return bad
+}
+
+// tail is how many last lines of a failed app are shown.
+const tail = 20
+
+// lastLines shows what failed apps printed last. Somebody who reads JSON has it in the answer.
+func lastLines(ctx context.Context, s *session.Session, failed []failure) {
+	if s.Machine() || s.Quiet {
+		return
+	}
+	o := s.ErrOptions()
+	for _, f := range failed {
+		lines := f.Lines
+		if lines == nil {
+			lines = printed(ctx, s, f.Key)
+		}
+		lines = lines[max(0, len(lines)-tail):]
+		head := "─ last lines of "
+		if len(lines) == 0 {
+			head = "─ nothing was printed by "
+		}
+		fmt.Fprintln(s.Stderr, o.Style.Paint(render.Dim, head+render.Escape(f.Key)))
+		for _, line := range lines {
+			fmt.Fprintln(s.Stderr, "  "+render.Escape(strings.TrimRight(line, "\n")))
+		}
+	}
+}
+
+// printed asks for the last lines of an app. What cannot be had is not shown: the failure itself is.
+func printed(ctx context.Context, s *session.Session, key string) []string {
+	raw, err := s.Call(ctx, "logs.query", s.Fit("logs.query", map[string]any{"names": []any{key}, "limit": tail}))
+	var list struct {
+		Items []struct {
+			Text string `json:"text"`
+		} `json:"items"`
+	}
+	if err != nil || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	lines := make([]string, len(list.Items))
+	for i, it := range list.Items {
+		lines[i] = it.Text
+	}
+	return lines
+}

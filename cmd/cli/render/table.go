@@ -1,0 +1,162 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Options is how a person wants to see something.
+type Options struct {
+	Style   Style
+	Width   int // columns of the terminal; 0: a pipe, tab-separated, nothing left out
+	Wide    bool
+	Columns []string
+	Now     time.Time
+}
+
+// flexible is the width down to which a long column is shortened before whole columns are left out.
+const flexible = 24
+
+type cell struct{ text, color string }
+
+// table writes rows below their headers, each line after indent, and says how many columns did not fit.
+func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
+	cells := make([][]cell, len(rows))
+	for i, row := range rows {
+		cells[i] = make([]cell, len(cols))
+		obj, _ := row.(Object)
+		for j, c := range cols {
+			var v any = obj.Get(c.Name)
+			if obj == nil {
+				v = row
+			}
+			cells[i][j].text = Format(v, c.Unit, o.Now)
+			if stateful(c.Name) {
+				cells[i][j].text, cells[i][j].color = o.Style.mark(cells[i][j].text)
+			}
+		}
+	}
+	if o.Width <= 0 {
+		tabs(w, cols, cells)
+		return
+	}
+	widths := make([]int, len(cols))
+	for j, c := range cols {
+		widths[j] = Width(c.Header)
+		for i := range cells {
+			widths[j] = max(widths[j], Width(cells[i][j].text))
+		}
+	}
+	room := o.Width - Width(indent)
+	if o.Wide {
+		room = 1 << 30
+	}
+	shown := fit(cols, widths, room)
+	var b strings.Builder
+	line := func(at func(j int) cell) {
+		b.WriteString(indent)
+		for k, j := range shown {
+			c := at(j)
+			text := Clip(c.text, widths[j])
+			if k < len(shown)-1 || rightly(cols[j]) {
+				text = pad(text, widths[j], rightly(cols[j]))
+			}
+			if k > 0 {
+				b.WriteString("  ")
+			}
+			b.WriteString(o.Style.Paint(c.color, text))
+		}
+		b.WriteByte('\n')
+	}
+	line(func(j int) cell { return cell{cols[j].Header, Dim} })
+	for i := range cells {
+		line(func(j int) cell { return cells[i][j] })
+	}
+	if n := len(cols) - len(shown); n > 0 {
+		note := fmt.Sprintf("%d columns hidden, -o wide", n)
+		if n == 1 {
+			note = "1 column hidden, -o wide"
+		}
+		b.WriteString(indent + o.Style.Paint(Dim, note) + "\n")
+	}
+	io.WriteString(w, b.String())
+}
+
+// tabs writes rows for a pipe: every column, one tab between two, no padding.
+func tabs(w io.Writer, cols []Column, cells [][]cell) {
+	var b strings.Builder
+	for j, c := range cols {
+		if j > 0 {
+			b.WriteByte('\t')
+		}
+		b.WriteString(c.Header)
+	}
+	b.WriteByte('\n')
+	for _, row := range cells {
+		for j, c := range row {
+			if j > 0 {
+				b.WriteByte('\t')
+			}
+			b.WriteString(c.text)
+		}
+		b.WriteByte('\n')
+	}
+	io.WriteString(w, b.String())
+}
+
+// fit leaves out the columns of the lowest priority until the rest can be made to fit, then shortens the widest of
+// them. It gives the indices of the columns to show and changes widths.
+func fit(cols []Column, widths []int, room int) []int {
+	shown := make([]int, len(cols))
+	for j := range cols {
+		shown[j] = j
+	}
+	need := func(limit int) int {
+		sum := 2 * (len(shown) - 1)
+		for _, j := range shown {
+			sum += min(widths[j], limit)
+		}
+		return sum
+	}
+	for len(shown) > 1 && need(flexible) > room {
+		worst := 0
+		for k, j := range shown {
+			if rank(cols[j]) >= rank(cols[shown[worst]]) {
+				worst = k
+			}
+		}
+		shown = append(shown[:worst], shown[worst+1:]...)
+	}
+	for over := need(1<<30) - room; over > 0; over-- {
+		widest := shown[0]
+		for _, j := range shown {
+			if widths[j] > widths[widest] {
+				widest = j
+			}
+		}
+		if widths[widest] <= 1 {
+			break
+		}
+		widths[widest]--
+	}
+	return shown
+}
+
+// rank orders columns for leaving out; one without a priority goes first.
+func rank(c Column) int {
+	if c.Priority == 0 {
+		return 1 << 20
+	}
+	return c.Priority
+}
+
+// rightly reports whether a column's values stand at the right.
+func rightly(c Column) bool {
+	switch c.Unit {
+	case "bytes", "ms", "s", "percent":
+		return true
+	}
+	return false
+}

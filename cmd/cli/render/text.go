@@ -1,0 +1,164 @@
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+)
+
+// Text writes an answer for a person: a list as a table, an object as names and values. t is the answer's type and may
+// be nil.
+func Text(w io.Writer, v any, t reflect.Type, o Options) {
+	switch v := v.(type) {
+	case Object:
+		if c, ok := listField(t); ok {
+			list(w, v, c, o)
+			return
+		}
+		if items, ok := v.Get("items").([]any); ok && t == nil {
+			rows(w, items, nil, o, "")
+			return
+		}
+		object(w, v, Columns(t), o, "")
+	case []any:
+		rows(w, v, elem(t), o, "")
+	case nil:
+	default:
+		fmt.Fprintln(w, Format(v, "", o.Now))
+	}
+}
+
+func elem(t reflect.Type) reflect.Type {
+	t = deref(t)
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) {
+		return t.Elem()
+	}
+	return nil
+}
+
+// list writes the table of a list's items, then what else the answer says.
+func list(w io.Writer, v Object, c Column, o Options) {
+	items, _ := v.Get(c.Name).([]any)
+	var rest Object
+	for _, m := range v {
+		switch m.Key {
+		case c.Name, "next_cursor", "truncated", "dropped", "total":
+		default:
+			if !blank(m.Value) {
+				rest = append(rest, m)
+			}
+		}
+	}
+	if len(items) == 0 && o.Width > 0 {
+		fmt.Fprintln(w, o.Style.Paint(Dim, "none"))
+	} else {
+		rows(w, items, elem(c.Type), o, "")
+	}
+	if len(rest) > 0 {
+		fmt.Fprintln(w)
+		object(w, rest, nil, o, "")
+	}
+}
+
+// rows writes items as a table, or one a line when they are no objects.
+func rows(w io.Writer, items []any, t reflect.Type, o Options, indent string) {
+	all := Columns(t)
+	if len(all) == 0 {
+		all = guess(items)
+	}
+	if len(all) == 0 {
+		for _, v := range items {
+			fmt.Fprintln(w, indent+Format(v, "", o.Now))
+		}
+		return
+	}
+	table(w, chosen(all, o.Columns, o.Wide), items, o, indent)
+}
+
+// object writes names and values, one a line; what is empty is left out.
+func object(w io.Writer, v Object, cols []Column, o Options, indent string) {
+	width := 0
+	for _, m := range v {
+		if !blank(m.Value) && !nested(m.Value) {
+			width = max(width, Width(label(m.Key)))
+		}
+	}
+	for _, m := range v {
+		if blank(m.Value) {
+			continue
+		}
+		c := columnOf(cols, m.Key)
+		name := o.Style.Paint(Dim, pad(Escape(label(m.Key)), width, false))
+		if !nested(m.Value) {
+			value(w, m, c, o, indent+name+"  ", indent)
+			continue
+		}
+		fmt.Fprintln(w, indent+o.Style.Paint(Dim, Escape(label(m.Key))))
+		switch inner := m.Value.(type) {
+		case Object:
+			object(w, inner, Columns(c.Type), o, indent+"  ")
+		case []any:
+			rows(w, inner, elem(c.Type), Options{Style: o.Style, Width: o.Width, Wide: o.Wide, Now: o.Now}, indent+"  ")
+		}
+	}
+}
+
+func value(w io.Writer, m Member, c Column, o Options, lead, indent string) {
+	if s, ok := m.Value.(string); ok && strings.Contains(strings.TrimRight(s, "\n"), "\n") {
+		fmt.Fprintln(w, strings.TrimRight(lead, " "))
+		for line := range strings.SplitSeq(strings.TrimRight(s, "\n"), "\n") {
+			fmt.Fprintln(w, indent+"  "+Escape(line))
+		}
+		return
+	}
+	text, color := Format(m.Value, c.Unit, o.Now), Plain
+	if stateful(m.Key) {
+		text, color = o.Style.mark(text)
+	}
+	fmt.Fprintln(w, lead+o.Style.Paint(color, text))
+}
+
+func columnOf(cols []Column, name string) Column {
+	for _, c := range cols {
+		if c.Name == name {
+			return c
+		}
+	}
+	return Column{Name: name, Unit: unitOf(name, nil)}
+}
+
+func label(name string) string { return strings.ToLower(header(name)) }
+
+// nested reports whether a value needs lines of its own.
+func nested(v any) bool {
+	switch v := v.(type) {
+	case Object:
+		return true
+	case []any:
+		for _, e := range v {
+			if _, ok := e.(Object); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// blank reports whether a value says nothing.
+func blank(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case string:
+		return v == ""
+	case []any:
+		return len(v) == 0
+	case Object:
+		return len(v) == 0
+	case json.Number:
+		return false
+	}
+	return false
+}

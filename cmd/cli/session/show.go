@@ -1,0 +1,115 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"reflect"
+	"strings"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+// Show writes the one answer of a command in the format in force. text writes it for a person; nil is the general
+// form for t, which may be nil too.
+func (s *Session) Show(ctx context.Context, raw json.RawMessage, t reflect.Type, text func(v any, o render.Options)) error {
+	if s.Machine() {
+		err := s.document(ctx, raw)
+		s.written = err == nil
+		return err
+	}
+	if s.Quiet {
+		return nil
+	}
+	v, err := render.Decode(raw)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.format == render.Name:
+		render.Names(s.Stdout, v)
+	case text != nil:
+		text(v, s.Options())
+	default:
+		render.Text(s.Stdout, v, t, s.Options())
+	}
+	return nil
+}
+
+func (s *Session) document(ctx context.Context, raw json.RawMessage) error {
+	if s.filter != nil {
+		return s.filter.Apply(ctx, s.Stdout, raw)
+	}
+	return render.Document(s.Stdout, s.format, raw, s.terminal.Out)
+}
+
+// ShowValue is Show for a value of our own.
+func (s *Session) ShowValue(ctx context.Context, v any, text func(o render.Options)) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot write the answer: %w", err)
+	}
+	if text == nil {
+		return s.Show(ctx, raw, reflect.TypeOf(v), nil)
+	}
+	return s.Show(ctx, raw, reflect.TypeOf(v), func(_ any, o render.Options) { text(o) })
+}
+
+// ShowItem writes one item of a stream.
+func (s *Session) ShowItem(ctx context.Context, raw json.RawMessage, t reflect.Type, text func(v any, o render.Options)) error {
+	s.streaming = true
+	if s.filter != nil {
+		return s.filter.Apply(ctx, s.Stdout, raw)
+	}
+	if render.Machine(s.format) {
+		return render.Item(s.Stdout, s.format, raw)
+	}
+	v, err := render.Decode(raw)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.format == render.Name:
+		render.Names(s.Stdout, v)
+	case text != nil:
+		text(v, s.Options())
+	default:
+		fmt.Fprintln(s.Stdout, render.Line(v, t, s.Options()))
+	}
+	return nil
+}
+
+// Note tells a person something on standard error. Programs and quiet people are spared.
+func (s *Session) Note(format string, args ...any) {
+	if s.Quiet || s.Machine() {
+		return
+	}
+	fmt.Fprintf(s.Stderr, format+"\n", args...)
+}
+
+// CanAsk reports whether there is a person to ask.
+func (s *Session) CanAsk() bool { return s.terminal.In && s.terminal.Err }
+
+// Ask puts a question to a person; anything but yes is no. An interrupt ends the program at once: nothing was done yet.
+func (s *Session) Ask(question string) bool {
+	fmt.Fprintf(s.Stderr, "%s [y/N] ", question)
+	signal.Reset(os.Interrupt)
+	answer, err := bufio.NewReader(s.Stdin).ReadString('\n')
+	if err != nil && answer == "" {
+		fmt.Fprintln(s.Stderr)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}
+
+// Declined is the fault of a question answered with no.
+func Declined() error {
+	return fault.New(fault.Cancelled, "nothing was changed").WithReason("declined")
+}

@@ -1,0 +1,108 @@
+package short
+
+import (
+	"fmt"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/spf13/cobra"
+)
+
+func fieldsOf(spec op.Spec) []field.Field { return field.Of(spec.In) }
+
+func configuration(s *session.Session) *cobra.Command {
+	if s.Config.Resolve == nil || s.Config.Schema == nil {
+		return nil
+	}
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check, show and describe omnitron.yaml",
+		Long:  "Check, show and describe omnitron.yaml. Reading it runs nothing.\nLocal: no method.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			names := []string{}
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			e := fault.New(fault.Invalid, "%s has no command %q", cmd.CommandPath(), args[0]).WithReason("unknown_command").WithHint("omnitron config --help")
+			if near := fault.Near(args[0], names); near != "" {
+				e = e.WithCandidates(near)
+			}
+			return e
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if s.Machine() {
+				return fault.New(fault.Invalid, "%s needs a command", cmd.CommandPath()).WithReason("missing_command").WithHint("omnitron config --help")
+			}
+			return cmd.Help()
+		},
+	}
+	cmd.PersistentFlags().StringArrayVarP(&files, "config", "c", nil, "file instead of the one found (repeatable)")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "check", Short: "Say everything that is wrong with the file, or that it is right", Args: NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				src, err := read(s, files)
+				if err != nil {
+					return err
+				}
+				_, warnings, err := s.Config.Resolve(src)
+				if err != nil {
+					return err
+				}
+				if warnings == nil {
+					warnings = []config.Warning{}
+				}
+				paths := make([]string, len(src.Files))
+				for i, f := range src.Files {
+					paths[i] = f.Path
+				}
+				return s.ShowValue(cmd.Context(), map[string]any{"ok": true, "files": paths, "warnings": warnings}, func(o render.Options) {
+					for _, w := range warnings {
+						fmt.Fprintf(s.Stdout, "%s %s: %s\n", o.Style.Paint(render.Warn, "warning:"), render.Escape(w.Where), render.EscapeLines(w.Message))
+					}
+					for _, p := range paths {
+						fmt.Fprintf(s.Stdout, "%s is right\n", render.Escape(p))
+					}
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "show", Short: "The file as it is understood: resolved, defaults filled in, secrets masked", Args: NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				src, err := read(s, files)
+				if err != nil {
+					return err
+				}
+				raw, _, err := s.Config.Resolve(src)
+				if err != nil {
+					return err
+				}
+				return s.Show(cmd.Context(), raw, nil, func(any, render.Options) {
+					// What can be shown was decoded a moment ago.
+					_ = render.Document(s.Stdout, render.YAML, raw, true)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "schema", Short: "The JSON Schema of omnitron.yaml, for editors", Args: NoArgs,
+			Long: "Print the JSON Schema of omnitron.yaml. An editor uses it when the file begins with\n  # yaml-language-server: $schema=./omnitron.schema.json",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				raw, err := s.Config.Schema()
+				if err != nil {
+					return err
+				}
+				return s.Show(cmd.Context(), raw, nil, func(any, render.Options) {
+					_ = render.Document(s.Stdout, render.JSON, raw, true)
+				})
+			},
+		})
+	return cmd
+}

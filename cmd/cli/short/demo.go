@@ -1,0 +1,99 @@
+package short
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/spf13/cobra"
+)
+
+// demo brings the sample project up and walks through what a newcomer would look at.
+func demo(s *session.Session) *cobra.Command {
+	if s.Demo == nil || !has(s, "apps.apply", "apps.start", "apps.list") {
+		return nil
+	}
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Run a sample project, one of whose apps crashes on purpose, and show what is to be seen",
+		Long: `Run a sample project in a home of its own, show the table of its apps and why one of them crashes, and say what to type next.
+More than one method: apps.apply, apps.start, apps.list, apps.explain.`,
+		Args: NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s) },
+	}
+}
+
+func runDemo(ctx context.Context, s *session.Session) error {
+	d, err := s.Demo(ctx, s.Home)
+	if err != nil {
+		return err
+	}
+	s.Home, s.Dir, s.Project = d.Home, d.Dir, ""
+	u := &bringUp{Session: s}
+	upErr := u.run(ctx) // one app fails, and that is the point
+	if upErr != nil && !fault.Is(upErr, fault.Failed) {
+		return upErr
+	}
+	if s.Machine() {
+		return upErr
+	}
+	s.Note("")
+	if err := read1(ctx, s, "apps.list", map[string]any{}); err != nil {
+		return err
+	}
+	if f := session.Fault(orNil(upErr)); upErr != nil && has(s, "apps.explain") {
+		for _, name := range failedNames(f) {
+			s.Note("\nWhy is %s down? `omnitron why %s` says:\n", name, name)
+			if err := read1(ctx, s, "apps.explain", map[string]any{"name": name}); err != nil {
+				return err
+			}
+		}
+	}
+	with := "--home " + field.Quote(d.Home)
+	fmt.Fprintf(s.Stdout, `
+next
+  cd %s
+  omnitron %s ls               what is running
+  omnitron %s logs -f          follow all output
+  omnitron %s restart api      restart one app
+  omnitron %s down             stop everything, leave nothing behind
+`, field.Quote(d.Dir), with, with, with, with)
+	return nil
+}
+
+func orNil(err error) error {
+	if err == nil {
+		return fault.New(fault.Failed, "")
+	}
+	return err
+}
+
+// failedNames gives the keys of the targets of a fault that failed.
+func failedNames(f *fault.Error) []string {
+	var items []struct {
+		Key string `json:"key"`
+		OK  bool   `json:"ok"`
+	}
+	if decode(f.Items, &items) != nil {
+		return nil
+	}
+	var names []string
+	for _, it := range items {
+		if !it.OK && it.Key != "" {
+			names = append(names, it.Key)
+		}
+	}
+	return names
+}
+
+// read1 shows the answer of a read as its own command would.
+func read1(ctx context.Context, s *session.Session, id string, in map[string]any) error {
+	spec, ok := s.Spec(id)
+	if !ok {
+		return nil
+	}
+	return method.New(s, spec, spec.Verb, nil).Do(ctx, s.Fit(id, in))
+}

@@ -1,0 +1,137 @@
+package short
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/spf13/cobra"
+)
+
+func down(s *session.Session) *cobra.Command {
+	if !has(s, "apps.list", "apps.stop", "daemon.shutdown") {
+		return nil
+	}
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Stop this folder's project; the daemon too, when nothing else runs",
+		Long: `Stop what up started. In a project's folder, while other projects run, only its apps are stopped; otherwise every app is
+stopped in order and the daemon ends, and nothing is left behind. Nothing to stop is no failure.
+More than one method: apps.stop, or daemon.shutdown.`,
+		Args: NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return takeDown(cmd.Context(), s, all) },
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "the daemon and every project, wherever this is called")
+	return cmd
+}
+
+// patience is how long down waits for the daemon to be gone.
+const patience = 2 * time.Minute
+
+func takeDown(ctx context.Context, s *session.Session, all bool) error {
+	if _, err := s.Connect(ctx); err != nil {
+		if fault.Is(err, fault.Unavailable) {
+			return nothing(ctx, s)
+		}
+		return err
+	}
+	if dir := projectDir(s); dir != "" && !all {
+		others, err := othersRun(ctx, s, dir)
+		if err != nil {
+			return err
+		}
+		if others {
+			raw, err := s.Call(ctx, "apps.stop", s.Fit("apps.stop", map[string]any{"project": dir, "stack": s.Stack, "wait": true}))
+			if err != nil {
+				return err
+			}
+			return s.Show(ctx, raw, nil, func(any, render.Options) {
+				fmt.Fprintln(s.Stdout, "stopped; the daemon stays, because other projects run")
+			})
+		}
+	}
+	raw, err := s.Call(ctx, "daemon.shutdown", map[string]any{})
+	if err != nil {
+		return err
+	}
+	s.Close()
+	if s.Gone != nil {
+		ctx, cancel := context.WithTimeout(ctx, s.Patience(patience))
+		defer cancel()
+		if err := s.Gone(ctx, s.Home); err != nil {
+			return err
+		}
+	}
+	return s.Show(ctx, raw, nil, func(any, render.Options) { fmt.Fprintln(s.Stdout, "everything is stopped") })
+}
+
+// projectDir names the project as the daemon takes it: --project, else the folder of the file found.
+func projectDir(s *session.Session) string {
+	if s.Project != "" {
+		return s.Project
+	}
+	if path := s.FindConfig(); path != "" {
+		return filepath.Dir(path)
+	}
+	return ""
+}
+
+// othersRun reports whether apps run that are not the project's.
+func othersRun(ctx context.Context, s *session.Session, project string) (bool, error) {
+	mine, err := keys(ctx, s, map[string]any{"project": project, "limit": 1000})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return false, err
+	}
+	every, err := keys(ctx, s, map[string]any{"all": true, "limit": 1000})
+	if err != nil {
+		return false, err
+	}
+	for key, state := range every {
+		switch state {
+		case "stopped", "completed", "failed", "crashed":
+			continue
+		}
+		if _, ok := mine[key]; !ok {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// keys lists apps with their states.
+func keys(ctx context.Context, s *session.Session, in map[string]any) (map[string]string, error) {
+	states := map[string]string{}
+	for {
+		raw, err := s.Call(ctx, "apps.list", s.Fit("apps.list", in))
+		if err != nil {
+			return nil, err
+		}
+		var list struct {
+			Items      []struct{ Key, State string } `json:"items"`
+			NextCursor string                        `json:"next_cursor"`
+			Truncated  bool                          `json:"truncated"`
+		}
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, fault.New(fault.Internal, "the daemon's answer to apps.list cannot be read: %v", err)
+		}
+		for _, a := range list.Items {
+			states[a.Key] = a.State
+		}
+		if !list.Truncated || list.NextCursor == "" || in["cursor"] == list.NextCursor {
+			return states, nil
+		}
+		in["cursor"] = list.NextCursor
+	}
+}
+
+// nothing says that there was nothing to do.
+func nothing(ctx context.Context, s *session.Session) error {
+	answer := map[string]any{"status": "done", "result": map[string]any{"was_running": false}}
+	return s.ShowValue(ctx, answer, func(render.Options) { fmt.Fprintln(s.Stdout, "nothing to stop: no daemon runs") })
+}

@@ -1,0 +1,92 @@
+// Package short holds the short forms that are more than one method, and the commands that need no daemon.
+package short
+
+import (
+	"context"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/spf13/cobra"
+)
+
+// Usual are the short forms that people expect of methods whose rows name none.
+var Usual = map[string]string{
+	"apps.list": "ls", "apps.start": "start", "apps.stop": "stop", "apps.restart": "restart", "apps.reload": "reload", "apps.scale": "scale",
+	"apps.inspect": "inspect", "apps.env": "env", "apps.explain": "why", "daemon.ping": "ping", "daemon.status": "status",
+}
+
+// Commands are the short forms that are commands of their own.
+func Commands(s *session.Session) []*cobra.Command {
+	var all []*cobra.Command
+	for _, make := range []func(*session.Session) *cobra.Command{
+		up, down, kill, since, wait, configuration, mcp, doctor, demo, completion, explain, version,
+	} {
+		if cmd := make(s); cmd != nil {
+			all = append(all, cmd)
+		}
+	}
+	return all
+}
+
+// Groups are the short forms that carry a service's name; its verbs stand below them.
+func Groups(s *session.Session) map[string]*cobra.Command {
+	all := map[string]*cobra.Command{}
+	if spec, ok := s.Spec("logs.query"); ok {
+		all["logs"] = logs(s, spec)
+	}
+	if spec, ok := s.Spec("events.list"); ok {
+		all["events"] = events(s, spec)
+	}
+	return all
+}
+
+// Before is what has to happen before a method is called: start brings a daemon up when there is none.
+func Before(s *session.Session, spec op.Spec) func(context.Context) error {
+	if spec.ID() != "apps.start" || s.EnsureDaemon == nil {
+		return nil
+	}
+	return func(ctx context.Context) error { return ensure(ctx, s) }
+}
+
+// ensure starts the daemon when there is none. Faults: unavailable; failed.
+func ensure(ctx context.Context, s *session.Session) error {
+	if s.EnsureDaemon == nil {
+		return nil
+	}
+	started, err := s.EnsureDaemon(ctx, s.Home)
+	if err != nil {
+		return err
+	}
+	if started {
+		s.Note("the daemon was started")
+	}
+	return nil
+}
+
+// NoArgs refuses arguments, as a fault.
+func NoArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "%s does not take %q", cmd.CommandPath(), args[0]).WithReason("unknown_argument").
+		WithHint("%s --help", cmd.CommandPath())
+}
+
+// exactly wants one argument.
+func exactly(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fault.New(fault.Invalid, "%s needs <%s>", cmd.CommandPath(), what).WithReason("missing_argument").WithHint("%s --help", cmd.CommandPath())
+		}
+		return NoArgs(cmd, args[1:])
+	}
+}
+
+// appNames completes arguments with the names of apps.
+func appNames(s *session.Session) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		return method.Live(cmd.Context(), s, "apps", args, word), cobra.ShellCompDirectiveNoFileComp
+	}
+}
