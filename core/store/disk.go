@@ -22,20 +22,20 @@ type Disk interface {
 }
 
 // OS is the file system of the operating system.
-var OS Disk = osDisk{}
+var OS Disk = osDisk{(*os.File).Sync}
 
-type osDisk struct{}
+type osDisk struct{ sync func(*os.File) error }
 
 func (osDisk) Read(name string) ([]byte, error) { return os.ReadFile(name) }
 
-func (osDisk) Write(name string, data []byte) error {
+func (d osDisk) Write(name string, data []byte) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = d.sync(f)
 	}
 	if closed := f.Close(); err == nil {
 		err = closed
@@ -47,13 +47,13 @@ func (osDisk) Link(from, to string) error   { return os.Link(from, to) }
 func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
 func (osDisk) Remove(name string) error     { return os.Remove(name) }
 
-func (osDisk) SyncDir(dir string) error {
-	d, err := os.Open(filepath.Clean(dir))
+func (d osDisk) SyncDir(dir string) error {
+	f, err := os.Open(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if closed := d.Close(); err == nil {
+	err = d.sync(f)
+	if closed := f.Close(); err == nil {
 		err = closed
 	}
 	return err

@@ -70,11 +70,13 @@ var errLater = errors.New("a later version has written it")
 
 // decode reads a file. The checksum is looked at first: only a file that is whole may say that it is of a later version.
 func decode(data []byte) (State, error) {
+	whole := false
 	if i := bytes.LastIndex(data, []byte(sumField)); i >= 0 {
 		want := fmt.Sprintf("%s%08x%s", sumField, crc32.Checksum(data[:i], castagnoli), sumEnd)
 		if string(data[i:]) != want {
 			return State{}, errors.New("its checksum is wrong")
 		}
+		whole = true
 	}
 	var v struct {
 		Version int `json:"version"`
@@ -93,6 +95,9 @@ func decode(data []byte) (State, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&doc); err != nil {
 		return State{}, fmt.Errorf("it is no state file: %w", err)
+	}
+	if !whole && doc.Sum != "" {
+		return State{}, errors.New("its checksum is wrong")
 	}
 	s := State{HomeDown: doc.HomeDown, Cluster: doc.Cluster, apps: make(map[string]*app, len(doc.Apps))}
 	for _, a := range doc.Apps {

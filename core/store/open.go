@@ -117,7 +117,11 @@ func (s *Store) look(ctx context.Context, migrations fs.FS) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot open the database: %w", err)
 	}
-	db, err := pool(s.path, 1, url.Values{"mode": {"ro"}})
+	params := url.Values{"mode": {"ro"}}
+	if _, err := os.Stat(s.path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		params.Set("immutable", "1") // nothing to replay: then SQLite needs no side files
+	}
+	db, err := pool(s.path, 1, params)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (f *StateFile) load(now time.Time) error {
 	}
 	backup, backupErr := f.read(f.backup())
 	for _, err := range []error{mainErr, backupErr} {
-		if fault.Is(err, fault.Conflict) || !errors.Is(err, errDamaged) && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, fs.ErrNotExist) { // of a later version, or unreadable
 			return err
 		}
 	}
