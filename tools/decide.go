@@ -9,38 +9,49 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 )
 
 // decide asks the policy: go on, ask for a confirmation, hold for a person, or deny. A preview has no effect and can
 // only be denied.
 func (r *Registry) decide(ctx context.Context, c *call) (context.Context, error) {
-	ruling := r.Policy.Decide(Question{Caller: c.caller, Spec: c.Spec, Targets: c.targets})
-	if c.above && ruling.Verdict != Deny {
-		ruling.Verdict = Hold
-	}
-	if ruling.Verdict == Confirm && !c.Controlled() {
-		ruling.Verdict = Hold // no envelope that could carry a token
-	}
-	switch {
-	case ruling.Verdict == Deny:
-		c.decision = Denied
-		return ctx, fault.New(fault.Denied, "%s is not allowed here: %s", c.ID(), ruling.Why).WithReason("policy")
-	case ruling.Verdict == Allow || c.controls.DryRun:
-		c.decision = Allowed
+	if c.Role == op.Public && c.caller.Channel == "" {
+		c.decision = string(policy.Allow) // signing in comes before there is somebody to have a policy for
 		return ctx, nil
-	case ruling.Verdict == Confirm:
-		return ctx, r.confirm(ctx, c)
-	default:
-		return ctx, r.hold(ctx, c, ruling.Why)
 	}
+	d := r.Policy.Decide(policy.Request{Caller: c.caller, Spec: c.Spec, Targets: c.targets})
+	if d.Verdict == policy.Allow && c.above || d.Verdict == policy.Confirm && (c.above || !c.Controlled()) {
+		d.Verdict = policy.Hold // a stream has no envelope that could carry a token
+	}
+	c.decision = string(d.Verdict)
+	switch d.Verdict {
+	case policy.Allow:
+		return ctx, nil
+	case policy.Confirm, policy.Hold:
+		if c.controls.DryRun {
+			return ctx, nil
+		}
+		b, err := c.binding(d.Why)
+		if err != nil {
+			return ctx, err
+		}
+		if d.Verdict == policy.Confirm {
+			return ctx, r.confirm(ctx, c, b)
+		}
+		return ctx, r.hold(ctx, c, b)
+	}
+	c.decision = string(policy.Deny)
+	return ctx, fault.New(fault.Denied, "not allowed: %s", d.Why).WithReason("policy")
+}
+
+// binding is what a token or an approval is good for: this call by this principal, in the world as it is.
+func (c *call) binding(why string) (policy.Binding, error) {
+	digest, err := policy.Digest(c.in)
+	return policy.Binding{Caller: c.caller, Method: c.ID(), Digest: digest, Targets: c.targets, Args: c.entry.Args, Why: why}, err
 }
 
 // confirm lets the call through if it carries the token of an identical one, and else answers with plan and token.
-func (r *Registry) confirm(ctx context.Context, c *call) error {
-	plan, b, err := r.bound(ctx, c)
-	if err != nil {
-		return err
-	}
+func (r *Registry) confirm(ctx context.Context, c *call, b policy.Binding) error {
 	if c.controls.Confirm != "" {
 		if err := r.Tokens.Redeem(ctx, c.controls.Confirm, b); err != nil {
 			return err
@@ -48,48 +59,32 @@ func (r *Registry) confirm(ctx context.Context, c *call) error {
 		c.decision = Confirmed
 		return nil
 	}
-	token, expires, err := r.Tokens.Mint(b)
+	plan, err := c.plan(ctx)
 	if err != nil {
 		return err
 	}
-	c.finish(Asked, op.Outcome{
+	token, expires := r.Tokens.Mint(b)
+	c.finish(op.Outcome{
 		Status: op.Confirm, Plan: plan, Confirm: &op.ConfirmRef{Token: token, ExpiresAt: expires}, Next: c.again(token),
 	})
 	return nil
 }
 
 // hold asks a person. A change answers with an envelope; a read has none, so its answer is a fault.
-func (r *Registry) hold(ctx context.Context, c *call, why string) error {
-	plan, b, err := r.bound(ctx, c)
-	if err != nil {
-		return err
-	}
-	ref, err := r.Approvals.Hold(ctx, c.caller, b, c.args(), plan)
-	if err != nil {
-		return err
-	}
-	c.decision = Held
-	if !c.Controlled() {
-		return fault.New(fault.Held, "%s waits for a person: %s", c.ID(), why).WithReason("awaiting_approval").WithApproval(ref)
-	}
-	c.finish(Held, op.Outcome{Status: op.Waiting, Plan: plan, Approval: &ref, Next: r.wait(ref)})
-	return nil
-}
-
-// bound makes the plan, if the method has one, and what a token or an approval is bound to.
-func (r *Registry) bound(ctx context.Context, c *call) (*op.Plan, Binding, error) {
-	if err := c.bind(); err != nil {
-		return nil, Binding{}, err
-	}
+func (r *Registry) hold(ctx context.Context, c *call, b policy.Binding) error {
 	plan, err := c.plan(ctx)
 	if err != nil {
-		return nil, Binding{}, err
+		return err
 	}
-	b := Binding{Principal: c.caller.Principal(), Session: c.caller.Session, Method: c.ID(), Args: c.digest, Targets: c.targets}
-	if plan != nil {
-		b.Plan = plan.Digest
+	ref, err := r.Approvals.Hold(ctx, b, plan)
+	if err != nil {
+		return err
 	}
-	return plan, b, nil
+	if c.held = true; !c.Controlled() {
+		return fault.New(fault.Held, "waits for a person: %s", b.Why).WithReason("awaiting_approval").WithApproval(ref)
+	}
+	c.finish(op.Outcome{Status: op.Waiting, Plan: plan, Approval: &ref, Next: r.wait(ref)})
+	return nil
 }
 
 // again is the identical call with its token, where it is small and holds no secret.

@@ -2,9 +2,11 @@ package tools
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
 )
 
 // Find gives the method of an id, service.verb, or of a former id.
@@ -23,42 +25,46 @@ func (r *Registry) Tool(name string) (*Method, bool) {
 func (r *Registry) find(ctx context.Context, c *call) (context.Context, error) {
 	m, ok := r.ids[c.method]
 	if !ok || !m.reaches(c.caller) {
-		return ctx, r.unknown(c.method)
+		return ctx, r.unknown(c.method, c.caller)
 	}
 	c.Method = m
 	return ctx, nil
 }
 
-// unknown is the fault of a method that does not exist. The name is quoted, so that its bytes stay data, and cut.
-func (r *Registry) unknown(name string) error {
+// unknown is the fault of a method that does not exist, or not for this caller: it suggests only what he can see. The
+// name is quoted, so that its bytes stay data, and cut.
+func (r *Registry) unknown(name string, who op.Caller) error {
 	const most = 80
 	if len(name) > most {
 		name = strings.ToValidUTF8(name[:most], "") + "…"
 	}
 	f := fault.New(fault.NotFound, "there is no method %q", name).WithReason("unknown_method")
-	near := fault.Near(strings.ReplaceAll(name, "_", "."), r.names)
-	if near == "" {
-		near = r.verb(name)
-	}
-	if near != "" {
+	if near := r.near(strings.ToLower(strings.ReplaceAll(name, "_", ".")), who); near != "" {
 		f = f.WithCandidates(near).WithHint("did you mean %s?", near)
 	}
 	return f
 }
 
-// verb gives the only method that has the verb of name, for a service that was guessed wrong.
-func (r *Registry) verb(name string) string {
-	_, verb, _ := strings.Cut(name, ".")
-	found := ""
+// near gives the id that was probably meant: the same in another spelling, a similar one, or the only one with that verb
+// in another service.
+func (r *Registry) near(id string, who op.Caller) string {
+	_, verb, _ := strings.Cut(id, ".")
+	var names, sameVerb []string
 	for _, m := range r.methods {
-		if verb != "" && m.Verb == verb {
-			if found != "" {
-				return ""
-			}
-			found = m.ID()
+		if !m.Visible(who) {
+			continue
+		}
+		if names = append(names, m.ID()); m.Verb == verb {
+			sameVerb = append(sameVerb, m.ID())
 		}
 	}
-	return found
+	if slices.Contains(names, id) {
+		return id
+	}
+	if near := fault.Near(id, names); near != "" || len(sameVerb) != 1 {
+		return near
+	}
+	return sameVerb[0]
 }
 
 // toolName is an id as the name of a tool.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
 )
@@ -42,12 +43,12 @@ type call struct {
 	selectors []op.Selector
 	project   op.ProjectRef
 	stack     op.StackRef
-	digest    [32]byte // of in; zero until bound
 	targets   []op.Target
 	claimed   bool // the idempotency key is ours
 	record    int64
-	entry     Entry
-	decision  Decision
+	entry     ledger.Entry
+	decision  string
+	held      bool // a person has been asked
 	session   *session.Session
 	ended     Ended
 
@@ -89,9 +90,7 @@ func (r *Registry) Do(ctx context.Context, in Call) (any, error) {
 }
 
 // finish answers the call before its handler.
-func (c *call) finish(d Decision, answer any) {
-	c.decision, c.answer, c.answered = d, answer, true
-}
+func (c *call) finish(answer any) { c.answer, c.answered = answer, true }
 
 // changes reports whether the call is about to change something.
 func (c *call) changes() bool { return c.Effect.Changes() && !c.controls.DryRun }

@@ -19,7 +19,8 @@ func (r *Registry) preview(ctx context.Context, c *call) (context.Context, error
 	if plan == nil {
 		return ctx, fault.New(fault.Invalid, "%s cannot say beforehand what it would change", c.ID()).WithReason("no_plan")
 	}
-	c.finish(Previewed, op.Outcome{Status: op.Done, Plan: plan})
+	c.decision = Previewed
+	c.finish(op.Outcome{Status: op.Done, Plan: plan})
 	return ctx, nil
 }
 

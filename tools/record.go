@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
@@ -21,23 +21,19 @@ func (r *Registry) note(ctx context.Context, c *call) (context.Context, error) {
 	if !c.changes() {
 		return ctx, nil
 	}
-	id, err := r.Ledger.Begin(ctx, c.entry)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return ctx, ctx.Err()
-	default:
-		return ctx, fault.Wrap(err, fault.Internal, "the call cannot be recorded, so it was not carried out").
-			WithReason("audit_unavailable").WithHint("omnitron doctor")
+	seq, err := r.Ledger.Begin(ctx, c.entry)
+	if err != nil {
+		return ctx, err
 	}
-	c.record = id
-	return op.WithSeq(ctx, id), nil
+	c.record = seq
+	return op.WithSeq(ctx, seq), nil
 }
 
-func (c *call) describe() Entry {
-	return Entry{
-		At: c.start, Call: c.id, Caller: c.caller, Method: c.ID(), Effect: c.Effect,
-		Targets: targetNames(c.targets), Args: c.args(),
+func (c *call) describe() ledger.Entry {
+	who := c.caller
+	return ledger.Entry{
+		Time: c.start, Call: c.id, User: who.User, UID: who.UID, Channel: string(who.Channel), Client: who.Client, Session: who.Session,
+		Plane: who.Plane, Trace: who.Trace, Method: c.ID(), Targets: targetNames(c.targets), Args: c.args(), Changes: c.changes(),
 	}
 }
 

@@ -133,7 +133,6 @@ type Registry struct {
 	methods []*Method
 	ids     map[string]*Method
 	tools   map[string]*Method
-	names   []string
 	limiter *limiter
 	repeats *repeats
 }
@@ -154,7 +153,6 @@ func New(methods []op.Method, d Deps) (*Registry, error) {
 	r := &Registry{Deps: d, methods: described, limiter: newLimiter(d.Limits, d.Now), repeats: newRepeats(d.Limits, d.Now)}
 	for i, m := range described {
 		m.handler = methods[i]
-		r.names = append(r.names, m.ID())
 	}
 	r.ids, r.tools, err = index(described)
 	return r, err

@@ -2,43 +2,31 @@ package tools
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"sync"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/tools/schema"
+	"github.com/omnitron-dev/omnitron/core/policy"
 )
-
-// bind makes the digest of the input, for what is bound to it.
-func (c *call) bind() error {
-	if c.digest != [32]byte{} {
-		return nil
-	}
-	text, err := schema.Canonical(c.in)
-	if err != nil {
-		return err
-	}
-	c.digest = sha256.Sum256(text)
-	return nil
-}
 
 // repeat gives a call with a known idempotency key the answer that the first one got.
 func (r *Registry) repeat(ctx context.Context, c *call) (context.Context, error) {
 	if c.controls.IdempotencyKey == "" || c.controls.DryRun {
 		return ctx, nil
 	}
-	if err := c.bind(); err != nil {
+	digest, err := policy.Digest(c.in)
+	if err != nil {
 		return ctx, err
 	}
-	answer, err := r.repeats.claim(c.key(), c.digest)
+	answer, err := r.repeats.claim(c.key(), digest)
 	switch {
 	case err != nil:
 		return ctx, err
 	case answer != nil:
-		c.finish(Repeated, *answer)
+		c.decision = Repeated
+		c.finish(*answer)
 	default:
 		c.claimed = true
 	}
@@ -83,7 +71,7 @@ type repeats struct {
 }
 
 type repeated struct {
-	digest [32]byte
+	digest string
 	at     time.Time
 	answer *op.Outcome // nil while the first call is on its way
 }
@@ -93,7 +81,7 @@ func newRepeats(l Limits, now func() time.Time) *repeats {
 }
 
 // claim gives the answer of an earlier call with the key, or nil: then the key is the caller's until keep or drop.
-func (r *repeats) claim(k repeatKey, digest [32]byte) (*op.Outcome, error) {
+func (r *repeats) claim(k repeatKey, digest string) (*op.Outcome, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
 )
@@ -19,29 +20,33 @@ func (r *Registry) settle(ctx context.Context, c *call, err error) (any, error) 
 	}
 	r.remember(c, err)
 	r.leave(c)
-	res := Result{Decision: c.decision, Duration: r.Now().Sub(c.start)}
+	res := ledger.Result{Decision: c.decision, Took: r.Now().Sub(c.start)}
 	if f != nil {
 		res.Code, res.Reason = string(f.Code), f.Reason
 	}
-	if c.record != 0 {
-		// A caller that has gone away must not leave an open record.
-		if err := r.Ledger.Settle(context.WithoutCancel(ctx), c.record, res); err != nil {
-			r.Log.Error("cannot close the record of a call", "call", c.id, "method", c.ID(), "err", err)
-		}
-	} else {
-		if c.entry.Call == "" {
-			c.entry = c.describe()
-		}
-		r.Ledger.Read(c.entry, res)
-	}
-	c.session.Ended(session.Call{Failed: f != nil, Held: c.decision == Held, Changed: f == nil && c.changes() && (c.decision == Allowed || c.decision == Confirmed)})
+	r.close(c, res)
+	c.session.Ended(session.Call{Failed: f != nil && !c.held, Held: c.held, Changed: f == nil && c.record != 0 && !c.answered})
 	if r.Log.Enabled(ctx, slog.LevelDebug) {
-		r.Log.Debug("call", "call", c.id, "method", c.ID(), "caller", c.caller.Principal(), "decision", c.decision, "code", res.Code, "took", res.Duration)
+		r.Log.Debug("call", "call", c.id, "method", c.ID(), "caller", c.caller.Principal(), "decision", c.decision, "code", res.Code, "took", res.Took)
 	}
 	if f != nil {
 		return nil, f
 	}
 	return c.answer, nil
+}
+
+// close ends the record that note began, or makes the one of a call that had no effect.
+func (r *Registry) close(c *call, res ledger.Result) {
+	if c.record != 0 {
+		r.Ledger.Settle(c.record, res)
+		return
+	}
+	e := c.entry
+	if e.Call == "" { // refused before it was described
+		e = c.describe()
+	}
+	e.Decision, e.Code, e.Reason, e.Took, e.Changes = res.Decision, res.Code, res.Reason, res.Took, false
+	r.Ledger.Read(e)
 }
 
 // fault gives err as the fault that the caller sees. An error that says nothing to a caller is logged here, and only

@@ -1,6 +1,9 @@
 package op
 
-import "context"
+import (
+	"context"
+	"strconv"
+)
 
 // Channel is what kind of principal is at the other end.
 type Channel string
@@ -87,8 +90,17 @@ type Target struct {
 	Slots      []string // the slots meant, app:process#n
 }
 
-// Name is the target as a person writes it.
-func (t Target) String() string { return t.Key }
+// String is the target in full: the key, with process and instance where only they are meant.
+func (t Target) String() string {
+	s := t.Key
+	if t.Process != "" {
+		s += ":" + t.Process
+	}
+	if t.Instance > 0 {
+		s += "#" + strconv.Itoa(t.Instance)
+	}
+	return s
+}
 
 // WithTargets gives ctx the resolved targets.
 func WithTargets(ctx context.Context, ts []Target) context.Context {

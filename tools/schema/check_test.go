@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/tools/schema"
 )
 
 func TestCheckMends(t *testing.T) {
@@ -295,15 +294,5 @@ func TestFitsMendsNothing(t *testing.T) {
 	}
 	if p := s.Fits([]byte(`{"name":"a"}`)); len(p) > 0 {
 		t.Error(p)
-	}
-}
-
-func TestCanonical(t *testing.T) {
-	a, err := schema.Canonical([]byte(`{ "b" : 9007199254740993, "a":{"d":1,"c":[2 , 3]} }`))
-	if err != nil || string(a) != `{"a":{"c":[2,3],"d":1},"b":9007199254740993}` {
-		t.Errorf("%s %v", a, err)
-	}
-	if _, err := schema.Canonical([]byte(`{`)); err == nil {
-		t.Error("half an object has no canonical form")
 	}
 }

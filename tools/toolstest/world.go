@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/tools"
 )
@@ -29,7 +31,7 @@ type World struct {
 // New gives a registry of toys. The changes are made to its Deps first.
 func New(t testing.TB, changes ...func(*tools.Deps)) *World {
 	t.Helper()
-	w := &World{Box: NewBox(), Ledger: &Ledger{}, Policy: &Policy{}, Tokens: &Tokens{minted: map[string]tools.Binding{}}, Held: &Approvals{}, Sessions: session.New(time.Now)}
+	w := &World{Box: NewBox(), Ledger: &Ledger{}, Policy: &Policy{}, Tokens: &Tokens{minted: map[string]string{}}, Held: &Approvals{}, Sessions: session.New(time.Now)}
 	d := tools.Deps{
 		Log: slog.New(slog.DiscardHandler), Ledger: w.Ledger, Policy: w.Policy, Tokens: w.Tokens, Approvals: w.Held,
 		Resolver: w.Box, Gate: w.Sessions, Sessions: w.Sessions,
@@ -60,131 +62,114 @@ func (w *World) Do(ctx context.Context, who op.Caller, method, in string) (any, 
 	return w.Registry.Do(op.WithCaller(ctx, who), tools.Call{Method: method, In: json.RawMessage(in)})
 }
 
-// Record is one record of a Ledger.
-type Record struct {
-	ID int64 // 0 for a call that was recorded behind
-	tools.Entry
-	tools.Result
-	Open bool
-}
-
 // Ledger keeps records in memory.
 type Ledger struct {
 	mu      sync.Mutex
-	records []Record
+	entries []ledger.Entry
 	last    int64
 	Err     error // what Begin fails with
 }
 
 // Begin implements tools.Ledger.
-func (l *Ledger) Begin(ctx context.Context, e tools.Entry) (int64, error) {
+func (l *Ledger) Begin(ctx context.Context, e ledger.Entry) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	if l.Err != nil {
-		return 0, l.Err
+		return 0, fault.Wrap(l.Err, fault.Internal, "the call was not made, because it cannot be recorded").WithReason(ledger.Unrecorded)
 	}
 	l.last++
-	l.records = append(l.records, Record{ID: l.last, Entry: e, Open: true})
+	e.Seq, e.Open = l.last, true
+	l.entries = append(l.entries, e)
 	return l.last, nil
 }
 
 // Settle implements tools.Ledger.
-func (l *Ledger) Settle(ctx context.Context, id int64, r tools.Result) error {
+func (l *Ledger) Settle(seq int64, r ledger.Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for i := range l.records {
-		if l.records[i].ID == id {
-			l.records[i].Result, l.records[i].Open = r, false
-			return nil
+	for i := range l.entries {
+		if e := &l.entries[i]; e.Seq == seq {
+			e.Decision, e.Code, e.Reason, e.Took, e.Open = r.Decision, r.Code, r.Reason, r.Took, false
 		}
 	}
-	return fault.New(fault.NotFound, "no record %d", id)
 }
 
 // Read implements tools.Ledger. Only the last thousand are kept.
-func (l *Ledger) Read(e tools.Entry, r tools.Result) {
+func (l *Ledger) Read(e ledger.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.records) >= 1000 {
-		l.records = l.records[:0]
+	if len(l.entries) >= 1000 {
+		l.entries = l.entries[:0]
 	}
-	l.records = append(l.records, Record{Entry: e, Result: r})
+	l.entries = append(l.entries, e)
 }
 
-// Records gives what is on record.
-func (l *Ledger) Records() []Record {
+// Entries gives what is on record. Seq is 0 for a call that was recorded behind.
+func (l *Ledger) Entries() []ledger.Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Record(nil), l.records...)
+	return append([]ledger.Entry(nil), l.entries...)
 }
 
-// Policy allows persons everything and treats agents as the product's defaults do, by effect alone. Rulings go first.
+// Policy is the default policy of the product, but for the methods that have a verdict of their own.
 type Policy struct {
-	Rulings map[string]tools.Ruling // by method id
+	Verdicts map[string]policy.Verdict // by method id
 }
 
 // Decide implements tools.Policy.
-func (p *Policy) Decide(q tools.Question) tools.Ruling {
-	if r, ok := p.Rulings[q.Spec.ID()]; ok {
-		return r
+func (p *Policy) Decide(r policy.Request) policy.Decision {
+	if v, ok := p.Verdicts[r.Spec.ID()]; ok {
+		return policy.Decision{Verdict: v, Why: "the test says so"}
 	}
-	if q.Caller.Channel == op.Person {
-		return tools.Ruling{Verdict: tools.Allow}
-	}
-	switch q.Spec.Effect {
-	case op.Interrupts:
-		return tools.Ruling{Verdict: tools.Confirm, Why: "it interrupts"}
-	case op.Destroys:
-		return tools.Ruling{Verdict: tools.Hold, Why: "it destroys"}
-	}
-	return tools.Ruling{Verdict: tools.Allow}
+	return policy.Default().Decide(r)
 }
 
 // Tokens mints tokens that are good once.
 type Tokens struct {
 	mu     sync.Mutex
-	minted map[string]tools.Binding
+	minted map[string]string // what it is good for; "" when it was used
 }
 
 // Mint implements tools.Tokens.
-func (t *Tokens) Mint(b tools.Binding) (string, time.Time, error) {
+func (t *Tokens) Mint(b policy.Binding) (string, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	token := "tok-" + strconv.Itoa(len(t.minted)+1)
-	t.minted[token] = b
-	return token, time.Now().Add(5 * time.Minute), nil
+	t.minted[token] = string(b.Identity()) + string(b.World())
+	return token, time.Now().Add(policy.TokenLife)
 }
 
 // Redeem implements tools.Tokens.
-func (t *Tokens) Redeem(_ context.Context, token string, b tools.Binding) error {
+func (t *Tokens) Redeem(_ context.Context, token string, b policy.Binding) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	was, ok := t.minted[token]
-	a, _ := json.Marshal(was)
-	now, _ := json.Marshal(b)
-	if !ok || string(a) != string(now) {
+	if t.minted[token] != string(b.Identity())+string(b.World()) {
 		return fault.New(fault.Conflict, "the token is not good for this call").WithReason("confirm_stale")
 	}
-	t.minted[token] = tools.Binding{}
+	t.minted[token] = ""
 	return nil
 }
 
 // Approvals holds calls for ever.
 type Approvals struct {
 	mu    sync.Mutex
-	Asked []tools.Binding
+	asked []policy.Binding
 }
 
 // Hold implements tools.Approvals.
-func (a *Approvals) Hold(_ context.Context, _ op.Caller, b tools.Binding, _ json.RawMessage, _ *op.Plan) (op.ApprovalRef, error) {
+func (a *Approvals) Hold(_ context.Context, b policy.Binding, _ *op.Plan) (op.ApprovalRef, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.Asked = append(a.Asked, b)
-	return op.ApprovalRef{ID: "ap-" + strconv.Itoa(len(a.Asked)), ExpiresAt: time.Now().Add(30 * time.Minute)}, nil
+	a.asked = append(a.asked, b)
+	return op.ApprovalRef{ID: "ap-" + strconv.Itoa(len(a.asked)), ExpiresAt: time.Now().Add(30 * time.Minute)}, nil
+}
+
+// Asked gives the calls that were held.
+func (a *Approvals) Asked() []policy.Binding {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]policy.Binding(nil), a.asked...)
 }
