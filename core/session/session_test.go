@@ -1,0 +1,165 @@
+package session_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/session"
+)
+
+var agent = op.Caller{User: "alice", Channel: op.Agent, Plane: "unix", Role: op.Operator, Ceiling: op.Admin, PID: 7}
+
+func TestSessionsAreListedWhileOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := session.New(time.Now)
+		one := s.Open(agent, func() {})
+		<-time.After(time.Second)
+		two := s.Open(op.Caller{User: "bob", Channel: op.Person, Session: "given"}, func() {})
+		if id := two.Caller().Session; id != "given" {
+			t.Errorf("the id was replaced by %q", id)
+		}
+		if id := one.Caller().Session; len(id) != 16 || s.Of(id) != one {
+			t.Errorf("a session without an id gets one: %q", id)
+		}
+		<-time.After(time.Second)
+		one.Started("apps.list")
+		one.Started("apps.stop")
+		one.Ended(session.Call{Changed: true})
+		list := s.List()
+		if len(list) != 2 || list[1].ID != "given" {
+			t.Fatalf("%+v", list)
+		}
+		i := list[0]
+		if i.Principal != "alice/agent" || i.Channel != "agent" || i.Role != "operator" || i.PID != 7 || i.Calls != 2 || i.Changed != 1 ||
+			i.InFlight != 1 || i.LastCall != "apps.stop" || i.LastSeen.Sub(i.Since) != 2*time.Second {
+			t.Errorf("%+v", i)
+		}
+		one.Close()
+		one.Close()
+		if list := s.List(); len(list) != 1 || s.Of(i.ID) != nil {
+			t.Errorf("%+v", list)
+		}
+	})
+}
+
+func TestASessionLearnsWhoItIs(t *testing.T) {
+	s := session.New(time.Now)
+	one := s.Open(agent, func() {})
+	lowered := one.Caller()
+	lowered.Client, lowered.Role, lowered.Session = "claude 2", op.Viewer, "forged"
+	one.Became(lowered)
+	if i := s.List()[0]; i.Client != "claude 2" || i.Role != "viewer" || i.ID == "forged" {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestNobodyIsCountedNowhere(t *testing.T) {
+	var none *session.Sessions
+	one := none.Of("x")
+	one.Started("apps.list")
+	one.Ended(session.Call{})
+	if one != nil || session.New(time.Now).Of("") != nil {
+		t.Error("there is a session")
+	}
+}
+
+func TestPauseAndResume(t *testing.T) {
+	s := session.New(time.Now)
+	one, two := s.Open(agent, func() {}), s.Open(agent, func() {})
+	a, b := one.Caller(), two.Caller()
+	admitted := func(c op.Caller) bool { return s.Admit(c, op.Spec{}) == nil }
+	if news, err := s.Pause(a.Session); !news || err != nil {
+		t.Fatal(news, err)
+	}
+	if news, _ := s.Pause(a.Session); news {
+		t.Error("pausing twice is no news")
+	}
+	if admitted(a) || !admitted(b) {
+		t.Error("a session was paused, not its principal")
+	}
+	if l := s.List(); !l[0].Paused && !l[1].Paused || l[0].Paused && l[1].Paused {
+		t.Errorf("%+v", l)
+	}
+	if _, err := s.Pause(a.Principal()); err != nil {
+		t.Fatal(err)
+	}
+	if admitted(b) {
+		t.Error("the principal was paused")
+	}
+	if err := s.Admit(a, op.Spec{}); fault.CodeOf(err) != fault.Denied || fault.From(err).Reason != "paused" {
+		t.Errorf("%v", err)
+	}
+	one.Close()
+	two.Close()
+	again := s.Open(agent, func() {})
+	if admitted(again.Caller()) {
+		t.Error("reconnecting ends no pause of the principal")
+	}
+	if news, err := s.Resume(a.Principal()); !news || err != nil || !admitted(again.Caller()) {
+		t.Error(news, err)
+	}
+	if news, err := s.Resume(a.Principal()); news || err != nil {
+		t.Error("resuming twice is no news and no error", err)
+	}
+	for _, err := range []error{second(s.Pause("nope")), second(s.Resume("nope"))} {
+		if !fault.Is(err, fault.NotFound) {
+			t.Errorf("%v", err)
+		}
+	}
+	near := again.Caller().Session[:15] + "!"
+	if _, err := s.Pause(near); len(fault.From(err).Candidates) != 1 {
+		t.Errorf("the session is not suggested: %+v", fault.From(err))
+	}
+}
+
+func second[A any](_ A, err error) error { return err }
+
+func TestDisconnect(t *testing.T) {
+	s := session.New(time.Now)
+	ended := map[string]int{}
+	open := func(name string, c op.Caller) *session.Session {
+		var one *session.Session
+		one = s.Open(c, func() { ended[name]++; one.Close() })
+		return one
+	}
+	one := open("one", agent)
+	open("two", agent)
+	open("other", op.Caller{User: "bob", Channel: op.Agent})
+	if n, err := s.Disconnect(one.Caller().Session); n != 1 || err != nil || ended["one"] != 1 {
+		t.Error(n, err, ended)
+	}
+	if n, err := s.Disconnect(agent.Principal()); n != 1 || err != nil || ended["two"] != 1 {
+		t.Error(n, err, ended)
+	}
+	if n, err := s.Disconnect("nope"); n != 0 || !fault.Is(err, fault.NotFound) {
+		t.Error(n, err)
+	}
+	if len(s.List()) != 1 {
+		t.Errorf("%+v", s.List())
+	}
+}
+
+func TestSessionsAreSafeTogether(t *testing.T) {
+	s := session.New(time.Now)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 100 {
+				one := s.Open(agent, func() {})
+				one.Started("a.b")
+				_ = s.List()
+				_ = s.Admit(one.Caller(), op.Spec{})
+				one.Ended(session.Call{Held: true})
+				one.Close()
+			}
+		})
+	}
+	all.Wait()
+	if len(s.List()) != 0 {
+		t.Error("sessions are left")
+	}
+}
