@@ -58,6 +58,7 @@ func (k *Keys) Take(ctx context.Context, c Claim) (answer json.RawMessage, found
 		found = true
 		switch {
 		case digest != c.Digest:
+			answer = nil // it belongs to the other call
 			return fault.New(fault.Conflict, "idempotency_key %q was used for %s with other arguments", c.Key, c.Method).
 				WithReason("key_reused").WithHint("use a new key for a new call")
 		case answer != nil:
