@@ -1,0 +1,393 @@
+package segment
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"sort"
+	"time"
+)
+
+// Reader reads one stream. It keeps no file open between calls.
+type Reader struct {
+	dir    string
+	stream Stream
+	set    Set
+	loaded bool
+	inode  uint64
+	frames map[string][]frame
+	broken map[string]bool // archives that cannot be unpacked: what they held is a hole
+	seen   int64           // where nothing more was, at seenAt
+	seenAt time.Time
+}
+
+// NewReader makes a reader of a stream below dir.
+func NewReader(dir string, s Stream) *Reader { return &Reader{dir: dir, stream: s} }
+
+// look brings the list of files up to date; it is kept as long as the live file is the same one.
+func (r *Reader) look() error {
+	now, _ := inodeOf(Path(r.dir, r.stream))
+	if r.loaded && now == r.inode && now != 0 {
+		return nil
+	}
+	set, err := Load(r.dir, r.stream)
+	if err != nil {
+		return err
+	}
+	set.Files = slices.DeleteFunc(set.Files, func(f File) bool { return r.broken[f.Path] })
+	r.set, r.loaded, r.inode = set, true, 0
+	if n := len(set.Files); n > 0 && set.Files[n-1].Live && set.Sure {
+		r.inode = set.Files[n-1].inode
+	}
+	return nil
+}
+
+// with opens the file that pick chooses and calls use; when the keeper, compression or retention have just taken it
+// away, it looks again.
+func (r *Reader) with(pick func([]File) int, use func(i int, o *opened) error) error {
+	for range 1000 {
+		if err := r.look(); err != nil {
+			return err
+		}
+		i := pick(r.set.Files)
+		if i < 0 {
+			return use(i, nil)
+		}
+		o, err := open(r.set.Files[i], r.frames[r.set.Files[i].Path])
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) {
+			r.loaded = false
+			continue
+		}
+		if err == nil {
+			if o.Format != Plain && r.frames[o.Path] == nil {
+				r.frames = map[string][]frame{o.Path: o.frames}
+			}
+			err = use(i, o)
+			o.close()
+		}
+		switch {
+		case errors.Is(err, errFrame):
+			if r.broken == nil {
+				r.broken = map[string]bool{}
+			}
+			r.broken[r.set.Files[i].Path] = true
+		case !errors.Is(err, errMoved):
+			return err
+		}
+		r.loaded = false
+	}
+	return errMoving
+}
+
+// lossesAt gives the losses recorded at pos, in the indexes of both files where two meet there.
+func (r *Reader) lossesAt(pos int64) (list []Record, err error) {
+	fs := r.set.Files
+	i := sort.Search(len(fs), func(i int) bool { return fs[i].Base > pos }) - 1
+	if i > 0 && fs[i].Base == pos {
+		i--
+	}
+	for ; i >= 0 && i < len(fs) && fs[i].Base <= pos; i++ {
+		x, err := fs[i].index()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, x.losses(pos)...)
+		x.close()
+	}
+	return list, nil
+}
+
+// Forward reads into c what stands behind at: about size bytes of whole lines, more where a line is longer. A chunk
+// without items means that nothing more is there yet. At the end of the live file an unfinished line is left (Waiting),
+// unless its printer has ended.
+func (r *Reader) Forward(c *Chunk, at Point, size int) error {
+	pick := func(fs []File) int {
+		i := sort.Search(len(fs), func(i int) bool { return fs[i].Base > at.Pos }) - 1
+		if len(fs) > 0 {
+			i = max(i, 0)
+		}
+		return i
+	}
+	return r.with(pick, func(i int, o *opened) error {
+		c.reset(at)
+		if o == nil {
+			return nil
+		}
+		return r.forward(c, at, i, o, size)
+	})
+}
+
+func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
+	c.mod = o.mod
+	switch more := i+1 < len(r.set.Files); {
+	case at.Pos < o.Base: // retention or a purge has overtaken us
+		c.hole(at.Pos, o.Base)
+		return nil
+	case at.Pos > o.end && !more:
+		// The stream began anew in front of the place that we had reached: somebody has removed its files.
+		if o.Live && r.set.Sure {
+			c.hole(at.Pos, o.Base)
+		}
+		return nil
+	case at.Pos >= o.end:
+		recs, err := r.lossesAt(at.Pos)
+		if err != nil {
+			return err
+		}
+		if at.Pos == o.end {
+			c.addLosses(recs, at.Marks)
+			c.Next.Marks = max(at.Marks, int32(len(recs)))
+		}
+		if more {
+			c.hole(at.Pos, r.set.Files[i+1].Base)
+			return nil
+		}
+		r.seen, r.seenAt = o.end, time.Now()
+		c.weave()
+		return nil
+	}
+	x, err := o.index()
+	if err != nil {
+		return err
+	}
+	for {
+		n := int(min(int64(size), o.end-at.Pos))
+		if err := c.fill(o, x, at.Pos, n); err != nil {
+			return err
+		}
+		c.seen, c.seenAt = r.seen, r.seenAt.UnixNano()
+		full, tail := at.Pos+int64(n) == o.end, Hold
+		if full && (!o.Live || c.ended) {
+			tail = Close
+		}
+		took := c.split(c.buf, tail)
+		if took == 0 && !full {
+			size = max(2*size, MaxLine+1)
+			continue
+		}
+		if full && took == 0 {
+			r.seen, r.seenAt = o.end, time.Now()
+		}
+		if full {
+			c.Waiting = int64(n - took)
+		}
+		c.Data, c.First = c.buf[:took], at.Pos == o.Base
+		if err := r.inner(c, at, o.Base, at.Pos+int64(took)); err != nil {
+			return err
+		}
+		if took > 0 {
+			c.Next = Point{Pos: at.Pos + int64(took)}
+		} else if n := len(c.Losses); n > 0 {
+			c.Next.Marks = c.Losses[n-1].At.Marks + 1
+		}
+		c.weave()
+		return nil
+	}
+}
+
+// inner collects the losses at the chunk's first byte, as far as they are behind at, and up to its last one.
+func (r *Reader) inner(c *Chunk, at Point, base, until int64) error {
+	var first []Record
+	if at.Pos == base && at.Marks != AllMarks {
+		var err error
+		if first, err = r.lossesAt(at.Pos); err != nil {
+			return err
+		}
+	} else {
+		for _, rec := range c.recs {
+			if rec.Pos == at.Pos && rec.Loss() {
+				first = append(first, rec)
+			}
+		}
+	}
+	c.addLosses(first, at.Marks)
+	nth := int32(0)
+	for i, rec := range c.recs {
+		if i == 0 || c.recs[i-1].Pos != rec.Pos {
+			nth = 0
+		}
+		if rec.Loss() && rec.Pos > at.Pos && rec.Pos < until {
+			c.Losses = append(c.Losses, Loss{Record: rec, At: Point{rec.Pos, nth}})
+			nth++
+		}
+	}
+	return nil
+}
+
+// Backward reads into c what stands in front of at, ending there, about size bytes. io.EOF says that nothing does.
+func (r *Reader) Backward(c *Chunk, at Point, size int) error {
+	pick := func(fs []File) int {
+		return sort.Search(len(fs), func(i int) bool { return fs[i].Base >= at.Pos }) - 1
+	}
+	return r.with(pick, func(i int, o *opened) error {
+		c.reset(Point{Pos: at.Pos})
+		if at.Marks > 0 {
+			recs, err := r.lossesAt(at.Pos)
+			if err != nil {
+				return err
+			}
+			c.addLosses(recs[:min(len(recs), int(at.Marks))], 0)
+			if len(c.Losses) > 0 {
+				c.weave()
+				return nil
+			}
+		}
+		if o == nil {
+			return io.EOF
+		}
+		return r.backward(c, i, o, size)
+	})
+}
+
+func (r *Reader) backward(c *Chunk, i int, o *opened, size int) error {
+	p := c.Pos
+	c.mod = o.mod
+	if p > o.end {
+		if i+1 < len(r.set.Files) {
+			c.Pos = o.end
+			c.hole(o.end, p)
+			c.Next = Point{o.end, AllMarks}
+			return nil
+		}
+		p = o.end
+	}
+	if p == o.Base {
+		c.Next = Point{Pos: p}
+		return nil
+	}
+	x, err := o.index()
+	if err != nil {
+		return err
+	}
+	for {
+		n := int(min(int64(size), p-o.Base))
+		start := p - int64(n)
+		if err := c.fill(o, x, start, n); err != nil {
+			return err
+		}
+		cuts, skip := cutsOf(c.recs), 0
+		if start > o.Base {
+			if skip = firstBoundary(c.buf, start, cuts); skip < 0 {
+				size = max(2*size, MaxLine+2)
+				continue
+			}
+		}
+		tail := Open
+		if p == o.end || c.buf[n-1] == '\n' || slices.Contains(cuts, p) {
+			tail = Close
+		}
+		c.Pos, c.Data = start+int64(skip), c.buf[skip:]
+		c.split(c.Data, tail)
+		c.First, c.Next = c.Pos == o.Base, Point{Pos: c.Pos}
+		if err := r.inner(c, Point{Pos: c.Pos}, o.Base, p); err != nil {
+			return err
+		}
+		c.weave()
+		return nil
+	}
+}
+
+// First is the place in front of everything that is stored.
+func (r *Reader) First() (Point, error) {
+	r.loaded = false
+	if err := r.look(); err != nil {
+		return Point{}, err
+	}
+	if len(r.set.Files) == 0 {
+		return Point{Pos: r.set.Next}, nil
+	}
+	return Point{Pos: r.set.Files[0].Base}, nil
+}
+
+// Last is the place behind everything that is stored; with hold, in front of a last line that is not finished yet.
+func (r *Reader) Last(hold bool) (at Point, err error) {
+	err = r.with(func(fs []File) int { return len(fs) - 1 }, func(_ int, o *opened) error {
+		if o == nil {
+			at = Point{Pos: r.set.Next}
+			return nil
+		}
+		recs, err := r.lossesAt(o.end)
+		if at = (Point{o.end, int32(len(recs))}); err != nil || !hold || !o.Live || o.end == o.Base {
+			return err
+		}
+		x, err := o.index()
+		if err != nil || x.ended(o.end) {
+			return err
+		}
+		start := max(o.Base, o.end-MaxLine-1)
+		buf := make([]byte, o.end-start)
+		if err := o.read(buf, start); err != nil {
+			return err
+		}
+		b := lastBoundary(buf, start, cutsOf(x.span(nil, start, o.end)))
+		if at.Pos = start + int64(max(b, 0)); at.Pos < o.end {
+			at.Marks = AllMarks
+		}
+		return nil
+	})
+	return at, err
+}
+
+// Since is a place at which a line begins such that every line in front of it came before t, and, unless the clock was
+// set back, no line behind it did.
+func (r *Reader) Since(t time.Time) (at Point, err error) {
+	at, err = r.First()
+	if err != nil {
+		return at, err
+	}
+	ns := t.UnixNano()
+	err = r.with(func(fs []File) int {
+		// The last file that begins before t.
+		return sort.Search(len(fs), func(i int) bool {
+			x, err := fs[i].index()
+			if err != nil || x == nil {
+				return false
+			}
+			defer x.close()
+			return x.at(0).Time >= ns
+		}) - 1
+	}, func(i int, o *opened) error {
+		if o == nil {
+			return nil
+		}
+		x, err := o.index()
+		if err != nil {
+			return err
+		}
+		if x == nil {
+			if at = (Point{Pos: o.Base}); o.mod.Before(t) {
+				at.Pos = o.end
+			}
+			return nil
+		}
+		at.Pos = o.end
+		if k := x.since(ns); k < x.n {
+			at.Pos = min(x.at(k).Pos, o.end)
+		}
+		return r.align(o, x, &at)
+	})
+	return at, err
+}
+
+// align moves at forward to where a line begins.
+func (r *Reader) align(o *opened, x *index, at *Point) error {
+	if at.Pos <= o.Base || at.Pos >= o.end {
+		return nil
+	}
+	n := int(min(MaxLine+2, o.end-at.Pos+1))
+	buf := make([]byte, n)
+	if err := o.read(buf, at.Pos-1); err != nil {
+		return err
+	}
+	cuts := cutsOf(x.span(nil, at.Pos-1, at.Pos+int64(n)))
+	if buf[0] == '\n' || slices.Contains(cuts, at.Pos) {
+		return nil
+	}
+	if b := firstBoundary(buf, at.Pos-1, cuts); b >= 0 {
+		at.Pos += int64(b) - 1
+		return nil
+	}
+	at.Pos = o.end
+	return nil
+}

@@ -1,0 +1,282 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func folder(path string) string { return filepath.Dir(path) }
+
+// File is one file of a stream.
+type File struct {
+	Path   string
+	Index  string // where its index lies, if it has one
+	Base   int64  // position of its first byte
+	Format Format
+	Live   bool
+	inode  uint64
+	moving bool // its index is found where the live file's index lies, or lay a moment ago
+}
+
+// Set is what the disk holds of a stream at one moment, by position; the live file, if there is one, comes last.
+type Set struct {
+	Files []File
+	Next  int64    // position that the next byte has if there is no live file
+	Sure  bool     // whether the live file's position comes from its index
+	Parts []string // files that were never finished
+	Twice []string // compressed files whose plain one is still there
+	stray []name   // indexes of archives that are gone
+}
+
+var errMoving = errors.New("the files of the stream keep moving")
+
+// Load lists the files of a stream. While the keeper rotates, names change between two looks, so it looks again until
+// two looks agree.
+func Load(dir string, s Stream) (Set, error) {
+	path := Path(dir, s)
+	for range 1000 {
+		set, inode, err := load(path)
+		if err != nil {
+			return Set{}, err
+		}
+		if now, _ := inodeOf(path); now == inode {
+			return set, nil
+		}
+	}
+	return Set{}, errMoving
+}
+
+func inodeOf(path string) (inode uint64, at time.Time) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return 0, time.Time{}
+	}
+	return st.Ino, time.Unix(st.Mtim.Sec, st.Mtim.Nsec)
+}
+
+func load(path string) (set Set, inode uint64, err error) {
+	inode, _ = inodeOf(path)
+	entries, err := readNames(filepath.Dir(path))
+	if err != nil {
+		return set, 0, err
+	}
+	prefix := filepath.Base(path)
+	for _, e := range entries {
+		rest, ours := strings.CutPrefix(e, prefix)
+		if !ours || rest == "" || rest[0] != '.' {
+			continue
+		}
+		n, ok := parseName(e)
+		full := filepath.Join(filepath.Dir(path), e)
+		switch {
+		case !ok:
+		case n.kind == temporary:
+			set.Parts = append(set.Parts, full)
+		case n.kind == archiveIndex:
+			set.stray = append(set.stray, n)
+		case n.kind == archive:
+			set.Files = append(set.Files, File{Path: full, Index: Archive(path, n.base) + ".idx", Base: n.base, Format: n.format})
+		}
+	}
+	slices.SortFunc(set.Files, func(a, b File) int {
+		return int(max(-1, min(1, a.Base-b.Base)))*4 + int(a.Format) - int(b.Format)
+	})
+	set.Files = slices.CompactFunc(set.Files, func(a, b File) bool {
+		if a.Base == b.Base {
+			set.Twice = append(set.Twice, b.Path)
+		}
+		return a.Base == b.Base
+	})
+	set.stray = slices.DeleteFunc(set.stray, func(n name) bool {
+		return slices.ContainsFunc(set.Files, func(f File) bool { return f.Base == n.base })
+	})
+	set.place(path, inode)
+	return set, inode, nil
+}
+
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+// place finds the position of the live file: from its index, else, where a kill came in the middle of a rotation, from
+// what the rotated names say.
+func (set *Set) place(path string, inode uint64) {
+	idx := path + ".idx"
+	base := int64(-1)
+	if x, b, err := openIndex(idx, -1); err == nil && x != nil {
+		x.close()
+		base = b
+	}
+	if n := len(set.Files); n > 0 {
+		last := &set.Files[n-1]
+		if last.Base == base { // the log was renamed, its index not yet
+			last.Index, last.moving, base = idx, true, -1
+		}
+		if set.Next = last.Base; base < 0 || inode == 0 {
+			if end, err := fileEnd(*last); err == nil {
+				set.Next = end
+			}
+		}
+	}
+	for _, n := range set.stray { // the index was renamed, the log not yet
+		if n.base >= set.Next && inode != 0 && base < 0 {
+			base, idx = n.base, Archive(path, n.base)+".idx"
+		}
+	}
+	set.Sure = base >= 0
+	if base < 0 {
+		base = set.Next
+	}
+	set.Next = max(set.Next, base)
+	if inode != 0 {
+		set.Files = append(set.Files, File{Path: path, Index: idx, Base: base, Live: true, inode: inode, moving: set.Sure})
+	}
+}
+
+// fileEnd is the position behind the last byte of f.
+func fileEnd(f File) (int64, error) {
+	if f.Format == Plain {
+		st, err := os.Stat(f.Path)
+		if err != nil {
+			return 0, err
+		}
+		return f.Base + st.Size(), nil
+	}
+	o, err := open(f, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer o.close()
+	return o.end, nil
+}
+
+// opened is a file that is being read.
+type opened struct {
+	File
+	f      *os.File
+	end    int64
+	disk   int64
+	mod    time.Time
+	frames []frame
+	x      *index
+	cached int // frame in plain, or -1
+	plain  []byte
+}
+
+var errMoved = errors.New("the file was rotated away")
+
+// open opens f; frames, where they are known, spares the hop over their headers.
+func open(f File, frames []frame) (*opened, error) {
+	h, err := os.Open(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{File: f, f: h, cached: -1, frames: frames}
+	st, err := h.Stat()
+	if err == nil && f.Live && st.Sys().(*syscall.Stat_t).Ino != f.inode {
+		err = errMoved
+	}
+	if err == nil && f.Format != Plain && frames == nil {
+		o.frames, err = readFrames(h, f.Format)
+	}
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	o.mod, o.disk = st.ModTime(), st.Size()
+	o.end = f.Base + st.Size()
+	if f.Format != Plain {
+		o.end = f.Base
+		if n := len(o.frames); n > 0 {
+			o.end += o.frames[n-1].plain + int64(o.frames[n-1].size)
+		}
+	}
+	return o, nil
+}
+
+func (o *opened) close() {
+	o.f.Close()
+	o.x.close()
+}
+
+// index opens the index once; it is nil where there is none.
+func (o *opened) index() (x *index, err error) {
+	if o.x == nil {
+		o.x, err = o.File.index()
+	}
+	return o.x, err
+}
+
+// index opens the file's index; nil where there is none. One that was there a moment ago has been renamed: look again.
+func (f File) index() (*index, error) {
+	x, _, err := openIndex(f.Index, f.Base)
+	if x == nil && err == nil && f.moving {
+		err = errMoved
+	}
+	return x, err
+}
+
+// read fills b with the bytes from position pos on; they exist.
+func (o *opened) read(b []byte, pos int64) error {
+	off := pos - o.Base
+	if o.Format == Plain {
+		_, err := o.f.ReadAt(b, off)
+		return err
+	}
+	for len(b) > 0 {
+		i := sort.Search(len(o.frames), func(i int) bool { return o.frames[i].plain > off }) - 1
+		if o.cached != i {
+			p, err := o.frames[i].unpack(o.f, o.Format, o.plain[:0])
+			if err != nil {
+				o.cached = -1
+				return err
+			}
+			o.cached, o.plain = i, p
+		}
+		n := copy(b, o.plain[off-o.frames[i].plain:])
+		b, off = b[n:], off+int64(n)
+	}
+	return nil
+}
+
+// Written is when the live file last grew; the zero time where there is none.
+func Written(dir string, s Stream) time.Time {
+	_, at := inodeOf(Path(dir, s))
+	return at
+}
+
+// Stamp changes whenever anything is written to a stream.
+type Stamp struct {
+	inode         uint64
+	length, index int64
+}
+
+// Live reports whether there was a live file.
+func (s Stamp) Live() bool { return s.inode != 0 }
+
+// Look gives the stamp of a stream as it is now.
+func Look(dir string, s Stream) (stamp Stamp) {
+	path := Path(dir, s)
+	if st, err := os.Stat(path); err == nil {
+		stamp.inode, stamp.length = st.Sys().(*syscall.Stat_t).Ino, st.Size()
+	}
+	if st, err := os.Stat(path + ".idx"); err == nil {
+		stamp.index = st.Size()
+	}
+	return stamp
+}

@@ -1,0 +1,143 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// Archives gives the rotated files, oldest first.
+func (set Set) Archives() []File {
+	if n := len(set.Files); n > 0 && set.Files[n-1].Live {
+		return set.Files[:n-1]
+	}
+	return set.Files
+}
+
+// Settled reports whether the archives may be compressed and removed. They may not while the keeper, or its next start,
+// still has to learn from the newest of them where the stream goes on.
+func (set Set) Settled() bool { return set.Sure }
+
+// Strays gives indexes whose archives are gone.
+func (set Set) Strays(dir string, s Stream) (paths []string) {
+	for _, n := range set.stray {
+		if last := len(set.Files) - 1; last >= 0 && set.Sure && n.base < set.Files[last].Base {
+			paths = append(paths, Archive(Path(dir, s), n.base)+".idx")
+		}
+	}
+	return paths
+}
+
+// Remove deletes an archive, then its index, and gives how many bytes it had held when printed.
+func Remove(f File) (int64, error) {
+	end, err := fileEnd(f)
+	if errors.Is(err, errFrame) {
+		end = f.Base
+	} else if err != nil {
+		return 0, err
+	}
+	if err := os.Remove(f.Path); err != nil {
+		return 0, err
+	}
+	if err := os.Remove(f.Index); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return end - f.Base, nil
+}
+
+// Seal turns the live file, which nobody has open, into an archive, as the keeper would, and leaves an index without a
+// log: whoever opens the stream next goes on at the position that stands there. It may be repeated after a crash.
+func Seal(dir string, s Stream, now time.Time) error {
+	path := Path(dir, s)
+	set, err := Load(dir, s)
+	if err != nil || len(set.Files) == 0 {
+		return err
+	}
+	last := set.Files[len(set.Files)-1]
+	next, err := fileEnd(last)
+	if err != nil {
+		return err
+	}
+	next = max(next, set.Next)
+	name := Archive(path, last.Base)
+	if last.Live {
+		if err := os.Rename(path, name); err != nil {
+			return err
+		}
+	}
+	if last.Live || last.moving {
+		if err := os.Rename(last.Index, name+".idx"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	} else if set.Sure {
+		return nil // sealed already
+	}
+	return writeBase(path+".idx", Record{Time: now.UnixNano(), Pos: next, Kind: KindBase})
+}
+
+// writeBase makes an index of one record, durably.
+func writeBase(path string, r Record) error {
+	tmp := path + Temporary
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(r.Append(nil))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return SyncDir(path)
+}
+
+// Extent is what is known of a file.
+type Extent struct {
+	Base, End      int64
+	Disk           int64 // bytes on disk, with the index
+	Oldest, Newest time.Time
+	Records        int
+}
+
+// Measure looks at a file.
+func Measure(f File) (e Extent, err error) {
+	o, err := open(f, nil)
+	if err != nil {
+		return e, err
+	}
+	defer o.close()
+	x, err := o.index()
+	if err != nil {
+		return e, err
+	}
+	e = Extent{Base: o.Base, End: o.end, Disk: o.disk, Oldest: o.mod, Newest: o.mod}
+	if x != nil {
+		e.Disk += int64(x.n) * RecordSize
+		e.Records = x.n
+		e.Oldest, e.Newest = time.Unix(0, x.at(0).Time), time.Unix(0, x.at(x.n-1).Time)
+	}
+	return e, nil
+}
+
+// Count adds up the losses that an index records from one record on.
+func Count(f File, from int) (lost int64, gaps, records int, err error) {
+	x, err := f.index()
+	if x == nil || err != nil {
+		return 0, 0, 0, err
+	}
+	defer x.close()
+	for i := from; i < x.n; i++ {
+		switch r := x.at(i); r.Kind {
+		case KindLost:
+			lost += r.Val
+		case KindGap:
+			gaps++
+		}
+	}
+	return lost, gaps, x.n, nil
+}
+
+// Moved reports whether an error means that the files have changed under a look at them: look again.
+func Moved(err error) bool { return errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,281 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/journal/segment"
+)
+
+// Stat says what is stored of a stream.
+type Stat struct {
+	Project  string    `json:"project" jsonschema:"project of the app"`
+	Stack    string    `json:"stack" jsonschema:"stack of the app"`
+	App      string    `json:"app" table:"1" jsonschema:"app that printed it"`
+	Process  string    `json:"process" table:"2" jsonschema:"process of the app"`
+	Instance int       `json:"instance" table:"3" jsonschema:"instance of the process, from 1"`
+	Stream   string    `json:"stream" table:"4" enum:"out,err" jsonschema:"standard output or standard error"`
+	Files    int       `json:"files" table:"5" jsonschema:"how many files, the live one included"`
+	Bytes    int64     `json:"bytes" table:"6" unit:"bytes" jsonschema:"how much was printed of what is still stored"`
+	Disk     int64     `json:"disk" table:"7" unit:"bytes" jsonschema:"how much room it takes, indexes included"`
+	First    int64     `json:"first" unit:"bytes" jsonschema:"position of the oldest byte stored"`
+	Next     int64     `json:"next" unit:"bytes" jsonschema:"position that the next byte will have: how much was ever printed"`
+	Oldest   time.Time `json:"oldest,omitzero" table:"8" unit:"time" jsonschema:"when the oldest stored output came"`
+	Newest   time.Time `json:"newest,omitzero" table:"9" unit:"time" jsonschema:"when the newest stored output came"`
+	Lost     int64     `json:"lost,omitempty" table:"10" unit:"bytes" jsonschema:"bytes dropped because they could not be stored, as far back as is stored"`
+	Gaps     int       `json:"gaps,omitempty" jsonschema:"places where an unknown amount is missing, as far back as is stored"`
+}
+
+// counts remembers what was counted in indexes, which only grow.
+type counts struct {
+	mu   sync.Mutex
+	seen map[string]count // by the name that the file has or will have as an archive
+}
+
+type count struct {
+	records int
+	lost    int64
+	gaps    int
+}
+
+func (c *counts) of(s Stream, f segment.File) (count, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := segment.Archive(s.String(), f.Base)
+	n := c.seen[key]
+	lost, gaps, records, err := segment.Count(f, n.records)
+	if err != nil {
+		return n, err
+	}
+	n = count{records, n.lost + lost, n.gaps + gaps}
+	c.seen[key] = n
+	return n, nil
+}
+
+func (c *counts) forget(s Stream, f segment.File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.seen, segment.Archive(s.String(), f.Base))
+}
+
+// Stats says what is stored of each stream of the apps; without keys, of all.
+//
+// Faults: invalid.
+func (j *Journal) Stats(ctx context.Context, keys ...string) ([]Stat, error) {
+	list, err := j.Streams(keys...)
+	if err != nil {
+		return nil, err
+	}
+	stats := make([]Stat, 0, len(list))
+	for _, s := range list {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		st, err := j.stat(s)
+		if err != nil {
+			return nil, err
+		}
+		stats = append(stats, st)
+	}
+	return stats, nil
+}
+
+// stat measures a stream, again if its files have moved meanwhile.
+func (j *Journal) stat(s Stream) (st Stat, err error) {
+	for range 100 {
+		if st, err = j.statOnce(s); !segment.Moved(err) {
+			break
+		}
+	}
+	return st, err
+}
+
+func (j *Journal) statOnce(s Stream) (Stat, error) {
+	st := Stat{Project: s.Project, Stack: s.Stack, App: s.App, Process: s.Process, Instance: s.Instance, Stream: s.Name}
+	set, err := segment.Load(j.dir, s)
+	if err != nil {
+		return st, err
+	}
+	st.First, st.Next, st.Files = set.Next, set.Next, len(set.Files)
+	for i, f := range set.Files {
+		e, err := segment.Measure(f)
+		if err != nil {
+			return st, err
+		}
+		n, err := j.counts.of(s, f)
+		if err != nil {
+			return st, err
+		}
+		if i == 0 {
+			st.First, st.Oldest = e.Base, e.Oldest
+		}
+		st.Next, st.Newest = e.End, e.Newest
+		st.Bytes += e.End - e.Base
+		st.Disk += e.Disk
+		st.Lost += n.lost
+		st.Gaps += n.gaps
+	}
+	return st, nil
+}
+
+// lock takes the right to change archives.
+func (j *Journal) lock(ctx context.Context) error {
+	select {
+	case j.upkeep <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (j *Journal) unlock() { <-j.upkeep }
+
+// Purged says what Purge has deleted.
+type Purged struct {
+	Files int   `json:"files" table:"1" jsonschema:"how many files were deleted"`
+	Bytes int64 `json:"bytes" table:"2" unit:"bytes" jsonschema:"how many bytes of output they held"`
+}
+
+// Purge deletes what is stored of the apps. Positions go on from where they were, so that a follower sees a gap of
+// exactly what was deleted before it was read. What is printed meanwhile is kept.
+//
+// Faults: invalid.
+func (j *Journal) Purge(ctx context.Context, keys ...string) (p Purged, err error) {
+	if len(keys) == 0 {
+		return p, fault.New(fault.Invalid, "nothing is purged without the name of an app")
+	}
+	list, err := j.Streams(keys...)
+	if err != nil {
+		return p, err
+	}
+	if err := j.lock(ctx); err != nil {
+		return p, err
+	}
+	defer j.unlock()
+	for _, s := range list {
+		if err := j.purge(ctx, s, &p); err != nil {
+			return p, fmt.Errorf("cannot purge the log of %s: %w", s, err)
+		}
+	}
+	return p, nil
+}
+
+func (j *Journal) purge(ctx context.Context, s Stream, p *Purged) error {
+	live := Path(j.dir, s)
+	if st, err := os.Stat(live); err == nil && st.Size() > 0 {
+		held := false
+		j.mu.Lock()
+		rotate := j.rotate
+		j.mu.Unlock()
+		if rotate != nil {
+			if held, err = rotate(ctx, live); err != nil {
+				return err
+			}
+		}
+		if !held {
+			if err := segment.Seal(j.dir, s, time.Now()); err != nil {
+				return err
+			}
+		}
+	} else if errors.Is(err, fs.ErrNotExist) {
+		if err := segment.Seal(j.dir, s, time.Now()); err != nil {
+			return err
+		}
+	}
+	set, err := segment.Load(j.dir, s)
+	if err != nil {
+		return err
+	}
+	for _, f := range set.Archives() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := segment.Remove(f)
+		if err != nil {
+			return err
+		}
+		j.counts.forget(s, f)
+		p.Files, p.Bytes = p.Files+1, p.Bytes+n
+	}
+	j.ring.forget(s)
+	return nil
+}
+
+// Maintain tends to all streams once: it deletes the oldest files above each policy's number, compresses the rotated
+// ones, and removes what a crash has left of an earlier try. It returns the failures of all streams together.
+func (j *Journal) Maintain(ctx context.Context) error {
+	list, err := j.Streams()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, s := range list {
+		if err := j.tend(ctx, s); err != nil {
+			failed = append(failed, fmt.Errorf("cannot tend to the log of %s: %w", s, err))
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// Rotated does for the stream of one live file what Maintain does for all: call it when the keeper has rotated it.
+func (j *Journal) Rotated(ctx context.Context, path string) error {
+	s, ok := segment.Parse(j.dir, path)
+	if !ok {
+		return fmt.Errorf("%s is no log file of an app", path)
+	}
+	return j.tend(ctx, s)
+}
+
+var formats = map[string]segment.Format{"zstd": segment.Zstd, "gzip": segment.Gzip}
+
+func (j *Journal) tend(ctx context.Context, s Stream) error {
+	if err := j.lock(ctx); err != nil {
+		return err
+	}
+	defer j.unlock()
+	set, err := segment.Load(j.dir, s)
+	if err != nil {
+		return err
+	}
+	for _, path := range append(set.Parts, set.Strays(j.dir, s)...) {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	if !set.Settled() {
+		return nil
+	}
+	policy, archives := j.policy(s), set.Archives()
+	format, compress := formats[policy.Compress]
+	if !compress {
+		for _, path := range set.Twice {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	for ; len(archives) > policy.MaxFiles-1; archives = archives[1:] {
+		if _, err := segment.Remove(archives[0]); err != nil {
+			return err
+		}
+		j.counts.forget(s, archives[0])
+	}
+	for _, f := range archives {
+		if !compress || f.Format != segment.Plain {
+			continue
+		}
+		if err := segment.Compress(ctx, f.Path, format); err != nil {
+			return err
+		}
+	}
+	return nil
+}
