@@ -155,7 +155,10 @@ func (r *reader) list(dir string, each func(name []byte)) {
 
 // cgroup appends the processes of a cgroup.
 func (r *reader) cgroup(pids []int, dir string) []int {
-	text := readAll(dir + "/cgroup.procs")
+	text := r.read(dir + "/cgroup.procs")
+	if len(text) == len(r.buf) { // there is more
+		text = readAll(dir + "/cgroup.procs")
+	}
 	for line := range bytes.Lines(text) {
 		if pid := int(number(line)); pid > 0 {
 			pids = append(pids, pid)
@@ -165,18 +168,27 @@ func (r *reader) cgroup(pids []int, dir string) []int {
 }
 
 // forest is who descends from whom.
-type forest struct{ children map[int][]int }
+type forest struct {
+	stats    map[int]stat
+	children map[int][]int
+}
 
-// forest reads the parents of all processes, once a tick.
+// forest reads all processes, once a tick.
 func (r *reader) forest() *forest {
-	f := &forest{children: map[int][]int{}}
+	f := &forest{stats: map[int]stat{}, children: map[int][]int{}}
 	r.list(r.root, func(name []byte) {
 		pid := int(number(name))
 		if s, ok := r.stat(pid); ok {
+			f.stats[pid] = s
 			f.children[s.ppid] = append(f.children[s.ppid], pid)
 		}
 	})
 	return f
+}
+
+func (f *forest) stat(pid int) (stat, bool) {
+	s, ok := f.stats[pid]
+	return s, ok
 }
 
 // under appends a process and its descendants.

@@ -75,24 +75,23 @@ func (s *Sampler) Tick(now time.Time, targets []Target) {
 	before := s.latest.Load()
 	for i := range targets {
 		t := &targets[i]
-		main, ok := s.files.stat(t.PID)
-		if ok && t.Start != 0 && main.start != t.Start {
-			continue
-		}
-		if !ok && t.Cgroup == "" {
-			continue
-		}
 		s.pids = s.pids[:0]
 		if t.Cgroup != "" {
 			s.pids = s.files.cgroup(s.pids, t.Cgroup)
 		}
-		if len(s.pids) == 0 && ok {
+		read := s.files.stat
+		if len(s.pids) == 0 {
 			if tree == nil {
 				tree = s.files.forest()
 			}
 			s.pids = tree.under(s.pids, t.PID)
+			read = tree.stat
 		}
-		u, delta := s.sum(t.PID, main, ok)
+		main, ok := read(t.PID)
+		if ok && t.Start != 0 && main.start != t.Start {
+			continue
+		}
+		u, delta := s.sum(t.PID, main, ok, read)
 		if u.Processes == 0 {
 			continue
 		}
@@ -115,12 +114,12 @@ func (s *Sampler) Tick(now time.Time, targets []Target) {
 
 // sum adds up the processes in s.pids, and gives the ticks that they ran since the tick before. The main process has been
 // read already.
-func (s *Sampler) sum(mainPID int, main stat, haveMain bool) (u Usage, delta uint64) {
+func (s *Sampler) sum(mainPID int, main stat, haveMain bool, read func(int) (stat, bool)) (u Usage, delta uint64) {
 	var total uint64
 	for _, pid := range s.pids {
 		p, ok := main, haveMain
 		if pid != mainPID || !haveMain {
-			p, ok = s.files.stat(pid)
+			p, ok = read(pid)
 		}
 		if !ok || p.state == 'Z' {
 			continue
