@@ -60,7 +60,9 @@ func install(dir, path string, b []byte) error {
 }
 
 // RunArgs are the arguments of a keeper for this home: what `daemon run` executes in its own place.
-func RunArgs(home, daemon string) []string { return []string{"run", "--home", home, "--daemon", daemon} }
+func RunArgs(home, daemon string) []string {
+	return []string{"run", "--home", home, "--daemon", daemon}
+}
 
 // Socket is where the keeper of a home listens.
 func Socket(home string) string { return filepath.Join(home, "keeper.sock") }

@@ -104,9 +104,10 @@ func (k *Keeper) Info() Info {
 }
 
 // Spawn starts a generation. It returns when the program has been executed. Starting an id that runs gives the same
-// process. Faults: invalid with reason exec_not_found, not_executable, bad_interpreter, cwd_missing, not_supported or
-// bad_spec; denied with reason not_permitted; conflict with reason ended (the id was used and not forgotten); internal with
-// reason cgroup_unavailable or spawn_failed; unavailable when ctx ended before a keeper was there.
+// process, also when it has ended and was not forgotten. Faults: invalid with reason exec_not_found, not_executable,
+// bad_interpreter, cwd_missing, too_large, path_too_long, not_supported or bad_spec; denied with reason not_permitted;
+// conflict with reason text_busy; limited with reason no_resources; internal with reason cgroup_unavailable, no_socket_dir
+// or spawn_failed; deadline or cancelled with reason keeper_slow when ctx ended first: what was started is then ended.
 func (k *Keeper) Spawn(ctx context.Context, s Spec) (*Process, error) {
 	a, err := k.call(ctx, protocol.Spawn, s.message())
 	return a.process, err
@@ -207,9 +208,7 @@ func (k *Keeper) record(g protocol.Generation, fds []int) *Process {
 	k.mu.Unlock()
 	if known {
 		protocol.CloseAll(fds)
-		if g.Exit != nil {
-			p.finish(*g.Exit)
-		}
+		p.update(g)
 	}
 	if orphan {
 		k.wg.Go(func() { k.discard(p) })

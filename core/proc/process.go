@@ -172,6 +172,19 @@ func (p *Process) hasEnded() bool {
 	return p.ended
 }
 
+// update takes in what a keeper tells about a generation that we know already.
+func (p *Process) update(g protocol.Generation) {
+	p.mu.Lock()
+	news := g.Notice != nil && (p.gen.Notice == nil || g.Notice.At.After(p.gen.Notice.At))
+	p.mu.Unlock()
+	if news {
+		p.notice(*g.Notice)
+	}
+	if g.Exit != nil {
+		p.finish(*g.Exit)
+	}
+}
+
 func (p *Process) finish(e protocol.Exit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -60,6 +60,7 @@ func (k *Keeper) serve(ctx context.Context) error {
 
 func (k *Keeper) handle(f protocol.Frame, fds []int) {
 	if f.Re != 0 {
+		c := k.take(f.Re) // first: whoever gave up before this moment has left the id in abandoned, for record
 		a := answer{body: f.Body}
 		var g protocol.Generation
 		switch {
@@ -71,7 +72,7 @@ func (k *Keeper) handle(f protocol.Frame, fds []int) {
 		default:
 			protocol.CloseAll(fds)
 		}
-		if c := k.take(f.Re); c != nil {
+		if c != nil {
 			c.answer <- a
 		}
 		return

@@ -204,6 +204,7 @@ type StateBody struct {
 	Generations int      `json:"generations"`
 	DaemonPID   int      `json:"daemon_pid,omitempty"`
 	DaemonStart uint64   `json:"daemon_start,omitempty"`
+	DaemonChild bool     `json:"daemon_child,omitempty"`
 	Hold        bool     `json:"hold,omitempty"`
 	Handles     []string `json:"handles"` // lock, listener, daemon
 }

@@ -1,0 +1,263 @@
+// Package launch starts programs with nothing but what they were given: descriptors 0, 1 and 2, an exact environment,
+// no blocked or ignored signals, a session of their own. Usually that is one fork and exec; where something has to be
+// done in the child that Go cannot do there, or where the reason of a failure has to be found, the binary executes
+// itself as a step in between.
+package launch
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/core/keeper/cage"
+	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+)
+
+// Program is what to start.
+type Program struct {
+	Path   string   `json:"path"` // found from Argv[0] when empty
+	Argv   []string `json:"argv"`
+	Env    []string `json:"env"`
+	Dir    string   `json:"dir"`
+	UID    int      `json:"uid"` // -1: keep
+	GID    int      `json:"gid"` // -1: keep
+	Groups []int    `json:"groups"`
+	Umask  int      `json:"umask"` // -1: 022
+	Cgroup string   `json:"cgroup"`
+	Join   bool     `json:"join"` // enter Cgroup by writing to it, as the first version of control groups needs
+	Files  [3]int   `json:"-"`    // stdin, stdout, stderr
+}
+
+// Started is a program that has been executed.
+type Started struct {
+	PID, Pidfd int
+	At         time.Time
+}
+
+// Start executes the program. Nil error: it runs.
+func (p Program) Start() (Started, *protocol.Error) {
+	if e := p.prepare(); e != nil {
+		return Started{}, e
+	}
+	if !p.Join {
+		s, err := p.fork()
+		if err == nil {
+			return s, nil
+		}
+		// fork and exec tell one number for all their steps; the step in between tells which one it was. What failed
+		// only for a moment succeeds there, and that is fine.
+	}
+	return p.byStep()
+}
+
+// prepare settles what can be settled before anything is forked.
+func (p *Program) prepare() *protocol.Error {
+	if len(p.Argv) == 0 {
+		return refusal("invalid", "bad_spec", "there is no command")
+	}
+	for _, s := range append(append([]string{p.Dir}, p.Argv...), p.Env...) {
+		if strings.IndexByte(s, 0) >= 0 {
+			return refusal("invalid", "bad_spec", "arguments, environment and directory cannot hold a NUL")
+		}
+	}
+	if p.Umask < 0 {
+		p.Umask = 0o022
+	}
+	if p.UID == os.Geteuid() && p.UID == os.Getuid() && p.UID != 0 && (p.GID < 0 || p.GID == os.Getegid()) {
+		p.UID, p.GID, p.Groups = -1, -1, nil // who cannot change it need not
+	}
+	if p.Path != "" {
+		return nil
+	}
+	if strings.Contains(p.Argv[0], "/") {
+		p.Path = p.Argv[0]
+		return nil
+	}
+	// A missing directory explains a relative PATH that finds nothing, so it is looked at first.
+	if st, err := os.Stat(p.Dir); err != nil || !st.IsDir() {
+		if errno := unix.ENOTDIR; err == nil {
+			return p.Explain(StepDir, errno)
+		} else if errors.As(err, &errno) {
+			return p.Explain(StepDir, errno)
+		}
+	}
+	path, e := p.find()
+	p.Path = path
+	return e
+}
+
+// fork is the fast way. The umask belongs to the whole process: no other thread of a keeper makes files.
+func (p Program) fork() (Started, error) {
+	attr := &syscall.ProcAttr{Dir: p.Dir, Env: p.env(), Files: []uintptr{uintptr(p.Files[0]), uintptr(p.Files[1]), uintptr(p.Files[2])}}
+	pidfd := -1
+	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, Credential: p.credential()}
+	if p.Cgroup != "" {
+		fd, err := unix.Open(p.Cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return Started{}, err
+		}
+		defer unix.Close(fd)
+		sys.UseCgroupFD, sys.CgroupFD = true, fd
+	}
+	attr.Sys = sys
+	old := unix.Umask(p.Umask)
+	pid, err := syscall.ForkExec(p.Path, p.Argv, attr)
+	unix.Umask(old)
+	if err != nil {
+		if pidfd >= 0 {
+			unix.Close(pidfd)
+		}
+		return Started{}, err
+	}
+	if pidfd < 0 { // before Linux 5.3
+		if pidfd, err = unix.PidfdOpen(pid, 0); err != nil { // our child, not reaped: the pid is still its own
+			pidfd = -1
+		}
+	}
+	return Started{PID: pid, Pidfd: pidfd, At: time.Now()}, nil
+}
+
+// env keeps an empty environment empty: a nil one would be taken for ours.
+func (p Program) env() []string {
+	if p.Env == nil {
+		return []string{}
+	}
+	return p.Env
+}
+
+func (p Program) credential() *syscall.Credential {
+	if p.UID < 0 && p.GID < 0 && p.Groups == nil {
+		return nil
+	}
+	c := &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())}
+	if p.UID >= 0 {
+		c.Uid = uint32(p.UID)
+	}
+	if p.GID >= 0 {
+		c.Gid = uint32(p.GID)
+	}
+	for _, g := range p.Groups {
+		c.Groups = append(c.Groups, uint32(g))
+	}
+	return c
+}
+
+// report is what a step that failed says.
+type report struct {
+	Step  string
+	Errno int
+}
+
+// byStep starts the program through `omnitron-keeper exec`, which takes one step after the other and says which failed.
+func (p Program) byStep() (Started, *protocol.Error) {
+	fail := func(err error) (Started, *protocol.Error) {
+		return Started{}, refusal("internal", "spawn_failed", "cannot start %s: %v", p.Argv[0], err)
+	}
+	order, err := unix.MemfdCreate("order", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(order)
+	b, err := json.Marshal(p)
+	if err != nil {
+		return fail(err)
+	}
+	if n, err := unix.Pwrite(order, b, 0); err != nil || n < len(b) {
+		return fail(err)
+	}
+	var told [2]int
+	if err := unix.Pipe2(told[:], unix.O_CLOEXEC); err != nil {
+		return fail(err)
+	}
+	defer unix.Close(told[0])
+	pidfd := -1
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"omnitron-keeper", "exec"}, &syscall.ProcAttr{
+		Env:   []string{},
+		Files: []uintptr{uintptr(p.Files[0]), uintptr(p.Files[1]), uintptr(p.Files[2]), uintptr(order), uintptr(told[1])},
+		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	})
+	unix.Close(told[1])
+	if err != nil {
+		return fail(err)
+	}
+	answer := make([]byte, 512)
+	n, err := unix.Read(told[0], answer)
+	for err == unix.EINTR {
+		n, err = unix.Read(told[0], answer)
+	}
+	if n == 0 && err == nil { // closed by the exec: it runs
+		return Started{PID: pid, Pidfd: pidfd, At: time.Now()}, nil
+	}
+	var ws unix.WaitStatus
+	for {
+		if _, werr := unix.Wait4(pid, &ws, 0, nil); werr != unix.EINTR {
+			break
+		}
+	}
+	unix.Close(pidfd)
+	var r report
+	if err != nil || json.Unmarshal(answer[:n], &r) != nil {
+		return fail(err)
+	}
+	return Started{}, p.Explain(r.Step, unix.Errno(r.Errno))
+}
+
+// Step is `omnitron-keeper exec`: the order is descriptor 3, the pipe for bad news descriptor 4. It returns only when the
+// program could not be executed.
+func Step() int {
+	runtime.LockOSThread() // exec is done by the thread whose mask was set
+	var st unix.Stat_t
+	if unix.Fstat(3, &st) != nil {
+		return 125
+	}
+	b := make([]byte, st.Size)
+	if n, err := unix.Pread(3, b, 0); err != nil || n < len(b) {
+		return 125
+	}
+	var p Program
+	if json.Unmarshal(b, &p) != nil {
+		return 125
+	}
+	unix.CloseOnExec(3)
+	unix.CloseOnExec(4)
+	step, err := p.steps()
+	errno := unix.EIO
+	errors.As(err, &errno)
+	bad, _ := json.Marshal(report{step, int(errno)}) // two plain fields
+	_, _ = unix.Write(4, bad)                        // nobody else to tell
+	return 127
+}
+
+func (p Program) steps() (string, error) {
+	if p.Cgroup != "" {
+		if err := cage.Join(p.Cgroup); err != nil {
+			return StepGroup, err
+		}
+	}
+	if c := p.credential(); c != nil {
+		groups := make([]int, len(c.Groups))
+		for i, g := range c.Groups {
+			groups[i] = int(g)
+		}
+		if err := syscall.Setgroups(groups); err != nil {
+			return StepUser, err
+		}
+		if err := syscall.Setgid(int(c.Gid)); err != nil {
+			return StepUser, err
+		}
+		if err := syscall.Setuid(int(c.Uid)); err != nil {
+			return StepUser, err
+		}
+	}
+	if err := unix.Chdir(p.Dir); err != nil {
+		return StepDir, err
+	}
+	unix.Umask(p.Umask)
+	return StepExec, syscall.Exec(p.Path, p.Argv, p.env())
+}
