@@ -143,7 +143,9 @@ func (c *conn) ended(ctx context.Context, err error) error {
 // open takes the launch out of the first message and fixes what the connection may do.
 func (c *conn) open(m wire.Message) error {
 	if raw := object.Get(object.Get(m.Params, "_meta"), MetaLaunch); raw != nil {
-		if err := json.Unmarshal(raw, &c.launch); err != nil {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.DisallowUnknownFields() // a misspelt read_only must not end in a connection that may write
+		if err := d.Decode(&c.launch); err != nil {
 			return fmt.Errorf("cannot read %s: it has role, read_only, profile and toolsets", MetaLaunch)
 		}
 	}
@@ -167,6 +169,7 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 	if m.ID == nil {
 		if m.Method == "notifications/cancelled" {
 			if id := object.Get(m.Params, "requestId"); id != nil {
+				c.subs.end(idKey(id))
 				c.flights.cancel(idKey(id))
 			}
 		}

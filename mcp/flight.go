@@ -59,21 +59,23 @@ func (f *flights) end(fl *flight) bool {
 	defer f.mu.Unlock()
 	if f.open[fl.key] == fl {
 		delete(f.open, fl.key)
-		if fl.reserved {
-			f.reserved--
-		} else {
-			f.ordinary--
-		}
+	}
+	if fl.reserved {
+		f.reserved--
+	} else {
+		f.ordinary--
 	}
 	return !fl.cancelled.Load()
 }
 
-// cancel stops the request of a key; nothing of it is sent from here on.
+// cancel stops the request of a key; nothing of it is sent from here on and its id is free. Its place is taken until it
+// has really ended.
 func (f *flights) cancel(key string) {
 	f.mu.Lock()
 	fl := f.open[key]
 	if fl != nil {
 		fl.cancelled.Store(true)
+		delete(f.open, key)
 	}
 	f.mu.Unlock()
 	if fl != nil {
@@ -81,7 +83,7 @@ func (f *flights) cancel(key string) {
 	}
 }
 
-// busy reports whether something is in flight that will end by itself.
+// busy reports whether something is in flight that will be answered.
 func (f *flights) busy() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

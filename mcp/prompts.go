@@ -39,7 +39,7 @@ func (s *Server) addPrompts(lib *server.MCPServer, f *surface) {
 			reasonOf(ctx).err = invalidParams("the prompt needs the argument app, the name of an application")
 			return nil, fault.New(fault.Invalid, "app is missing")
 		}
-		text := fmt.Sprintf(crashLoopText, answer.AppendString(nil, answer.Line(app, 260)),
+		text := fmt.Sprintf(crashLoopText, answer.AppendString(nil, app),
 			f.how("apps.explain"), f.how("logs.query"), f.how("apps.restart"), f.how("apps.get"))
 		return mcplib.NewGetPromptResult("Debug a crash loop", []mcplib.PromptMessage{mcplib.NewPromptMessage(mcplib.RoleUser, mcplib.NewTextContent(text))}), nil
 	})

@@ -9,6 +9,7 @@ import (
 
 	mcplib "github.com/mark3labs/mcp-go/mcp"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
@@ -196,7 +197,7 @@ func (c *conn) forward(ctx context.Context, r *request, line []byte) ([]byte, *w
 	if r.Params != nil {
 		msg = append(append(msg, `,"params":`...), r.Params...)
 	}
-	ctx, why := withReason(c.with(ctx, r), c)
+	ctx, why := withReason(c.with(ctx, r), c, r.modern)
 	switch m := c.surface.library.HandleMessage(ctx, append(msg, '}')).(type) {
 	case mcplib.JSONRPCResponse:
 		b, err := answer.Marshal(m.Result)
@@ -212,14 +213,18 @@ func (c *conn) forward(ctx context.Context, r *request, line []byte) ([]byte, *w
 
 // reason carries what went wrong in a handler of ours past the library, which knows one code only.
 type reason struct {
-	conn *conn
-	err  *wire.Error
+	conn       *conn
+	err        *wire.Error
+	noResource int // the code of the era
 }
 
 type reasonKey struct{}
 
-func withReason(ctx context.Context, c *conn) (context.Context, *reason) {
-	r := &reason{conn: c}
+func withReason(ctx context.Context, c *conn, modern bool) (context.Context, *reason) {
+	r := &reason{conn: c, noResource: codeNoResource}
+	if modern {
+		r.noResource = wire.CodeOf(fault.Invalid)
+	}
 	return context.WithValue(ctx, reasonKey{}, r), r
 }
 
@@ -229,6 +234,11 @@ func reasonOf(ctx context.Context) *reason { return ctx.Value(reasonKey{}).(*rea
 func (w *reason) improve(r *request, e mcplib.JSONRPCErrorDetails) *wire.Error {
 	if w.err != nil {
 		return w.err
+	}
+	if r.Method == "resources/read" && e.Code == w.noResource {
+		out := wire.FromFault(noResource(object.String(r.Params, "uri")))
+		out.Code = e.Code
+		return out
 	}
 	out := &wire.Error{Code: e.Code, Message: e.Message}
 	if e.Data != nil {

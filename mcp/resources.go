@@ -141,7 +141,11 @@ func readResource(ctx context.Context, req mcplib.ReadResourceRequest) ([]mcplib
 	why := reasonOf(ctx)
 	contents, err := why.conn.readURI(ctx, req.Params.URI)
 	if err != nil {
-		why.err = wire.FromFault(fault.From(err))
+		f := fault.From(err)
+		why.err = wire.FromFault(f)
+		if f.Code == fault.NotFound {
+			why.err.Code = why.noResource
+		}
 	}
 	return contents, err
 }

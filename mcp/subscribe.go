@@ -26,7 +26,7 @@ type subscription struct {
 	uri    string
 	name   string
 	topics []string
-	stream string // the id of the request that listens, "" in the era with a handshake
+	stream string // the id of the request that listens as it was written, "" in the era with a handshake
 }
 
 // concerns reports whether an event makes the resource stale.
@@ -72,11 +72,11 @@ func (s *subscriptions) remove(uri string) {
 	s.active = slices.DeleteFunc(s.active, func(a subscription) bool { return a.stream == "" && a.uri == uri })
 }
 
-// end drops all subscriptions of a request that listened.
-func (s *subscriptions) end(stream string) {
+// end drops all subscriptions of a request that listened, by the key of its id.
+func (s *subscriptions) end(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.active = slices.DeleteFunc(s.active, func(a subscription) bool { return a.stream == stream })
+	s.active = slices.DeleteFunc(s.active, func(a subscription) bool { return a.stream != "" && idKey(json.RawMessage(a.stream)) == key })
 }
 
 // stale are the subscriptions that an event concerns; all of them after a loss.
@@ -135,7 +135,7 @@ func (c *conn) listen(ctx context.Context, r *request, line []byte) ([]byte, *wi
 		}
 	}
 	begin, ok := c.subs.add(subs...)
-	defer c.subs.end(stream)
+	defer c.subs.end(idKey(r.ID))
 	if !ok {
 		return nil, errManySubscriptions
 	}

@@ -16,12 +16,16 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The service of the tests: small methods of every kind.
 
@@ -257,20 +261,17 @@ func (b *testbed) dial(tb testing.TB) net.Conn {
 		tb.Fatal(err)
 	}
 	defer ln.Close()
-	done := make(chan error, 1)
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			done <- err
-			return
-		}
-		done <- b.ServeConn(ctx, conn, nil, owner)
-	}()
 	conn, err := net.Dial("unix", ln.Addr().String())
 	if err != nil {
 		tb.Fatal(err)
 	}
+	end, err := ln.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- b.ServeConn(ctx, end, nil, owner) }()
 	tb.Cleanup(func() {
 		conn.Close()
 		select {

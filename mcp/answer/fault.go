@@ -31,21 +31,22 @@ func Fault(f *fault.Error) string {
 			b.WriteString("; did you mean " + Line(p.Near, 100) + "?")
 		}
 	}
-	if len(f.Problems) > 0 {
-		b.WriteByte('\n')
-	}
+	var more []string
 	if len(f.Candidates) > 0 {
 		names := make([]string, min(len(f.Candidates), 20))
 		for i := range names {
 			names[i] = Line(f.Candidates[i], 130)
 		}
-		b.WriteString(" Candidates: " + strings.Join(names, ", ") + ".")
+		more = append(more, "Candidates: "+strings.Join(names, ", ")+".")
 	}
 	if f.Hint != "" {
-		b.WriteString(" Next: " + sentence(Text(f.Hint, 1_000)))
+		more = append(more, "Next: "+sentence(Text(f.Hint, 1_000)))
 	}
 	if f.Call != "" {
-		b.WriteString(" Call id: " + Line(f.Call, 64) + ".")
+		more = append(more, "Call id: "+Line(f.Call, 64)+".")
+	}
+	if len(more) > 0 {
+		b.WriteString(map[bool]string{true: "\n", false: " "}[len(f.Problems) > 0] + strings.Join(more, " "))
 	}
 	if f.Items != nil {
 		if items, err := Marshal(f.Items); err == nil {

@@ -1,0 +1,105 @@
+package mcp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+)
+
+func appEvent(key string) bus.Event { return bus.Event{Topic: "apps", Type: "state", Key: key} }
+
+// nothing checks that the server has nothing to say before it answers a ping.
+func (p *peer) nothing(t *testing.T) {
+	t.Helper()
+	p.send(`{"jsonrpc":"2.0","id":"quiet","method":"ping"}`)
+	if r := p.reply(); string(r.ID) != `"quiet"` {
+		t.Errorf("unexpected: %s", r.line)
+	}
+}
+
+// TestSubscribe: in the era with a handshake a change is told for the address that was subscribed, and for no other.
+func TestSubscribe(t *testing.T) {
+	b := newBed(t)
+	p := b.peer(t)
+	p.send(hello(""))
+	p.next()
+	for _, uri := range []string{"omnitron://apps/shop/dev/web", "omnitron://apps/web"} {
+		p.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":%q}}`, uri))
+		if r := p.reply(); r.Error != nil {
+			t.Fatal(r.line)
+		}
+	}
+	b.bus.Publish(appEvent("shop/dev/api"))
+	b.bus.Publish(bus.Event{Topic: "logs", Key: "shop/dev/web"})
+	b.bus.Publish(appEvent("shop/dev/web"))
+	for _, uri := range []string{"omnitron://apps/shop/dev/web", "omnitron://apps/web"} {
+		want := fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q}}`, uri)
+		if l := p.next(); l != want {
+			t.Errorf("got  %s\nwant %s", l, want)
+		}
+	}
+	p.send(`{"jsonrpc":"2.0","id":2,"method":"resources/unsubscribe","params":{"uri":"omnitron://apps/shop/dev/web"}}`)
+	p.next()
+	b.bus.Publish(appEvent("blog/dev/web"))
+	if l := p.next(); !strings.Contains(l, `"omnitron://apps/web"`) {
+		t.Errorf("got %s", l)
+	}
+	p.nothing(t)
+}
+
+// TestSubscribeBurst: a thousand events are a few notifications, and the last change is always told.
+func TestSubscribeBurst(t *testing.T) {
+	b := newBed(t)
+	p := b.peer(t)
+	p.send(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"omnitron://apps"}}`)
+	p.next()
+	start := time.Now()
+	for range 1000 {
+		b.bus.Publish(appEvent("shop/dev/web"))
+	}
+	p.next() // at once
+	p.next() // for all the others
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("the last one was told after %s", d)
+	}
+	p.nothing(t)
+}
+
+// TestListen: in the era without a handshake what is told carries the id of the request that listens, and ends with it.
+func TestListen(t *testing.T) {
+	b := newBed(t)
+	p := b.peer(t)
+	listen := func(id, uri string) string {
+		return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"subscriptions/listen","params":{%s,"notifications":{"resourceSubscriptions":[%q,"omnitron://nope"]}}}`, id, modernMeta, uri)
+	}
+	p.send(listen(`9007199254740993`, "omnitron://apps"), listen(`"9007199254740993"`, "omnitron://apps/shop/dev/web"))
+	acks := p.next() + p.next()
+	for _, want := range []string{
+		`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":9007199254740993},"notifications":{"resourceSubscriptions":["omnitron://apps"]}}}`,
+		`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"9007199254740993"},"notifications":{"resourceSubscriptions":["omnitron://apps/shop/dev/web"]}}}`,
+	} {
+		if !strings.Contains(acks, want) {
+			t.Errorf("no %s in %s", want, acks)
+		}
+	}
+	b.bus.Publish(appEvent("shop/dev/web"))
+	told := p.next() + p.next()
+	for _, want := range []string{
+		`"_meta":{"io.modelcontextprotocol/subscriptionId":9007199254740993},"uri":"omnitron://apps"}`,
+		`"_meta":{"io.modelcontextprotocol/subscriptionId":"9007199254740993"},"uri":"omnitron://apps/shop/dev/web"}`,
+	} {
+		if !strings.Contains(told, want) {
+			t.Errorf("no %s in %s", want, told)
+		}
+	}
+	p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9007199254740993}}`)
+	p.nothing(t)
+	b.bus.Publish(appEvent("shop/dev/web"))
+	if l := p.next(); !strings.Contains(l, `"9007199254740993"`) {
+		t.Errorf("the other one hears nothing: %s", l)
+	}
+	p.nothing(t)
+}
