@@ -45,11 +45,11 @@ func (r *row) pointers() []any {
 		&r.method, &r.targets, &r.args, &r.decision, &r.code, &r.reason, &r.took, &r.count}
 }
 
-// hash covers the hash before and every column, each with its length, so that text cannot move from one to the next.
-func (r *row) hash(before []byte) []byte {
-	buf := make([]byte, 0, 512)
+// hashOf covers the hash before and every column, each with its length, so that text cannot move from one to the next.
+func hashOf(before []byte, fields []any) []byte {
+	buf := make([]byte, 0, 1024)
 	buf = append(buf, before...)
-	for _, f := range r.fields() {
+	for _, f := range fields {
 		switch v := f.(type) {
 		case int64:
 			buf = binary.BigEndian.AppendUint64(append(buf, 'i'), uint64(v))
@@ -117,8 +117,9 @@ func appendRows(tx *sql.Tx, rows []row) (seq int64, err error) {
 	for _, r := range rows {
 		seq++
 		r.seq = seq
-		hash = r.hash(hash)
-		if _, err := insert.Exec(append(r.fields(), hash)...); err != nil {
+		fields := r.fields()
+		hash = hashOf(hash, fields)
+		if _, err := insert.Exec(append(fields, hash)...); err != nil {
 			return 0, fmt.Errorf("cannot record calls: %w", err)
 		}
 	}
@@ -156,7 +157,7 @@ func (l *Ledger) Verify(ctx context.Context) (sound int64, broken *Broken, err e
 				broken = &Broken{seq, fmt.Sprintf("it is missing: number %d follows %d", r.seq, seq-1)}
 				return nil
 			}
-			if hash = r.hash(hash); !bytes.Equal(hash, stored) {
+			if hash = hashOf(hash, r.fields()); !bytes.Equal(hash, stored) {
 				broken = &Broken{seq, "its content, or a row before it, was changed"}
 				return nil
 			}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -69,10 +70,8 @@ func TestCanonicalKeepsTheMeaning(t *testing.T) {
 		if err := json.Unmarshal(once, &after); err != nil {
 			t.Fatal(err)
 		}
-		b, _ := json.Marshal(before)
-		a, _ := json.Marshal(after)
-		if string(a) != string(b) {
-			t.Fatalf("%s means %s, its canonical form %s means %s", text, b, once, a)
+		if !reflect.DeepEqual(before, after) { // -0 and 0 are equal
+			t.Fatalf("%s means %v, its canonical form %s means %v", text, before, once, after)
 		}
 	})
 }
