@@ -139,6 +139,9 @@ func (c *conn) listen(ctx context.Context, r *request, line []byte) ([]byte, *wi
 	if !ok {
 		return nil, errManySubscriptions
 	}
+	if ctx.Err() != nil {
+		return line, nil // cancelled already: nobody is told anything
+	}
 	c.watch(begin)
 	notifications := []byte("{}")
 	if len(established) > 0 {

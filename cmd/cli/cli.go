@@ -41,7 +41,7 @@ func Main(ctx context.Context, specs []op.Spec, env Env, args []string) int {
 	defer context.AfterFunc(ctx, stop)()
 	s := session.New(specs, env)
 	root := tree(s, args)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // of nil cobra would make the process's own
 	err := root.ExecuteContext(ctx)
 	s.Close()
 	if s.Format() == "" {
@@ -72,8 +72,11 @@ func tree(s *session.Session, args []string) *cobra.Command {
 	s.Bind(root.PersistentFlags())
 
 	withRun := short.Groups(s)
+	var made []*method.Command
 	for _, name := range serviceNames(s.Specs) {
-		root.AddCommand(service(s, name, withRun[name]))
+		cmd, verbs := service(s, name, withRun[name])
+		root.AddCommand(cmd)
+		made = append(made, verbs...)
 	}
 	for _, cmd := range short.Commands(s) {
 		place(root, cmd)
@@ -82,8 +85,11 @@ func tree(s *session.Session, args []string) *cobra.Command {
 		if name := shortName(spec); name != "" {
 			c := method.New(s, spec, name, short.Before(s, spec))
 			place(root, c.Command)
-			c.Examples()
+			made = append(made, c)
 		}
+	}
+	for _, c := range made { // their places are known now
+		c.Examples()
 	}
 	for _, l := range s.Local {
 		local(s, root, l)
@@ -125,9 +131,9 @@ func serviceNames(specs []op.Spec) []string {
 }
 
 // service is the group of a service's methods. A short form with the service's name is what the group itself does.
-func service(s *session.Session, name string, run *cobra.Command) *cobra.Command {
+func service(s *session.Session, name string, run *cobra.Command) (*cobra.Command, []*method.Command) {
 	var verbs []string
-	var below []*cobra.Command
+	var below []*method.Command
 	for _, spec := range s.Specs {
 		if spec.Service != name {
 			continue
@@ -136,7 +142,7 @@ func service(s *session.Session, name string, run *cobra.Command) *cobra.Command
 		if run == nil && shortName(spec) == name {
 			run = method.New(s, spec, name, short.Before(s, spec)).Command
 		}
-		c := method.New(s, spec, spec.Verb, short.Before(s, spec))
+		c := method.New(s, spec, name+" "+spec.Verb, short.Before(s, spec))
 		for _, alias := range spec.Aliases {
 			if svc, verb, ok := strings.Cut(alias, "."); ok && svc == name {
 				c.Aliases = append(c.Aliases, verb)
@@ -145,8 +151,7 @@ func service(s *session.Session, name string, run *cobra.Command) *cobra.Command
 		if spec.Service == "logs" {
 			c.Lines()
 		}
-		below = append(below, c.Command)
-		defer c.Examples() // its place in the tree is known then
+		below = append(below, c)
 	}
 	cmd := run
 	if cmd == nil {
@@ -157,14 +162,16 @@ func service(s *session.Session, name string, run *cobra.Command) *cobra.Command
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			err := inner(cmd, args)
 			if err != nil && len(args) > 0 {
-				return unknown(cmd, args[0])
+				return method.Unknown(cmd, args[0])
 			}
 			return err
 		}
 	}
 	cmd.GroupID = services
-	cmd.AddCommand(below...)
-	return cmd
+	for _, c := range below {
+		cmd.AddCommand(c.Command)
+	}
+	return cmd, below
 }
 
 // group is what a command does that has commands below it and nothing of its own: it shows its help, and it refuses a
@@ -172,7 +179,7 @@ func service(s *session.Session, name string, run *cobra.Command) *cobra.Command
 func group(s *session.Session) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return unknown(cmd, args[0])
+			return method.Unknown(cmd, args[0])
 		}
 		if s.Machine() {
 			return fault.New(fault.Invalid, "%s needs a command", cmd.CommandPath()).WithReason("missing_command").WithHint("%s --help", cmd.CommandPath())

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/spf13/cobra"
@@ -23,8 +24,11 @@ func help(w io.Writer, cmd *cobra.Command) {
 	if text == "" {
 		text = cmd.Short + "."
 	}
-	b.WriteString(strings.TrimSpace(text) + "\n\nusage\n  " + cmd.UseLine() + "\n")
-	if cmd.HasAvailableSubCommands() && cmd.HasParent() {
+	b.WriteString(strings.TrimSpace(text) + "\n\nusage\n")
+	if !cmd.HasAvailableSubCommands() || cmd.Annotations["method"] != "" || cmd.Name() == "mcp" {
+		b.WriteString("  " + cmd.UseLine() + "\n")
+	}
+	if cmd.HasAvailableSubCommands() {
 		b.WriteString("  " + cmd.CommandPath() + " <command>\n")
 	}
 	if len(cmd.Aliases) > 0 {
@@ -123,7 +127,7 @@ func helpCommand(s *session.Session, root *cobra.Command) *cobra.Command {
 			}
 			cmd, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 && cmd.HasSubCommands() {
-				return unknown(cmd, args[len(args)-1], "flags", "exit-codes")
+				return method.Unknown(cmd, args[len(args)-1], "flags", "exit-codes")
 			}
 			if len(rest) > 0 {
 				return fault.New(fault.Invalid, "%s has no commands below it", cmd.CommandPath()).WithReason("unknown_command").

@@ -4,56 +4,18 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// unknown is the fault of a word that is no command below cmd.
-func unknown(cmd *cobra.Command, word string, more ...string) error {
-	names := more
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-			names = append(names, c.Aliases...)
-		}
-	}
-	e := fault.New(fault.Invalid, "%s has no command %q", cmd.CommandPath(), word).WithReason("unknown_command").
-		WithHint("%s --help", cmd.CommandPath())
-	if near := fault.Near(word, names); near != "" {
-		return e.WithCandidates(near)
-	}
-	if !cmd.HasParent() {
-		if places := elsewhere(cmd, word); len(places) > 0 {
-			return e.WithCandidates(places...)
-		}
-	}
-	return e
-}
-
-// elsewhere finds the word among the verbs of the services: list is no command, but apps list is.
-func elsewhere(root *cobra.Command, word string) []string {
-	var places []string
-	for _, group := range root.Commands() {
-		for _, c := range group.Commands() {
-			if c.Name() == word && len(places) < 5 {
-				places = append(places, group.Name()+" "+word)
-			}
-		}
-	}
-	return places
-}
-
 // flagFault makes a fault of what cobra says of flags. args are those of the whole command line: a word that is no
 // command explains an unknown flag better than the flag does.
 func flagFault(cmd *cobra.Command, err error, args []string) error {
 	if cmd.HasSubCommands() && cmd.Annotations["method"] == "" {
-		if _, rest, ferr := cmd.Root().Find(args); ferr == nil {
-			for _, word := range rest {
-				if word != "" && !strings.HasPrefix(word, "-") {
-					return unknown(cmd, word)
-				}
-			}
+		if _, rest, ferr := cmd.Root().Find(args); ferr == nil && len(rest) > 0 && rest[0] != "" && !strings.HasPrefix(rest[0], "-") {
+			return method.Unknown(cmd, rest[0])
 		}
 	}
 	hint := cmd.CommandPath() + " --help"

@@ -135,3 +135,16 @@ type Logging struct {
 	Compress string `json:"compress"` // zstd | gzip | none
 	OnFull   string `json:"onFull"`   // block-then-drop | block | drop
 }
+
+// Kind is how a probe asks: http, tcp or exec; "" for none.
+func (p Probe) Kind() string {
+	switch {
+	case p.HTTP != "":
+		return "http"
+	case p.TCP != "":
+		return "tcp"
+	case len(p.Exec) > 0:
+		return "exec"
+	}
+	return ""
+}

@@ -154,7 +154,7 @@ var umaskRE = regexp.MustCompile(`^0?[0-7]{3}$`)
 func octal(text string) (int, *schema.Mistake) {
 	text = strings.Replace(text, "0o", "0", 1)
 	if !umaskRE.MatchString(text) {
-		return 0, &schema.Mistake{Message: fmt.Sprintf("%.20q is no umask", text), Hint: "three octal digits, such as 022"}
+		return 0, &schema.Mistake{Message: "%s is no umask", Hint: "three octal digits, such as 022"}
 	}
 	var mask int
 	for _, digit := range text {
@@ -169,7 +169,7 @@ var umaskKind = schema.OneOf("an octal umask such as 022",
 
 func regex(text string) (string, *schema.Mistake) {
 	if _, err := regexp.Compile(text); err != nil {
-		return "", &schema.Mistake{Message: "this is no regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "), Hint: "RE2 syntax: no look-around, no back-references"}
+		return "", &schema.Mistake{Message: "%s is no regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "), Hint: "RE2 syntax: no look-around, no back-references"}
 	}
 	return text, nil
 }
@@ -186,16 +186,16 @@ func signalWords() (words []string) {
 }
 
 var portKind = schema.OneOf("auto, or a port from 1 to 65535",
-	schema.AsNumber(schema.Int("a port", 1, 65535), func(n int) Port { return Port{Base: n} }),
+	schema.AsNumber(schema.Int(1, 65535), func(n int) Port { return Port{Base: n} }),
 	schema.AsScalar(schema.WordOrInt("auto, or a port from 1 to 65535", "auto", 1, 65535), func(n int) Port { return Port{Base: n, Auto: n == 0} }))
 
 // portRefKind is how a probe says which port it means: one of the declared names, or a number.
 var portRefKind = schema.OneOf("the name of a declared port, or a number",
-	schema.AsNumber(schema.Int("a port", 1, 65535), func(n int) string { return fmt.Sprint(n) }),
+	schema.AsNumber(schema.Int(1, 65535), func(n int) string { return fmt.Sprint(n) }),
 	schema.AsScalar(schema.Pattern("the name of a port", "^([a-z][a-z0-9_-]{0,62}|[0-9]{1,5})$", portHint), func(s string) string { return s }))
 
 var tcpKind = schema.OneOf("the name of a declared port, a number, or host:port",
-	schema.AsNumber(schema.Int("a port", 1, 65535), func(n int) string { return fmt.Sprint(n) }),
+	schema.AsNumber(schema.Int(1, 65535), func(n int) string { return fmt.Sprint(n) }),
 	schema.AsScalar(schema.Text("the name of a declared port, or host:port"), func(s string) string { return s }))
 
 func probeFields[S any](at func(*S) *probeKeys) []schema.FieldOf[S] {
@@ -231,27 +231,27 @@ var healthKind = schema.Object("health", []schema.Rule{schema.ExactlyOne("http",
 		"The time between two checks.", schema.Default("monitoring.healthCheck.interval, 15s"), schema.Example("15s"), schema.Live()),
 	schema.Field("timeout", schema.Duration(ms), func(h *healthKeys) *schema.Value[time.Duration] { return &h.Timeout },
 		"A check that takes longer has failed.", schema.Default("monitoring.healthCheck.timeout, 5s"), schema.Example("5s"), schema.Live()),
-	schema.Field("retries", schema.Int("a count of checks", 1, 1000), func(h *healthKeys) *schema.Value[int] { return &h.Retries },
+	schema.Field("retries", schema.Int(1, 1000), func(h *healthKeys) *schema.Value[int] { return &h.Retries },
 		"So many failures in a row make it unhealthy: it has failed and falls under its restart policy.", schema.Default("monitoring.healthCheck.retries, 3"), schema.Example("3"), schema.Live()),
 	schema.Field("startPeriod", schema.Duration(0), func(h *healthKeys) *schema.Value[time.Duration] { return &h.StartPeriod },
 		"Failures so soon after the start do not count; the first good check ends the period.", schema.Default("0s"), schema.Example("10s"), schema.Live()),
 )...)
 
 var backoffKind = schema.Object("backoff", nil,
-	schema.Field("type", schema.Enum("a kind of back-off", "fixed", "linear", "exponential"), func(b *backoffKeys) *schema.Value[string] { return &b.Type },
+	schema.Field("type", schema.Enum("fixed, linear or exponential", "fixed", "linear", "exponential"), func(b *backoffKeys) *schema.Value[string] { return &b.Type },
 		"How the wait before a restart grows.", schema.Default("exponential"), schema.Example("linear"), schema.Live()),
 	schema.Field("initial", schema.Duration(0), func(b *backoffKeys) *schema.Value[time.Duration] { return &b.Initial },
 		"The first wait.", schema.Default("1s"), schema.Example("1s"), schema.Live()),
 	schema.Field("max", schema.Duration(0), func(b *backoffKeys) *schema.Value[time.Duration] { return &b.Max },
 		"No wait is longer.", schema.Default("30s"), schema.Example("30s"), schema.Live()),
-	schema.Field("factor", schema.Float("a factor", 1, 100), func(b *backoffKeys) *schema.Value[float64] { return &b.Factor },
+	schema.Field("factor", schema.Float(1, 100), func(b *backoffKeys) *schema.Value[float64] { return &b.Factor },
 		"Each exponential wait is so many times the one before.", schema.Default("2"), schema.Example("2"), schema.Live()),
-	schema.Field("jitter", schema.Float("a share", 0, 1), func(b *backoffKeys) *schema.Value[float64] { return &b.Jitter },
+	schema.Field("jitter", schema.Float(0, 1), func(b *backoffKeys) *schema.Value[float64] { return &b.Jitter },
 		"Each wait is up to this share longer or shorter, so that apps do not restart in step.", schema.Default("0.1"), schema.Example("0.1"), schema.Live()),
 )
 
 func maxRestartsField[S any](at func(*S) *schema.Value[int], from string) schema.FieldOf[S] {
-	return schema.Field("maxRestarts", schema.Int("a count of restarts", 0, 1000), at,
+	return schema.Field("maxRestarts", schema.Int(0, 1000), at,
 		"More restarts within the window, and it is given up as crashed.", schema.Default(from+"5"), schema.Example("5"), schema.Live())
 }
 
@@ -264,7 +264,7 @@ func backoffField[S any](at func(*S) *schema.Value[backoffKeys]) schema.FieldOf[
 	return schema.Field("backoff", backoffKind, at, "How long to wait before each restart.", schema.Example("{initial: 1s, max: 30s}"), schema.Live())
 }
 
-var policyKind = schema.Enum("a restart policy", "always", "on-failure", "never")
+var policyKind = schema.Enum("always, on-failure or never", "always", "on-failure", "never")
 
 var restartKind = schema.OneOf("a restart policy (always, on-failure, never), or a map",
 	schema.AsScalar(policyKind, func(s string) restartKeys { return restartKeys{Policy: schema.Value[string]{V: s}} }),
@@ -281,14 +281,14 @@ var restartKind = schema.OneOf("a restart policy (always, on-failure, never), or
 	), func(r restartKeys) restartKeys { return r }))
 
 var stopKind = schema.Object("stop", nil,
-	schema.Field("signal", schema.Enum("a signal", signalWords()...), func(s *stopKeys) *schema.Value[string] { return &s.Signal },
+	schema.Field("signal", schema.Enum("a signal such as SIGTERM", signalWords()...), func(s *stopKeys) *schema.Value[string] { return &s.Signal },
 		"What asks the program to end.", schema.Default("SIGTERM"), schema.Example("SIGINT"), schema.Live()),
 	schema.Field("timeout", schema.Duration(0), func(s *stopKeys) *schema.Value[time.Duration] { return &s.Timeout },
 		"How long it may take; then everything that it ever started gets SIGKILL.", schema.Default("10s"), schema.Example("10s"), schema.Live()),
 )
 
 var supervisionKind = schema.Object("supervision", nil,
-	schema.Field("strategy", schema.Enum("a strategy", "one_for_one", "one_for_all", "rest_for_one"), func(s *supervisionKeys) *schema.Value[string] { return &s.Strategy },
+	schema.Field("strategy", schema.Enum("one_for_one, one_for_all or rest_for_one", "one_for_one", "one_for_all", "rest_for_one"), func(s *supervisionKeys) *schema.Value[string] { return &s.Strategy },
 		"What a failure means for the siblings: only itself, all, or those that started later are restarted.", schema.Default("one_for_one"), schema.Example("rest_for_one"), schema.Live()),
 	maxRestartsField(func(s *supervisionKeys) *schema.Value[int] { return &s.MaxRestarts }, ""),
 	windowField(func(s *supervisionKeys) *schema.Value[time.Duration] { return &s.Window }, ""),
@@ -299,7 +299,7 @@ var monitoringKind = schema.Object("monitoring", nil,
 	schema.Field("healthCheck", schema.Object("healthCheck", nil,
 		schema.Field("interval", schema.Duration(100*ms), func(h *healthCheckKeys) *schema.Value[time.Duration] { return &h.Interval }, "The time between two checks.", schema.Default("15s"), schema.Example("15s"), schema.Live()),
 		schema.Field("timeout", schema.Duration(ms), func(h *healthCheckKeys) *schema.Value[time.Duration] { return &h.Timeout }, "A check that takes longer has failed.", schema.Default("5s"), schema.Example("5s"), schema.Live()),
-		schema.Field("retries", schema.Int("a count of checks", 1, 1000), func(h *healthCheckKeys) *schema.Value[int] { return &h.Retries }, "So many failures in a row make an app unhealthy.", schema.Default("3"), schema.Example("3"), schema.Live()),
+		schema.Field("retries", schema.Int(1, 1000), func(h *healthCheckKeys) *schema.Value[int] { return &h.Retries }, "So many failures in a row make an app unhealthy.", schema.Default("3"), schema.Example("3"), schema.Live()),
 	), func(m *monitoringKeys) *schema.Value[healthCheckKeys] { return &m.HealthCheck }, "What apps' health inherits.", schema.Example("{interval: 15s, timeout: 5s, retries: 3}"), schema.Live()),
 	schema.Field("metrics", schema.Object("metrics", nil,
 		schema.Field("interval", schema.Duration(time.Second), func(m *metricsKeys) *schema.Value[time.Duration] { return &m.Interval }, "The time between two samples of CPU and memory.", schema.Default("5s"), schema.Example("5s"), schema.Live()),
@@ -308,15 +308,15 @@ var monitoringKind = schema.Object("monitoring", nil,
 )
 
 var loggingKind = schema.Object("logging", nil,
-	schema.Field("level", schema.Enum("a level", levels...), func(l *loggingKeys) *schema.Value[string] { return &l.Level },
+	schema.Field("level", schema.Enum("a log level", levels...), func(l *loggingKeys) *schema.Value[string] { return &l.Level },
 		"The lowest level that is shown when nothing else is asked for; everything is kept.", schema.Default("info"), schema.Example("warn"), schema.Live()),
 	schema.Field("maxSize", schema.Size(64<<10), func(l *loggingKeys) *schema.Value[int64] { return &l.MaxSize },
 		"A log file that reaches this size is rotated at the next line.", schema.Default("50MB"), schema.Example("50MB")),
-	schema.Field("maxFiles", schema.Int("a count of files", 1, 10000), func(l *loggingKeys) *schema.Value[int] { return &l.MaxFiles },
+	schema.Field("maxFiles", schema.Int(1, 10000), func(l *loggingKeys) *schema.Value[int] { return &l.MaxFiles },
 		"So many rotated files are kept of each stream.", schema.Default("10"), schema.Example("10"), schema.Live()),
-	schema.Field("compress", schema.Enum("a compression", "zstd", "gzip", "none"), func(l *loggingKeys) *schema.Value[string] { return &l.Compress },
+	schema.Field("compress", schema.Enum("zstd, gzip or none", "zstd", "gzip", "none"), func(l *loggingKeys) *schema.Value[string] { return &l.Compress },
 		"How rotated files are compressed.", schema.Default("zstd"), schema.Example("gzip"), schema.Live()),
-	schema.Field("onFull", schema.Enum("a policy", "block-then-drop", "block", "drop"), func(l *loggingKeys) *schema.Value[string] { return &l.OnFull },
+	schema.Field("onFull", schema.Enum("block-then-drop, block or drop", "block-then-drop", "block", "drop"), func(l *loggingKeys) *schema.Value[string] { return &l.OnFull },
 		"What happens when the disk is full: hold the app for 10 s and then drop and count, hold it, or drop and count at once.", schema.Default("block-then-drop"), schema.Example("drop")),
 	schema.Later[loggingKeys]("merge", "One pipe for both streams, in exact order."),
 )

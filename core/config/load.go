@@ -6,6 +6,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
@@ -53,11 +54,17 @@ func (e *Errors) Error() string {
 }
 
 func (e *Errors) head() string {
-	file := filepath.Base(e.Problems[0].File.Path)
-	if len(e.Problems) == 1 {
-		return fmt.Sprintf("%s cannot be used: 1 problem, nothing was changed", file)
+	var files []string
+	for _, p := range e.Problems {
+		if f := filepath.Base(p.File.Path); !slices.Contains(files, f) {
+			files = append(files, f)
+		}
 	}
-	return fmt.Sprintf("%s cannot be used: %d problems, nothing was changed", file, len(e.Problems))
+	plural := "s"
+	if len(e.Problems) == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%s: %d problem%s, nothing was changed", strings.Join(files, ", "), len(e.Problems), plural)
 }
 
 // Fault gives the errors as planes carry them.

@@ -6,10 +6,10 @@ import (
 )
 
 func dependencyKind(what string, field schema.FieldOf[dependencyKeys]) schema.Kind[[]schema.Value[dependencyKeys]] {
-	return schema.List("a list of "+what+"s", schema.OneOf("the name of "+what+", or a map",
+	return schema.List("a list of names", schema.OneOf("the name of "+what+", or a map",
 		schema.AsScalar(name(what), func(s string) dependencyKeys { return dependencyKeys{App: schema.Value[string]{V: s}} }),
 		schema.AsMap(schema.Object("a dependency", nil, field,
-			schema.Field("until", schema.Enum("a state", "ready", "started", "completed"), func(d *dependencyKeys) *schema.Value[string] { return &d.Until },
+			schema.Field("until", schema.Enum("ready, started or completed", "ready", "started", "completed"), func(d *dependencyKeys) *schema.Value[string] { return &d.Until },
 				"What it waits for.", schema.Default("ready; completed for a oneshot"), schema.Example("completed"), schema.Live()),
 		), func(d dependencyKeys) dependencyKeys { return d })), 0)
 }
@@ -44,7 +44,7 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"Which permissions new files do not get, in octal.", schema.Default("022"), schema.Example("027")),
 		schema.Field("env", environment, func(s *S) *schema.Value[[]schema.Entry[schema.Variable]] { return &at(s).Env },
 			"Environment variables. Numbers and booleans are taken as written; null unsets. Strongest first: what Omnitron itself sets, the process's env, the app's env, envFiles (later ones first), inheritEnv, the base list PATH HOME USER LOGNAME SHELL LANG LC_* TZ TMPDIR. Names that begin with OMNITRON_ are reserved, but for OMNITRON_HOME and OMNITRON_OUTPUT.", schema.Example("{LOG: debug, WORKERS: 4}")),
-		schema.Field("envFile", schema.List("a list of files", schema.Text("a file"), 0), func(s *S) *schema.Value[[]schema.Value[string]] { return &at(s).EnvFile },
+		schema.Field("envFile", schema.List("a list of files", schema.Text("a path"), 0), func(s *S) *schema.Value[[]schema.Value[string]] { return &at(s).EnvFile },
 			"Files of KEY=VALUE lines, relative to the file, later ones winning. They are read by up, apply and reload.", schema.Example("[.env]")),
 		schema.Field("inheritEnv", inheritKind, func(s *S) *schema.Value[inheritance] { return &at(s).InheritEnv },
 			"Variables taken from the shell that ran up, beyond the base list; true takes all, but for reserved ones. Only those named count as a change when the shell's value differs.", schema.Default("false"), schema.Example("[AWS_PROFILE]")),
@@ -58,7 +58,7 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"When it is started again.", schema.Default("on-failure"), schema.Example("{policy: always, maxRestarts: 5, window: 60s}"), schema.Live()),
 		schema.Field("stop", stopKind, func(s *S) *schema.Value[stopKeys] { return &at(s).Stop },
 			"How it is ended.", schema.Example("{signal: SIGTERM, timeout: 10s}"), schema.Live()),
-		schema.Field("instances", schema.Int("a count", 1, 1000), func(s *S) *schema.Value[int] { return &at(s).Instances },
+		schema.Field("instances", schema.NotYet("max", schema.Int(1, 1000)), func(s *S) *schema.Value[int] { return &at(s).Instances },
 			"How many run at the same time.", schema.Default("1"), schema.Example("2"), schema.Live()),
 		schema.Field("dependsOn", dependencies, func(s *S) *schema.Value[[]schema.Value[dependencyKeys]] { return &at(s).DependsOn },
 			"What has to be there before it starts.", schema.Example("[pool]"), schema.Live()),

@@ -6,10 +6,27 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/services/agents"
+	"github.com/omnitron-dev/omnitron/core/services/apps"
+	"github.com/omnitron-dev/omnitron/core/services/audit"
+	"github.com/omnitron-dev/omnitron/core/services/daemon"
+	"github.com/omnitron-dev/omnitron/core/services/events"
+	"github.com/omnitron-dev/omnitron/core/services/health"
+	"github.com/omnitron-dev/omnitron/core/services/logs"
+	"github.com/omnitron-dev/omnitron/core/services/system"
 )
 
 // Services is every service, in the order in which they are built and listed.
-var Services = []Entry{}
+var Services = []Entry{
+	provide(apps.Methods, apps.New),
+	provide(daemon.Methods, daemon.New),
+	provide(logs.Methods, logs.New),
+	provide(health.Methods, health.New),
+	provide(events.Methods, events.New),
+	provide(system.Methods, system.New),
+	provide(audit.Methods, audit.New),
+	provide(agents.Methods, agents.New),
+}
 
 // Entry is a service that can be described without being built.
 type Entry interface {

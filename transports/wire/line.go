@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // ErrTooLong is a line over the limit. What follows it cannot be framed, so the connection has to end.
@@ -28,8 +29,8 @@ type Reader struct {
 func NewReader(src io.Reader, limit int) *Reader { return &Reader{src: src, max: limit} }
 
 // Next gives the next line without its newline; it is valid until the next call. A last line that lacks its newline is
-// given too: a message that was cut is no JSON, so nothing is taken for what it is not. After it comes io.EOF or the
-// error of the source. ErrTooLong comes as soon as the limit is passed, whether or not the line has an end.
+// given too when the source has ended: a message that was cut is no JSON, so nothing is taken for what it is not. After it
+// comes io.EOF; any other error of the source comes at once. ErrTooLong comes as soon as the limit is passed, whether or not the line has an end.
 func (r *Reader) Next() ([]byte, error) {
 	r.shrink()
 	for {
@@ -49,7 +50,7 @@ func (r *Reader) Next() ([]byte, error) {
 		if r.err != nil {
 			line := r.buf[r.r:r.w]
 			r.r, r.seen = r.w, 0
-			if len(line) > 0 {
+			if len(line) > 0 && errors.Is(r.err, io.EOF) {
 				return line, nil
 			}
 			return nil, r.err
@@ -65,13 +66,44 @@ func (r *Reader) Rest() []byte {
 	return rest
 }
 
-func (r *Reader) shrink() {
-	if r.r < r.w {
-		return
-	}
+// Release gives the reader's memory back when it is done. Lines that it gave are not valid any more.
+func (r *Reader) Release() {
 	r.r, r.w, r.seen = 0, 0, 0
-	if cap(r.buf) > keepBuffer {
+	r.giveBack()
+	r.err = io.EOF
+}
+
+func (r *Reader) shrink() {
+	if r.r == r.w {
+		r.r, r.w, r.seen = 0, 0, 0
+		r.giveBack()
+	}
+}
+
+// large keeps the buffers of long lines for the next one: clients that send such lines one after the other, for good
+// or for evil, cost the memory of one.
+var large = sync.Pool{New: func() any { b := make([]byte, MaxLine+firstBuffer); return &b }}
+
+func (r *Reader) giveBack() {
+	if len(r.buf) == MaxLine+firstBuffer {
+		large.Put(&r.buf)
+	}
+	if len(r.buf) > keepBuffer {
 		r.buf = nil
+	}
+}
+
+// grown gives a buffer that is longer than the one that is full. Pages of a large one cost nothing until they are used.
+func (r *Reader) grown() []byte {
+	switch most := r.max + firstBuffer; {
+	case len(r.buf) < keepBuffer:
+		return make([]byte, min(max(firstBuffer, 8*len(r.buf)), most))
+	case most <= MaxLine+firstBuffer:
+		return *large.Get().(*[]byte)
+	case len(r.buf) < MaxLine+firstBuffer:
+		return *large.Get().(*[]byte)
+	default:
+		return make([]byte, min(2*len(r.buf), most))
 	}
 }
 
@@ -81,8 +113,9 @@ func (r *Reader) fill() {
 			copy(r.buf, r.buf[r.r:r.w])
 			r.r, r.w = 0, r.w-r.r
 		} else {
-			grown := make([]byte, min(max(firstBuffer, 4*len(r.buf)), r.max+firstBuffer))
+			grown := r.grown()
 			copy(grown, r.buf[:r.w])
+			r.giveBack()
 			r.buf = grown
 		}
 	}

@@ -67,6 +67,13 @@ func (f Field) flags(v any) []string {
 			return []string{name + " " + fmt.Sprint(v) + word}
 		}
 	}
+	if list, ok := v.([]any); ok { // no list of words: JSON
+		raw, err := json.Marshal(list)
+		if err != nil {
+			return nil
+		}
+		return []string{name + " " + Quote(string(raw))}
+	}
 	return []string{name + " " + strings.Join(words(v), " ")}
 }
 

@@ -48,12 +48,15 @@ func Of(t reflect.Type) []Field {
 		}
 		fd := Field{
 			Name: name, Doc: f.Tag.Get("jsonschema"), Type: f.Type, Complete: f.Tag.Get("complete"),
-			Default: f.Tag.Get("default"), Secret: f.Tag.Get("secret") == "true",
+			Default: f.Tag.Get("default"), Secret: f.Tag.Get("secret") == "true" && f.Type.Kind() == reflect.String,
 			Required: !strings.Contains(opts, "omitempty") && !strings.Contains(opts, "omitzero"),
 		}
 		for part := range strings.SplitSeq(f.Tag.Get("cli"), ",") {
-			if part == "arg" || part == "args" {
+			switch part {
+			case "arg", "args":
 				fd.Arg = part
+			case "arg?":
+				fd.Arg, fd.Required = "arg", false
 			}
 			if letter, ok := strings.CutPrefix(part, "short="); ok {
 				fd.Short = letter

@@ -25,7 +25,12 @@ type text struct {
 }
 
 func (t *text) String() string { return t.field.Default }
-func (t *text) Type() string   { return t.field.Kind() }
+func (t *text) Type() string {
+	if t.onOff() {
+		return "bool" // so that help shows no value
+	}
+	return t.field.Kind()
+}
 func (t *text) Set(s string) error {
 	if !t.field.many() {
 		t.values = t.values[:0]

@@ -142,7 +142,7 @@ func Size(text string) (int64, error) {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if err != nil || n < 0 || n*u.factor >= 1<<62 {
+		if err != nil || !(n >= 0 && n*u.factor < 1<<62) { // NaN is neither
 			break
 		}
 		return int64(n * u.factor), nil

@@ -39,19 +39,19 @@ type change struct {
 	confirm, key string
 }
 
-// New makes the command of a method under a name. before may be nil; it runs before the call, for the methods that
-// start the daemon.
-func New(s *session.Session, spec op.Spec, name string, before func(context.Context) error) *Command {
+// New makes the command of a method at a place: "apps start", or the short form "start". before may be nil; it runs
+// before the call, for the methods that start the daemon.
+func New(s *session.Session, spec op.Spec, place string, before func(context.Context) error) *Command {
 	c := &Command{Spec: spec, Session: s, fields: field.Of(spec.In), paint: painterOf(spec), before: before}
 	c.Command = &cobra.Command{
-		Use:               name + field.Usage(c.fields),
+		Use:               place[strings.LastIndexByte(place, ' ')+1:] + field.Usage(c.fields),
 		Short:             strings.TrimSuffix(spec.Doc, "."),
 		Annotations:       map[string]string{"method": spec.ID()},
 		Args:              func(cmd *cobra.Command, args []string) error { return field.Check(c.fields, args, cmd.CommandPath()) },
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 		ValidArgsFunction: c.completeArgs,
 	}
-	c.Long = c.long(name)
+	c.Long = c.long(place)
 	c.flags = field.Bind(c.Flags(), c.fields)
 	c.completeFlags()
 	set := c.Flags()
@@ -239,11 +239,11 @@ func (c *Command) line(in map[string]any) string {
 	return field.Line(c.CommandPath(), c.fields, typed)
 }
 
-func (c *Command) long(name string) string {
+func (c *Command) long(place string) string {
 	var b strings.Builder
 	b.WriteString(c.Spec.Doc + "\n\n")
 	id := c.Spec.Service + " " + c.Spec.Verb
-	if name != c.Spec.Verb {
+	if place != id {
 		fmt.Fprintf(&b, "Short for `omnitron %s`. ", id)
 	}
 	fmt.Fprintf(&b, "Method %s: role %s, effect %s", c.Spec.ID(), c.Spec.Role, c.Spec.Effect)

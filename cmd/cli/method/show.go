@@ -16,31 +16,27 @@ import (
 
 // show writes the answer of a read.
 func (c *Command) show(ctx context.Context, raw json.RawMessage) error {
-	return c.Session.Show(ctx, raw, c.Spec.Out, c.answer())
-}
-
-// answer is how a person sees the answer, or nil for the general form.
-func (c *Command) answer() func(v any, o render.Options) {
-	if c.paint == nil || c.Spec.Stream {
-		return nil
-	}
-	return func(v any, o render.Options) {
+	return c.Session.Show(ctx, raw, c.Spec.Out, func(v any, o render.Options) {
 		obj, _ := v.(render.Object)
-		items, _ := obj.Get("items").([]any)
-		line := c.paint(c, o)
-		for _, it := range items {
-			if item, ok := it.(render.Object); ok {
-				io.WriteString(c.Session.Stdout, line(item))
+		if c.paint == nil {
+			render.Text(c.Session.Stdout, v, c.Spec.Out, o)
+			c.more(obj, o)
+		} else {
+			items, _ := obj.Get("items").([]any)
+			line := c.paint(c, o)
+			for _, it := range items {
+				if item, ok := it.(render.Object); ok {
+					io.WriteString(c.Session.Stdout, line(item))
+				}
 			}
 		}
-		c.more(obj)
-	}
+	})
 }
 
-// more says on standard error that a list goes on.
-func (c *Command) more(obj render.Object) {
-	if next := obj.Text("next_cursor"); next != "" && obj.Get("truncated") == true {
-		c.Session.Note("there is more: --cursor %s", field.Quote(render.Escape(next)))
+// more says to a person that a list goes on.
+func (c *Command) more(obj render.Object, o render.Options) {
+	if next := obj.Text("next_cursor"); next != "" && obj.Get("truncated") == true && o.Width > 0 {
+		fmt.Fprintln(c.Session.Stdout, o.Style.Paint(render.Dim, "there is more: --cursor "+field.Quote(render.Escape(next))))
 	}
 }
 

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/base64"
 	"hash/fnv"
 	"reflect"
 	"strconv"
@@ -58,6 +59,9 @@ func (l *Log) Line(obj Object) string {
 		return l.gap(obj, kind)
 	}
 	if l.Raw {
+		if bytes, err := base64.StdEncoding.DecodeString(obj.Text("raw")); err == nil && len(bytes) > 0 {
+			text = string(bytes)
+		}
 		if partial {
 			return text
 		}

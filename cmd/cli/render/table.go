@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -157,6 +158,9 @@ func rightly(c Column) bool {
 	switch c.Unit {
 	case "bytes", "ms", "s", "percent":
 		return true
+	}
+	if t := deref(c.Type); t != nil {
+		return t.Kind() >= reflect.Int && t.Kind() <= reflect.Float64
 	}
 	return false
 }

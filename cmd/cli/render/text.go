@@ -53,6 +53,15 @@ func list(w io.Writer, v Object, c Column, o Options) {
 	}
 	if len(items) == 0 && o.Width > 0 {
 		fmt.Fprintln(w, o.Style.Paint(Dim, "none"))
+	} else if nest := elem(c.Type); o.Width > 0 && deep(nest) {
+		for i, it := range items {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			if obj, ok := it.(Object); ok {
+				object(w, obj, Columns(nest), o, "")
+			}
+		}
 	} else {
 		rows(w, items, elem(c.Type), o, "")
 	}
@@ -60,6 +69,16 @@ func list(w io.Writer, v Object, c Column, o Options) {
 		fmt.Fprintln(w)
 		object(w, rest, nil, o, "")
 	}
+}
+
+// deep reports whether items hold tables of their own, so that a row could not show them.
+func deep(t reflect.Type) bool {
+	for _, c := range Columns(t) {
+		if e := elem(c.Type); c.Priority > 0 && e != nil && len(Columns(e)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // rows writes items as a table, or one a line when they are no objects.

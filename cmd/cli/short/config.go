@@ -23,20 +23,7 @@ func configuration(s *session.Session) *cobra.Command {
 		Use:   "config",
 		Short: "Check, show and describe omnitron.yaml",
 		Long:  "Check, show and describe omnitron.yaml. Reading it runs nothing.\nLocal: no method.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			names := []string{}
-			for _, c := range cmd.Commands() {
-				names = append(names, c.Name())
-			}
-			e := fault.New(fault.Invalid, "%s has no command %q", cmd.CommandPath(), args[0]).WithReason("unknown_command").WithHint("omnitron config --help")
-			if near := fault.Near(args[0], names); near != "" {
-				e = e.WithCandidates(near)
-			}
-			return e
-		},
+		Args:  NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if s.Machine() {
 				return fault.New(fault.Invalid, "%s needs a command", cmd.CommandPath()).WithReason("missing_command").WithHint("omnitron config --help")

@@ -95,5 +95,5 @@ func read1(ctx context.Context, s *session.Session, id string, in map[string]any
 	if !ok {
 		return nil
 	}
-	return method.New(s, spec, spec.Verb, nil).Do(ctx, s.Fit(id, in))
+	return method.New(s, spec, spec.Service+" "+spec.Verb, nil).Do(ctx, s.Fit(id, in))
 }

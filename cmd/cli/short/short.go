@@ -14,14 +14,14 @@ import (
 // Usual are the short forms that people expect of methods whose rows name none.
 var Usual = map[string]string{
 	"apps.list": "ls", "apps.start": "start", "apps.stop": "stop", "apps.restart": "restart", "apps.reload": "reload", "apps.scale": "scale",
-	"apps.inspect": "inspect", "apps.env": "env", "apps.explain": "why", "daemon.ping": "ping", "daemon.status": "status",
+	"apps.inspect": "inspect", "apps.env": "env", "apps.explain": "why", "daemon.ping": "ping", "daemon.status": "status", "events.follow": "events", "events.list": "since",
 }
 
 // Commands are the short forms that are commands of their own.
 func Commands(s *session.Session) []*cobra.Command {
 	var all []*cobra.Command
 	for _, make := range []func(*session.Session) *cobra.Command{
-		up, down, kill, since, wait, configuration, mcp, doctor, demo, completion, explain, version,
+		up, down, kill, wait, configuration, mcp, doctor, demo, completion, explain, version,
 	} {
 		if cmd := make(s); cmd != nil {
 			all = append(all, cmd)
@@ -35,9 +35,6 @@ func Groups(s *session.Session) map[string]*cobra.Command {
 	all := map[string]*cobra.Command{}
 	if spec, ok := s.Spec("logs.query"); ok {
 		all["logs"] = logs(s, spec)
-	}
-	if spec, ok := s.Spec("events.list"); ok {
-		all["events"] = events(s, spec)
 	}
 	return all
 }
@@ -69,6 +66,9 @@ func ensure(ctx context.Context, s *session.Session) error {
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
+	}
+	if cmd.HasSubCommands() {
+		return method.Unknown(cmd, args[0])
 	}
 	return fault.New(fault.Invalid, "%s does not take %q", cmd.CommandPath(), args[0]).WithReason("unknown_argument").
 		WithHint("%s --help", cmd.CommandPath())

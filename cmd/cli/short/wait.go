@@ -14,6 +14,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// poll is the time between two looks of wait.
+const poll = 300 * time.Millisecond
+
 func wait(s *session.Session) *cobra.Command {
 	if !has(s, "apps.get") {
 		return nil

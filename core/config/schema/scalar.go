@@ -16,7 +16,7 @@ import (
 
 // Mistake is what a parse function says about a value.
 type Mistake struct {
-	Message string
+	Message string // %s stands for the name of the value
 	Hint    string
 	Near    string
 	Meaning bool // beyond what a JSON Schema sees
@@ -50,6 +50,9 @@ func (s *scalar[T]) Schema() map[string]any {
 }
 
 func (s *scalar[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
+	if n.Broken {
+		return v, false
+	}
 	if !n.Scalar() || n.Kind == tree.Null || !n.Expanded && !slices.Contains(s.kinds, n.Kind) {
 		p := wrongKind(d, n, s.label)
 		s.advise(p, n)
@@ -65,7 +68,7 @@ func (s *scalar[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
 		return v, false
 	}
 	if m.Message != "" && !n.Expanded {
-		p.Message = m.Message
+		p.Message = strings.Replace(m.Message, "%s", called(n), 1)
 	}
 	if p.Hint, p.Near = m.Hint, m.Near; m.Meaning || n.Expanded {
 		p.Class = tree.Meaning
@@ -107,7 +110,7 @@ var textOnly = []tree.Kind{tree.Text}
 func Text(label string) Kind[string] {
 	return &scalar[string]{label: label, kinds: textOnly, open: true, schema: map[string]any{"type": "string", "minLength": 1}, parse: func(t string) (string, error) {
 		if t == "" {
-			return "", &Mistake{Message: "this must be " + label + ", not empty"}
+			return "", &Mistake{Message: "%s must be " + label + ", not empty"}
 		}
 		return t, nil
 	}}
@@ -154,35 +157,41 @@ func True() Kind[bool] {
 }
 
 // Int is a whole number within bounds.
-func Int(label string, low, high int) Kind[int] {
-	hint := fmt.Sprintf("a whole number from %d to %d", low, high)
+func Int(low, high int) Kind[int] {
+	label := fmt.Sprintf("a whole number from %d to %d", low, high)
 	return &scalar[int]{label: label, kinds: []tree.Kind{tree.Int}, schema: map[string]any{"type": "integer", "minimum": low, "maximum": high}, parse: func(t string) (int, error) {
 		n, err := strconv.Atoi(t)
 		switch {
 		case errors.Is(err, strconv.ErrRange):
-			return 0, &Mistake{Hint: hint}
-		case err != nil: // hexadecimal, octal, underscores: numbers for YAML all the same
-			return 0, &Mistake{Hint: "write it in plain decimal digits", Meaning: true}
+			return 0, &Mistake{}
+		case err != nil:
+			return 0, odd(t, float64(low), float64(high))
+		case len(t) > 1 && t[0] == '0':
+			return 0, odd(t, float64(low), float64(high))
 		case n < low || n > high:
-			return 0, &Mistake{Hint: hint}
-		}
-		if len(t) > 1 && t[0] == '0' {
-			return 0, &Mistake{Hint: "write it without the leading zero", Meaning: true}
+			return 0, &Mistake{}
 		}
 		return n, nil
 	}}
 }
 
+// odd is about hexadecimal, octal and digits with underscores: numbers for YAML, not for us. A schema sees no more of
+// them than whether their value is within bounds.
+func odd(text string, low, high float64) *Mistake {
+	n, err := strconv.ParseInt(text, 0, 64)
+	return &Mistake{Hint: "write it in plain decimal digits", Meaning: err != nil || float64(n) >= low && float64(n) <= high}
+}
+
 // Float is a number within bounds.
-func Float(label string, low, high float64) Kind[float64] {
-	hint := fmt.Sprintf("a number from %v to %v", low, high)
+func Float(low, high float64) Kind[float64] {
+	label := fmt.Sprintf("a number from %v to %v", low, high)
 	return &scalar[float64]{label: label, kinds: []tree.Kind{tree.Int, tree.Float}, schema: map[string]any{"type": "number", "minimum": low, "maximum": high}, parse: func(t string) (float64, error) {
 		f, err := strconv.ParseFloat(t, 64)
 		switch {
 		case err != nil && !errors.Is(err, strconv.ErrRange), f != f, len(t) > 1 && t[0] == '0' && t[1] != '.':
-			return 0, &Mistake{Hint: "write it in plain decimal digits", Meaning: true}
+			return 0, odd(t, low, high)
 		case f < low || f > high:
-			return 0, &Mistake{Hint: hint}
+			return 0, &Mistake{}
 		}
 		return f, nil
 	}}
@@ -204,7 +213,7 @@ func Duration(low time.Duration) Kind[time.Duration] {
 	return &scalar[time.Duration]{label: label, kinds: textOnly, schema: map[string]any{"type": "string", "pattern": unit.DurationPattern}, parse: func(t string) (time.Duration, error) {
 		v, err := unit.Duration(t)
 		if err == nil && v < low {
-			return 0, &Mistake{Message: fmt.Sprintf("%s is too short", t), Hint: "at least " + unit.FormatDuration(low), Meaning: true}
+			return 0, &Mistake{Message: "%s is too short", Hint: "at least " + unit.FormatDuration(low), Meaning: true}
 		}
 		return v, unitMistake(err, "units: ms s m h d w")
 	}}
@@ -216,7 +225,7 @@ func Size(low int64) Kind[int64] {
 	return &scalar[int64]{label: label, kinds: textOnly, schema: map[string]any{"type": "string", "pattern": unit.SizePattern}, parse: func(t string) (int64, error) {
 		v, err := unit.Size(t)
 		if err == nil && v < low {
-			return 0, &Mistake{Message: fmt.Sprintf("%s is too small", t), Hint: "at least " + unit.FormatSize(low), Meaning: true}
+			return 0, &Mistake{Message: "%s is too small", Hint: "at least " + unit.FormatSize(low), Meaning: true}
 		}
 		return v, unitMistake(err, "units: B KB MB GB TB (1000) or KiB MiB GiB TiB (1024)")
 	}}
@@ -227,10 +236,13 @@ func unitMistake(err error, units string) error {
 	if !ok {
 		return err
 	}
-	if e.Meant != "" {
+	switch {
+	case errors.Is(err, unit.ErrRange):
+		return &Mistake{Message: "%s is out of all bounds", Hint: units, Meaning: true}
+	case e.Meant != "":
 		return &Mistake{Hint: "write " + e.Meant}
 	}
-	return &Mistake{Hint: units, Meaning: errors.Is(err, unit.ErrRange)}
+	return &Mistake{Hint: units}
 }
 
 // Parsed is text that a function reads; what it refuses is beyond a schema.

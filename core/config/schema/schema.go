@@ -5,6 +5,7 @@ package schema
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config/tree"
@@ -32,9 +33,6 @@ func (v Value[T]) Or(d T) T {
 type Decoder struct{ Problems *tree.Problems }
 
 func (d *Decoder) fail(n *tree.Node, format string, args ...any) *tree.Problem {
-	if n.Broken {
-		return &tree.Problem{}
-	}
 	return d.Problems.Add(n.Pos, tree.Structure, format, args...)
 }
 
@@ -139,7 +137,7 @@ func Object[S any](label string, rules []Rule, fields ...FieldOf[S]) Kind[S] {
 	return &object[S]{label, fields, rules}
 }
 
-func (o *object[S]) Label() string { return o.label }
+func (o *object[S]) Label() string { return "a map" }
 
 func (o *object[S]) Keys() []*Key {
 	keys := make([]*Key, len(o.fields))
@@ -171,7 +169,7 @@ func (o *object[S]) known() []string {
 
 func (o *object[S]) Decode(d *Decoder, n *tree.Node) (s S, ok bool) {
 	if n.Kind != tree.Map {
-		wrongKind(d, n, o.label).Hint = "its keys: " + strings.Join(o.known(), ", ")
+		wrongKind(d, n, o.Label()).Hint = "its keys: " + strings.Join(o.known(), ", ")
 		return s, false
 	}
 	for _, p := range n.Pairs {
@@ -270,14 +268,22 @@ func (o *object[S]) Schema() map[string]any {
 
 // wrongKind says what was expected and what stands there instead.
 func wrongKind(d *Decoder, n *tree.Node, label string) *tree.Problem {
-	return d.fail(n, "this must be %s, not %s", label, shown(n))
+	return d.fail(n, "%s must be %s, not %s", called(n), label, shown(n))
+}
+
+// called is how a message names a value.
+func called(n *tree.Node) string {
+	if n.Name == "" || n.Name[0] == '[' {
+		return "the file"
+	}
+	return strconv.Quote(clip(n.Name))
 }
 
 // shown is a value for a message: short, and without what came from the environment.
 func shown(n *tree.Node) string {
 	switch {
-	case n.Expanded:
-		return "the value of the variable"
+	case n.Expanded && n.Scalar():
+		return "the value of a variable"
 	case n.Kind == tree.Text:
 		return fmt.Sprintf("the text %q", clip(n.Text))
 	case n.Kind == tree.Int || n.Kind == tree.Float:

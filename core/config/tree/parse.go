@@ -33,7 +33,20 @@ func ParseOptional(f *File, ps *Problems) *Node {
 		return nil
 	}
 	b := builder{file: f, problems: ps}
-	return b.node(doc, 0)
+	root := b.node(doc, 0)
+	root.label("")
+	return root
+}
+
+// label gives the node and all below it the name that messages use.
+func (n *Node) label(name string) {
+	n.Name = name
+	for i, item := range n.Items {
+		item.label(fmt.Sprintf("%s[%d]", name, i))
+	}
+	for _, p := range n.Pairs {
+		p.Value.label(p.Key.Text)
+	}
 }
 
 // document gives the one document of the file.
@@ -204,7 +217,7 @@ func (b *builder) node(n ast.Node, depth int) *Node {
 		return b.node(v.Value, depth+1)
 	case *ast.AliasNode:
 		b.refuse(v.Start, "aliases are", "write the value out; text that begins with * needs quotes")
-		out.Kind = Text
+		out.Kind, out.Broken = Text, true
 	case *ast.TagNode:
 		b.refuse(v.Start, "tags are", "remove the tag; text that begins with ! needs quotes")
 		return b.node(v.Value, depth+1)

@@ -28,7 +28,7 @@ const (
 	Map
 )
 
-var kindNames = [...]string{"nothing", "a yes-or-no value", "a number", "a number", "text", "a list", "a map"}
+var kindNames = [...]string{"nothing", "true or false", "a number", "a number", "text", "a list", "a map"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -36,6 +36,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Node struct {
 	Pos
 	Kind     Kind
+	Name     string  // what it is the value of: interval, dependsOn[0]; "" for the whole file
 	Text     string  // of a scalar: its text; of a number or bool: as written
 	Quoted   bool    // a scalar in quotes or a block
 	Expanded bool    // its text had a ${} in it: it may stand for any scalar, and is never repeated in a message

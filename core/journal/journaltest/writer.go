@@ -9,15 +9,21 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/journal/segment"
 )
 
+// TB is what a test has to offer.
+type TB interface {
+	Helper()
+	Fatal(args ...any)
+	Cleanup(func())
+}
+
 // Writer is the writing end of one stream.
 type Writer struct {
-	t    testing.TB
+	t    TB
 	path string
 	f    *os.File
 	idx  *os.File
@@ -28,7 +34,7 @@ type Writer struct {
 }
 
 // Open opens the stream's live file below dir as the keeper does after whatever happened before.
-func Open(t testing.TB, dir string, s segment.Stream, at time.Time) *Writer {
+func Open(t TB, dir string, s segment.Stream, at time.Time) *Writer {
 	t.Helper()
 	w := &Writer{t: t, path: segment.Path(dir, s)}
 	w.must(os.MkdirAll(filepath.Dir(w.path), 0o700))

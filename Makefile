@@ -1,0 +1,55 @@
+# Omnitron. `make help` lists the targets.
+SHELL := /bin/bash
+GO ?= go
+export CGO_ENABLED ?= 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+KEEPER := cmd/omnitron/keeper.bin
+BIN := bin/omnitron
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check short golden docs e2e fuzz mutants bench setup clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build bin/omnitron, with the keeper in it
+	@$(GO) build -trimpath -ldflags '-s -w' -o $(KEEPER) ./cmd/omnitron-keeper
+	@$(GO) build -trimpath -tags embedkeeper -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/omnitron
+	@echo "built $(BIN) ($$(du -h $(BIN) | cut -f1)), keeper $$(du -h $(KEEPER) | cut -f1)"
+
+run: build ## build, start a sample project and show it
+	@$(BIN) demo
+
+setup: ## install what the tests need (Debian, root)
+	@.ci/setup
+
+test: setup ## install what is needed, then run everything
+	@.ci/test
+
+check: ## format, vet, tests with the race detector, goldens and docs current
+	@.ci/check
+
+short: build ## the quick tests
+	@$(GO) test -short ./...
+
+golden: build ## rewrite golden files: read the diff before you commit it
+	@$(GO) test ./tools/... ./mcp/... ./cmd/... ./core/config/... -run 'Golden|Surface|Help|Conformance|Good|Bad' -update
+
+docs: ## rewrite docs/tools.md, docs/access.md and docs/cli.md
+	@$(GO) run ./tools/docs/gen docs
+
+e2e: build ## every scenario with full counts
+	@OMNITRON_E2E=1 $(GO) test -count=1 -timeout 80m -v ./evals/... ./cmd/omnitron/...
+
+fuzz: ## each fuzz target for a minute
+	@.ci/fuzz 60s
+
+mutants: build ## break one line at a time; each must turn a test red
+	@$(GO) run ./evals/mutants
+
+bench: build ## one table of figures beside the peers, in one run
+	@$(GO) run ./evals/bench
+
+clean: ## remove what was built
+	@rm -rf bin $(KEEPER)

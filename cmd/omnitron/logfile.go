@@ -1,0 +1,82 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+// The daemon's own log is rotated at this size, and this many old files are kept.
+const (
+	daemonLogSize  = 10 << 20
+	daemonLogFiles = 3
+)
+
+// daemonLog opens logs/daemon.log: one JSON object a line.
+func daemonLog(home string) (*slog.Logger, func(), error) {
+	w := &logFile{path: filepath.Join(home, "logs", "daemon.log")}
+	if err := os.MkdirAll(filepath.Dir(w.path), 0o700); err != nil {
+		return nil, nil, fault.Wrap(err, fault.Conflict, "cannot make the folder of the logs: %v", err).WithReason("home_not_made")
+	}
+	if err := w.open(); err != nil {
+		return nil, nil, fault.Wrap(err, fault.Conflict, "cannot write the daemon's log: %v", err).WithReason("home_not_made")
+	}
+	level := slog.LevelInfo
+	if settings, err := readSettings(home); err == nil {
+		_ = level.UnmarshalText([]byte(settings.Logging.Level)) // the loader knows which levels there are
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), func() { w.f.Close() }, nil
+}
+
+// logFile is a file that begins anew when it has grown.
+type logFile struct {
+	path string
+	mu   sync.Mutex
+	f    *os.File
+	size int64
+}
+
+func (w *logFile) open() error {
+	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	w.f, w.size = f, st.Size()
+	return nil
+}
+
+// Write appends a record. What cannot be written is lost: a full disk must not stop the daemon.
+func (w *logFile) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.size > 0 && w.size+int64(len(p)) > daemonLogSize {
+		w.rotate()
+	}
+	n, err := w.f.Write(p)
+	w.size += int64(n)
+	return n, err
+}
+
+// rotate keeps the old file as daemon.log.1. When that fails the old one goes on.
+func (w *logFile) rotate() {
+	for i := daemonLogFiles - 1; i > 0; i-- {
+		_ = os.Rename(w.numbered(i), w.numbered(i+1)) // it may not be there
+	}
+	if os.Rename(w.path, w.numbered(1)) != nil {
+		return
+	}
+	old := w.f
+	if w.open() == nil {
+		old.Close()
+	}
+}
+
+func (w *logFile) numbered(i int) string { return w.path + "." + string(rune('0'+i)) }

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/approval"
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/host"
+	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/ledger"
+	"github.com/omnitron-dev/omnitron/core/life"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/probe"
+	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/sample"
+	"github.com/omnitron-dev/omnitron/core/sched"
+	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/mcp"
+	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/catalog"
+	"github.com/omnitron-dev/omnitron/transports/unix"
+	"github.com/omnitron-dev/omnitron/transports/wire"
+)
+
+// exitKeep is the daemon's exit status that tells the keeper not to start it again.
+const exitKeep = 3
+
+// serve is the daemon: the keeper starts it, and starts it again when it dies. It returns the exit status.
+func serve(home string) int {
+	log, closer, err := daemonLog(home)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitKeep
+	}
+	defer closer()
+	d := &daemon{home: home, log: log}
+	if err := d.run(); err != nil {
+		log.Error("the daemon ends", "err", err)
+		fmt.Fprintln(os.Stderr, err)
+		if fault.Is(err, fault.Conflict) || fault.Is(err, fault.Denied) || fault.Is(err, fault.Invalid) {
+			return exitKeep
+		}
+		return 1
+	}
+	return 0
+}
+
+// daemon is what serve builds.
+type daemon struct {
+	home string
+	log  *slog.Logger
+
+	host   host.Host
+	group  *life.Group
+	cancel context.CancelFunc
+	ending atomic.Bool
+}
+
+func (d *daemon) run() error {
+	lock, err := lockHome(d.home)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d.cancel = cancel
+	registry, err := d.build(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.host.Store.Close()
+	if err := d.planes(registry); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	d.group.Add(life.Component{Name: "signals", Run: func(ctx context.Context) error { return d.heed(ctx, registry, signals) }})
+	return d.group.Run(ctx, func() { d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home) })
+}
+
+// build makes the kernel and its services, lowest first.
+func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
+	h := &d.host
+	h.Log, h.Home, h.Version, h.Started = d.log, d.home, version, time.Now()
+	h.User = owner()
+	settings, err := readSettings(d.home)
+	if err != nil {
+		return nil, err
+	}
+	h.Config = settings
+	if h.State, err = store.OpenState(filepath.Join(d.home, "state.json"), store.OS, d.log); err != nil {
+		return nil, err
+	}
+	if h.Store, err = store.Open(filepath.Join(d.home, "omnitron.db"), d.log); err != nil {
+		return nil, err
+	}
+	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store), store.NewEvents(h.Store, d.log), ledger.New(h.Store, d.log)
+	first, err := h.Events.First(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.Bus, h.Sessions, h.Sched, h.Samples = bus.New(first, 4096), session.New(time.Now), sched.New(d.log), sample.New()
+	if h.Keeper, err = d.keeper(ctx); err != nil {
+		return nil, err
+	}
+	logs := filepath.Join(d.home, "logs")
+	h.Journal = journal.New(logs, d.log)
+	h.Journal.SetRotate(rotator(h.Keeper))
+	h.Supervisor = supervisor.New(supervisor.Deps{Log: d.log, Keeper: h.Keeper, State: h.State, Bus: h.Bus, LogDir: logs, RunDir: filepath.Join(d.home, "run"),
+		Lines: output{h.Journal}, Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Lost: h.State.Lost()})
+	h.Shutdown, h.Restart = d.shutdown, d.cancel
+	d.group = life.New(d.log)
+	h.Parts = d.group.Status
+	d.components()
+	methods, err := catalog.Build(h)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := policy.OpenTokens(ctx, h.Store)
+	if err != nil {
+		return nil, err
+	}
+	limits := tools.DefaultLimits()
+	limits.Calls, limits.Changing = float64(settings.Limits.AgentCalls), float64(settings.Limits.AgentChanges)
+	return tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: policy.Default(), Tokens: tokens,
+		Approvals: approval.New(h.Store), Resolver: h.Supervisor, Gate: h.Sessions, Sessions: h.Sessions, Limits: limits, Now: time.Now})
+}
+
+// components adds what runs in the daemon, in the order of its start.
+func (d *daemon) components() {
+	h := &d.host
+	add := func(name string, run func(context.Context) error) { d.group.Add(life.Component{Name: name, Run: run}) }
+	add("keeper", h.Keeper.Run)
+	add("state", h.State.Run)
+	add("ledger", h.Ledger.Run)
+	add("events", h.Events.Record(h.Bus))
+	add("journal", h.Journal.Run)
+	add("keeper events", d.keeperEvents)
+	d.schedule()
+	add("scheduler", h.Sched.Run)
+	up := make(chan struct{})
+	d.group.Add(life.Component{Name: "supervisor", Ready: up, StartTimeout: time.Minute, Run: func(ctx context.Context) error {
+		return h.Supervisor.Run(ctx, func() { close(up) })
+	}})
+}
+
+// schedule adds the periodic tasks.
+func (d *daemon) schedule() {
+	h := &d.host
+	h.Sched.Add("log upkeep", time.Minute, time.Second, h.Journal.Maintain)
+	h.Sched.Add("metrics", 5*time.Second, 0, func(context.Context) error { h.Supervisor.Sample(h.Samples); return nil })
+	h.Sched.Add("state flush", 30*time.Second, 0, h.State.Flush)
+	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {
+		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Retention.Events), 1_000_000)
+		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Retention.Audit))
+		return errors.Join(err, lerr)
+	})
+}
+
+// planes adds the surfaces, last: when they answer, everything else does.
+func (d *daemon) planes(registry *tools.Registry) error {
+	h := &d.host
+	m, err := mcp.New(registry, mcp.Options{Version: version, Log: d.log, Sessions: h.Sessions, Bus: h.Bus, Complete: d.complete})
+	if err != nil {
+		return err
+	}
+	handle := func(ctx context.Context, method string, params json.RawMessage, emit op.Emit) (any, error) {
+		return registry.Do(ctx, tools.Call{Method: method, In: params, Emit: emit})
+	}
+	opts := wire.Options{Log: d.log, Priority: func(method string) bool { return method == "daemon.ping" || method == "daemon.status" }}
+	listening := make(chan struct{})
+	srv := &unix.Server{Path: filepath.Join(d.home, "daemon.sock"), Owner: os.Geteuid(), Log: d.log,
+		OnListen: func() { close(listening) },
+		Native: func(ctx context.Context, conn net.Conn, first []byte) error {
+			s := h.Sessions.Open(op.CallerOf(ctx), func() { conn.Close() })
+			defer s.Close()
+			return wire.Serve(op.WithCaller(ctx, s.Caller()), conn, first, handle, opts)
+		},
+		MCP: func(ctx context.Context, conn net.Conn, first []byte, _ unix.Launch) error {
+			return m.ServeConn(ctx, conn, first, op.CallerOf(ctx))
+		}}
+	d.group.Add(life.Component{Name: "socket", Run: srv.Run, Ready: listening})
+	return nil
+}
+
+// heed does what signals ask for: TERM and INT stop every app in order and end the daemon with its keeper, HUP reads the
+// files again.
+func (d *daemon) heed(ctx context.Context, registry *tools.Registry, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				self := op.Caller{User: d.host.User, UID: os.Geteuid(), Channel: op.Person, Plane: "signal", Ceiling: op.Admin, Role: op.Admin}
+				if _, err := registry.Do(op.WithCaller(ctx, self), tools.Call{Method: "daemon.reload"}); err != nil {
+					d.log.Error("cannot reload", "err", err)
+				}
+				continue
+			}
+			d.log.Info("the daemon was asked to end", "signal", sig.String())
+			if _, err := d.shutdown(ctx, false); err != nil {
+				d.log.Error("not everything stopped", "err", err)
+			}
+		}
+	}
+}
+
+// shutdown stops every app in order and ends daemon and keeper. down marks the home: nothing starts until up or start.
+func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, error) {
+	results, err := d.host.Supervisor.Halt(ctx, down)
+	if fault.Is(err, fault.Internal) || ctx.Err() != nil { // the wish could not be kept, or nobody waits any more
+		return results, err
+	}
+	if qerr := d.host.Keeper.Quit(ctx); qerr != nil {
+		return results, qerr
+	}
+	d.cancel()
+	return results, err
+}
+
+// keeperEvents tells the world what the keeper says of log files and of itself.
+func (d *daemon) keeperEvents(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-d.host.Keeper.Events():
+			ev := bus.Event{Topic: "logs", Type: e.Kind, Data: map[string]any{"path": e.Path}}
+			ev.Key, _, _ = strings.Cut(e.ID, ":")
+			switch e.Kind {
+			case "rotated":
+				if err := d.host.Journal.Rotated(ctx, e.Path); err != nil {
+					d.log.Warn("cannot compress a rotated log", "path", e.Path, "err", err)
+				}
+				ev.Text, ev.Data["archive"] = "log rotated", filepath.Base(e.Archive)
+			case "log_full":
+				ev.Text, ev.Data["policy"] = fmt.Sprintf("output cannot be stored: %s; policy %s", e.Error, e.Policy), e.Policy
+			case "log_recovered":
+				ev.Text, ev.Data["lost"] = fmt.Sprintf("output is stored again, %d bytes were lost", e.Lost), e.Lost
+			case "keeper_replaced":
+				ev.Topic, ev.Text = "daemon", "the keeper died and was replaced"
+			}
+			d.host.Bus.Publish(ev)
+		}
+	}
+}
+
+// keeper connects to the keeper that started us.
+func (d *daemon) keeper(ctx context.Context) (*proc.Keeper, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find our own program: %w", err)
+	}
+	path, err := keeperBinary(d.home)
+	if err != nil {
+		return nil, err
+	}
+	within, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return proc.Dial(within, proc.Socket(d.home), proc.Options{Home: d.home, KeeperPath: path, Daemon: exe, Version: version, Log: d.log})
+}
+
+// complete gives live names for prompts and resources.
+func (d *daemon) complete(_ context.Context, kind, typed string) []string {
+	var out []string
+	for _, v := range d.host.Supervisor.Apps() {
+		name := v.Key
+		if kind == "app" || kind == "apps" || kind == "name" {
+			name = v.Name
+		}
+		if strings.Contains(name, typed) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// readSettings reads config.yaml; a home without one has the defaults.
+func readSettings(home string) (*config.DaemonConfig, error) {
+	path := filepath.Join(home, "config.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fault.Wrap(err, fault.Invalid, "cannot read %s: %v", path, err).WithReason("config_unreadable")
+	}
+	return config.LoadDaemon(string(text), path)
+}
+
+func owner() string {
+	uid := os.Geteuid()
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
+}

@@ -1,0 +1,370 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/config/unit"
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+func load(t *testing.T, text string, env map[string]string) *Definition {
+	t.Helper()
+	d, _, err := Load(Source{Files: []File{{Path: "/srv/shop/omnitron.yaml", Text: text}}, Env: env, Home: "/home/ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+const everything = `
+project: shop
+apps:
+  - name: api
+    command: [./api, --token, hunter2, --db=postgres://u:pw@h/x, "$HOME ${X}"]
+    user: www
+    umask: 027
+    env: {A: "1", API_KEY: secret, DB: "postgres://u:pw@h/db", GONE: null, WEIRD: "a: b # c\n'\"", NUM: "5", B: "yes", N: "null"}
+    ports: {http: 8000, admin: auto}
+    ready: {http: /ready, port: http}
+    health: {http: "http://127.0.0.1:9000/x", startPeriod: 1s500ms}
+    dependsOn: [migrate, {app: pool, until: started}]
+    restart: {policy: always, backoff: {factor: 1.5}}
+  - {name: migrate, command: "echo $$HOME; true", oneshot: true}
+  - name: pool
+    processes:
+      - {name: web, command: [web], instances: 3, dependsOn: [worker], ready: {delay: 90s}, health: {exec: [./check]}, logging: {maxSize: 3MiB}}
+      - {name: worker, command: [worker], ready: notify}
+      - {name: tail, command: [x], ready: {log: "^a$"}, health: {tcp: 80}}
+`
+
+func TestShowLoadsAgain(t *testing.T) {
+	d := load(t, everything, map[string]string{"X": "$x", "PATH": "/bin"})
+	text := show(d)
+	again := load(t, string(text), nil)
+	if len(again.Apps) != len(d.Apps) {
+		t.Fatalf("%d apps became %d", len(d.Apps), len(again.Apps))
+	}
+	for i := range d.Apps {
+		a, b := flatten(d.Apps[i]), flatten(again.Apps[i])
+		for path, l := range a {
+			l.captured = false
+			a[path] = l
+		}
+		if diff := cmp.Diff(a, b, cmp.AllowUnexported(leaf{})); diff != "" {
+			t.Errorf("%s (-was +is):\n%s", d.Apps[i].Key, diff)
+		}
+	}
+	if d.Supervision != again.Supervision || d.Monitoring != again.Monitoring {
+		t.Error("supervision or monitoring is different")
+	}
+}
+
+func TestShowMasksSecrets(t *testing.T) {
+	text := string(Show(load(t, everything, map[string]string{"X": "x"})))
+	for _, secret := range []string{"hunter2", "secret", "u:pw"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is shown:\n%s", secret, text)
+		}
+	}
+	if !strings.Contains(text, Masked) || !strings.Contains(text, "postgres://u:"+Masked+"@h/db") {
+		t.Errorf("nothing is masked:\n%s", text)
+	}
+}
+
+func TestMaskValue(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"DB_PASSWORD", "x", Masked}, {"SECRET", "x", Masked}, {"apiKey", "x", Masked}, {"API_KEY", "x", Masked}, {"AWS_SECRET_ACCESS_KEY", "x", Masked}, {"GITHUB_TOKEN", "x", Masked},
+		{"TOKEN", "", ""}, {"KEYBOARD", "de", "de"}, {"PATH", "/bin", "/bin"}, {"MONKEY", "x", "x"}, {"COMPASS", "n", "n"}, {"AUTHOR", "ann", "ann"},
+		{"URL", "redis://:pw@h:1/0", "redis://:" + Masked + "@h:1/0"}, {"URL", "http://h/x", "http://h/x"}, {"URLS", "a://u:p@h,b://v:q@i", "a://u:" + Masked + "@h,b://v:" + Masked + "@i"},
+		{"URL", "https://ghp_0123456789abcdef0123@github.com/x", "https://" + Masked + "@github.com/x"},
+	} {
+		if got := MaskValue(c.name, c.value); got != c.want {
+			t.Errorf("%s=%s is shown as %q, want %q", c.name, c.value, got, c.want)
+		}
+	}
+}
+
+func TestMaskLeavesTheOriginal(t *testing.T) {
+	d := load(t, everything, map[string]string{"X": "x"})
+	m := Mask(d)
+	p, q := d.Apps[0].Processes[0], m.Apps[0].Processes[0]
+	if p.Env["API_KEY"] != "secret" || p.Argv[2] != "hunter2" {
+		t.Error("the original was changed")
+	}
+	if q.Env["API_KEY"] != Masked || q.Argv[2] != Masked || q.Argv[3] != "--db=postgres://u:"+Masked+"@h/x" {
+		t.Errorf("not masked: %v %v", q.Env, q.Argv)
+	}
+}
+
+func TestHash(t *testing.T) {
+	base := "apps: [{name: a, command: [a], inheritEnv: [NAMED], env: {X: '1'}}]"
+	hash := func(text string, env map[string]string) string { return load(t, text, env).Apps[0].Hash }
+	want := hash(base, map[string]string{"PATH": "/bin", "NAMED": "1"})
+	for _, c := range []struct {
+		what, text string
+		env        map[string]string
+		same       bool
+	}{
+		{"nothing", base, map[string]string{"PATH": "/bin", "NAMED": "1"}, true},
+		{"a base variable", base, map[string]string{"PATH": "/usr/bin", "NAMED": "1", "LC_ALL": "C"}, true},
+		{"a foreign variable", base, map[string]string{"PATH": "/bin", "NAMED": "1", "EDITOR": "vi"}, true},
+		{"a named variable", base, map[string]string{"PATH": "/bin", "NAMED": "2"}, false},
+		{"the named variable gone", base, map[string]string{"PATH": "/bin"}, false},
+		{"formatting", "# hi\napps:\n  - {command: [a], name: a, env: {X: 1}, inheritEnv: [NAMED]}", map[string]string{"PATH": "/bin", "NAMED": "1"}, true},
+		{"env", strings.Replace(base, "'1'", "'2'", 1), map[string]string{"PATH": "/bin", "NAMED": "1"}, false},
+		{"the command", strings.Replace(base, "[a]", "[b]", 1), map[string]string{"PATH": "/bin", "NAMED": "1"}, false},
+		{"everything inherited", strings.Replace(base, "[NAMED]", "true", 1), map[string]string{"PATH": "/bin", "NAMED": "7", "Z": "1"}, hash(strings.Replace(base, "[NAMED]", "true", 1), nil) == want},
+	} {
+		if got := hash(c.text, c.env); (got == want) != c.same {
+			t.Errorf("%s changed: hash equal is %v", c.what, got == want)
+		}
+	}
+	if a, b := hash(strings.Replace(base, "[NAMED]", "true", 1), map[string]string{"Z": "1"}), hash(strings.Replace(base, "[NAMED]", "true", 1), map[string]string{"Z": "2"}); a != b {
+		t.Error("a value inherited by true counts as a change")
+	}
+}
+
+func TestDiff(t *testing.T) {
+	old := load(t, everything, map[string]string{"X": "x", "PATH": "/bin"})
+	text := strings.NewReplacer("A: \"1\"", "A: \"2\"", "API_KEY: secret", "API_KEY: other", "factor: 1.5", "factor: 3", "instances: 3", "instances: 4", "  - {name: migrate, command: \"echo $$HOME; true\", oneshot: true}\n", "  - {name: migrate, command: [echo], oneshot: true}\n  - {name: new, command: [new]}\n",
+		"startPeriod: 1s500ms", "startPeriod: 2s", "maxSize: 3MiB", "maxSize: 4MiB", "umask: 027", "umask: 022", "      - {name: tail, command: [x], ready: {log: \"^a$\"}, health: {tcp: 80}}\n", "").Replace(everything)
+	new := load(t, text, map[string]string{"X": "x", "PATH": "/usr/bin", "TZ": "UTC"})
+	new.Apps[0].OnDaemonExit = "stop"
+	want := []Change{
+		{"shop/dev/api", "changed", "env.A", "1", "2", ByRestart},
+		{"shop/dev/api", "changed", "env.API_KEY", Masked, Masked, ByRestart},
+		{"shop/dev/api", "changed", "env.PATH", "/bin", "/usr/bin", NextRestart},
+		{"shop/dev/api", "changed", "env.TZ", "", "UTC", NextRestart},
+		{"shop/dev/api", "changed", "health.startPeriod", "1s500ms", "2s", Live},
+		{"shop/dev/api", "changed", "onDaemonExit", "adopt", "stop", ByRestart},
+		{"shop/dev/api", "changed", "restart.backoff.factor", "1.5", "3", Live},
+		{"shop/dev/api", "changed", "umask", "027", "022", ByRestart},
+		{"shop/dev/migrate", "changed", "command", `["/bin/sh","-c","echo $HOME; true"]`, `["echo"]`, ByRestart},
+		{"shop/dev/new", "added", "", "", "", ""},
+		{"shop/dev/pool", "changed", "processes", "web, worker, tail", "web, worker", ByRestart},
+		{"shop/dev/pool", "changed", "processes[web].instances", "3", "4", Live},
+		{"shop/dev/pool", "changed", "processes[web].logging.maxSize", "3MiB", "4MiB", ByRestart},
+	}
+	got := slices.DeleteFunc(Diff(old, new), func(c Change) bool {
+		return strings.HasPrefix(c.Path, "processes[tail]") || c.App != "shop/dev/api" && (strings.HasSuffix(c.Path, "env.PATH") || strings.HasSuffix(c.Path, "env.TZ"))
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if d := Diff(old, old); d != nil {
+		t.Errorf("nothing changed, yet: %v", d)
+	}
+	if d := Diff(nil, old); len(d) != 3 || d[0].Kind != "added" {
+		t.Errorf("from nothing: %v", d)
+	}
+	if d := Diff(old, nil); len(d) != 3 || d[0].Kind != "removed" {
+		t.Errorf("to nothing: %v", d)
+	}
+}
+
+// Whatever a definition holds is a key of the file, so that a change can be named and its effect be known.
+func TestEveryResolvedValueIsAKey(t *testing.T) {
+	d := load(t, everything, map[string]string{"X": "x"})
+	all := load(t, `
+apps:
+  - {name: a, command: [a], group: g, ports: {p: auto}, ready: {tcp: p}, health: {http: /, port: p}}
+  - {name: b, command: [b], ready: {exec: [x]}, health: {exec: [x]}, user: "0"}
+  - {name: c, command: [b], ready: {log: x}}`, nil)
+	for _, a := range append(d.Apps, all.Apps...) {
+		for path := range flatten(a) {
+			at := path
+			if i := strings.Index(at, "]."); i >= 0 {
+				at = "processes." + at[i+2:]
+			}
+			if at == "unset" || at == "processes.unset" { // what env says with null
+				continue
+			}
+			if i := strings.Index(at, "env."); i >= 0 { // names of variables are free
+				at = at[:i+3]
+			}
+			if _, err := Explain("apps." + at); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}
+
+func TestDefaultsAreThoseOfTheTables(t *testing.T) {
+	d := load(t, "apps: [{name: a, command: [a], health: {tcp: 80}}]", nil)
+	values := flatten(d.Apps[0])
+	checked := 0
+	for path, l := range values {
+		doc, err := Explain("apps." + path)
+		if err != nil || doc.Default == "" {
+			continue
+		}
+		text := doc.Default[strings.LastIndex(doc.Default, ", ")+1:]
+		switch path {
+		case "restart.policy":
+			text, _, _ = strings.Cut(doc.Default, ",")
+		case "cwd", "ready", "logging", "health":
+			continue
+		}
+		text = strings.TrimSpace(text)
+		if v, err := unit.Duration(text); err == nil {
+			text = unit.FormatDuration(v)
+		}
+		if l.shown != text {
+			t.Errorf("%s is %s, documented as %s", path, l.shown, doc.Default)
+		}
+		checked++
+	}
+	if checked < 22 {
+		t.Errorf("only %d defaults were compared", checked)
+	}
+	for path, want := range map[string]string{"monitoring.healthCheck.interval": "15s", "monitoring.metrics.interval": showDuration(d.Monitoring.MetricsInterval), "monitoring.metrics.retention": showDuration(d.Monitoring.Retention), "supervision.strategy": d.Supervision.Strategy, "logging.maxSize": "50MB"} {
+		if doc, err := Explain(path); err != nil || doc.Default != want {
+			t.Errorf("%s: documented as %q, is %q (%v)", path, doc.Default, want, err)
+		}
+	}
+	if r := d.Apps[0].Processes[0].Ready; r.Kind != "alive" || r.Delay != aliveDelay || r.Timeout != defaultReadyTimeout {
+		t.Errorf("without ready: %+v", r)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	d, err := Explain("config.apps[].health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Path != "apps.health" || d.Change != Live || len(d.Keys) != 8 || d.Keys[0].Name != "http" || d.Doc == "" {
+		t.Errorf("%+v", d)
+	}
+	if d, err = Explain("apps.processes.restart.policy"); err != nil || !slices.Equal(d.Allowed, []string{"always", "on-failure", "never"}) {
+		t.Errorf("%+v %v", d, err)
+	}
+	if d, err = Explain("apps.watch"); err != nil || !d.Later {
+		t.Errorf("%+v %v", d, err)
+	}
+	if d, err = Explain("daemon.limits.agentCalls"); err != nil || d.Default != "200" || d.Path != "daemon.limits.agentCalls" {
+		t.Errorf("%+v %v", d, err)
+	}
+	if d, err = Explain(""); err != nil || len(d.Keys) < 5 {
+		t.Errorf("%+v %v", d, err)
+	}
+	_, err = Explain("apps.helth")
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.Code != fault.NotFound || !slices.Equal(f.Candidates, []string{"health"}) {
+		t.Errorf("%v", err)
+	}
+	_, err = Explain("zzz")
+	if f := fault.From(err); f.Code != fault.NotFound || len(f.Candidates) < 5 {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestEveryKeySaysHowAChangeIsTakenUp(t *testing.T) {
+	var visit func(path string, keys []*schema.Key)
+	seen := map[string]bool{}
+	visit = func(path string, keys []*schema.Key) {
+		for _, k := range keys {
+			if !k.Later {
+				seen[docOf(path+k.Name, k).Change] = true
+			} else if docOf(path+k.Name, k).Change != "" {
+				t.Errorf("%s%s is not supported, yet says how it is taken up", path, k.Name)
+			}
+			visit(path+k.Name+".", k.Keys)
+		}
+	}
+	visit("", fileKind.Keys())
+	if len(seen) != 2 || !seen[Live] || !seen[ByRestart] {
+		t.Errorf("ways: %v", seen)
+	}
+}
+
+func TestErrorsAreAFault(t *testing.T) {
+	_, _, err := Load(Source{Files: []File{{Path: "/x/omnitron.yaml", Text: "apps: [{name: a, comand: [a]}]"}}, Dir: "/x"})
+	f := fault.From(err)
+	if f.Code != fault.Invalid || f.Reason != "config_invalid" || len(f.Problems) != 2 {
+		t.Fatalf("%+v", f)
+	}
+	p := f.Problems[1]
+	if p.Path != "omnitron.yaml:1:18" || p.Near != "command" || !strings.Contains(p.Message, "^^^^^^") {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	e := EnvironOf([]string{"HOME=/home/ann", "OMNITRON_OUTPUT=json", "A=1", "A=2", "=bad", "worse"})
+	if e.Home() != "/home/ann/.omnitron" || e.UserHome() != "/home/ann" || e.Output() != "json" || e.Stack() != "" {
+		t.Errorf("%+v", e)
+	}
+	if v, ok := e.Lookup("A"); v != "2" || !ok {
+		t.Errorf("A is %q", v)
+	}
+	e.Vars()["A"] = "3"
+	if v := e.Vars(); len(v) != 3 || v["A"] != "2" {
+		t.Errorf("%v", v)
+	}
+	if h := EnvironOf([]string{"OMNITRON_HOME=/var/o", "HOME=/x", "OMNITRON_STACK=prod"}); h.Home() != "/var/o" || h.Stack() != "prod" {
+		t.Errorf("%+v", h)
+	}
+	if h := EnvironOf(nil).Home(); h != "" {
+		t.Errorf("no home, yet %q", h)
+	}
+	t.Setenv("OMNITRON_HOME", "/from/process")
+	if h := Environ().Home(); h != "/from/process" {
+		t.Errorf("%q", h)
+	}
+}
+
+func TestReferences(t *testing.T) {
+	for _, c := range []struct {
+		what, text string
+		want       []string
+		ok         bool
+	}{
+		{"none", "apps: [{name: a, command: [a]}]", nil, true},
+		{"several, one twice", "apps:\n  - {name: a, envFile: [a.env, ~/b.env]}\n  - {name: b, envFile: [a.env], processes: [{name: p, envFile: [/c.env, '${F}.env', .env]}]}", []string{"/srv/a.env", "/home/ann/b.env", "/c.env", "/srv/f.env"}, true},
+		{"a single one, wrongly written", "apps: [{name: a, envFile: a.env}]", []string{"/srv/a.env"}, true},
+		{"broken otherwise", "what: is this\napps: {x: {envFile: [a.env]}}", []string{"/srv/a.env"}, true},
+		{"a variable missing", "apps: [{name: '${NO}', envFile: [a.env]}]", []string{"/srv/a.env"}, false},
+		{"no YAML", "apps: [{", nil, false},
+	} {
+		got, err := References(Source{Files: []File{{Path: "/srv/omnitron.yaml", Text: c.text}}, Home: "/home/ann", Env: map[string]string{"F": "f"}})
+		if want := append([]string{"/srv/.env"}, c.want...); !slices.Equal(got, want) || (err == nil) != c.ok {
+			t.Errorf("%s: %v, %v; want %v", c.what, got, err, want)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	for in, want := range map[string]string{"Shop": "shop", "My Shop (2)": "my-shop-2", "..": "", "/": "", "-_x": "x", "Ünïcode": "n-code", strings.Repeat("a", 70): strings.Repeat("a", 63), "a.b": "a-b"} {
+		if got := Fit(in); got != want {
+			t.Errorf("%q fits as %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestLoadDaemon(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n"} {
+		c, err := LoadDaemon(text, "/h/config.yaml")
+		if err != nil || *c != defaultDaemon {
+			t.Errorf("%q: %+v %v", text, c, err)
+		}
+	}
+	c, err := LoadDaemon("limits: {agentCalls: 10, agentChanges: 2}\nlogging: {level: debug}\nretention: {events: 2d, audit: 30d}\n", "/h/config.yaml")
+	if want := (DaemonConfig{DaemonLimits{10, 2}, DaemonLogging{"debug"}, DaemonRetention{2 * day, 30 * day}}); err != nil || *c != want {
+		t.Errorf("%+v %v", c, err)
+	}
+	for text, want := range map[string]string{
+		"limit: {}": `did you mean "limits"?`, "tcp: {}": "not supported yet", "http: {port: 1}": "not supported yet", "auth: {}": "not supported yet", "policy: {}": "not supported yet", "cluster: {}": "not supported yet",
+		"metrics: {}": "not supported yet", "remotes: []": "not supported yet", "limits: {agentCalls: 0}": "from 1 to 1000000", "logging: {level: loud}": "one of: debug", "retention: {events: 5}": "write 5s", "a: [": "config.yaml:1:4", "limits:": "has no value",
+	} {
+		c, err := LoadDaemon(text, "/h/config.yaml")
+		if c != nil || err == nil || !strings.Contains(err.Error(), want) || fault.From(err).Reason != "config_invalid" {
+			t.Errorf("%q: %v, %v", text, c, err)
+		}
+	}
+}

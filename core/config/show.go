@@ -1,0 +1,160 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/omnitron-dev/omnitron/core/config/unit"
+)
+
+// Show writes a definition as an omnitron.yaml in which everything is said: defaults filled in, variables replaced, env
+// files taken in, secrets masked.
+func Show(d *Definition) []byte { return show(Mask(d)) }
+
+// show writes a file that loads as d again.
+func show(d *Definition) []byte {
+	apps := []any{}
+	for _, a := range d.Apps {
+		apps = append(apps, showApp(a))
+	}
+	text, err := yaml.MarshalWithOptions(yaml.MapSlice{
+		{Key: "project", Value: d.Project},
+		{Key: "supervision", Value: showSupervision(d.Supervision)},
+		{Key: "monitoring", Value: yaml.MapSlice{
+			{Key: "healthCheck", Value: yaml.MapSlice{{Key: "interval", Value: unit.FormatDuration(d.Monitoring.HealthInterval)}, {Key: "timeout", Value: unit.FormatDuration(d.Monitoring.HealthTimeout)}, {Key: "retries", Value: d.Monitoring.HealthRetries}}},
+			{Key: "metrics", Value: yaml.MapSlice{{Key: "interval", Value: unit.FormatDuration(d.Monitoring.MetricsInterval)}, {Key: "retention", Value: unit.FormatDuration(d.Monitoring.Retention)}}},
+		}},
+		{Key: "apps", Value: apps},
+	}, yaml.IndentSequence(true), yaml.UseSingleQuote(false))
+	if err != nil { // lists and maps of text, numbers and booleans
+		panic("config: a definition that is no YAML: " + err.Error())
+	}
+	return text
+}
+
+func showApp(a App) yaml.MapSlice {
+	out := yaml.MapSlice{{Key: "name", Value: a.Name}}
+	if !a.Classic {
+		var processes []any
+		for _, p := range a.Processes {
+			processes = append(processes, append(yaml.MapSlice{{Key: "name", Value: p.Name}}, append(showProgram(p), showDependencies("process", p.DependsOn)...)...))
+		}
+		out = append(out, yaml.MapItem{Key: "processes", Value: processes})
+	} else {
+		out = append(out, showProgram(a.Processes[0])...)
+	}
+	out = append(out, showDependencies("app", a.DependsOn)...)
+	return append(out, yaml.MapItem{Key: "supervision", Value: showSupervision(a.Supervision)}, yaml.MapItem{Key: "enabled", Value: a.Enabled},
+		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit})
+}
+
+func showDependencies(key string, ds []Dependency) yaml.MapSlice {
+	if len(ds) == 0 {
+		return nil
+	}
+	var list []any
+	for _, d := range ds {
+		list = append(list, yaml.MapSlice{{Key: key, Value: d.Name}, {Key: "until", Value: d.Until}})
+	}
+	return yaml.MapSlice{{Key: "dependsOn", Value: list}}
+}
+
+// literal keeps the loader from replacing anything in a text.
+func literal(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+
+func literals(texts []string) []any {
+	out := make([]any, len(texts))
+	for i, t := range texts {
+		out[i] = literal(t)
+	}
+	return out
+}
+
+func showProgram(p Process) yaml.MapSlice {
+	out := yaml.MapSlice{{Key: "command", Value: literals(p.Argv)}, {Key: "cwd", Value: literal(p.Dir)}}
+	add := func(key string, value any) { out = append(out, yaml.MapItem{Key: key, Value: value}) }
+	if p.User != "" {
+		add("user", literal(p.User))
+	}
+	if p.Group != "" {
+		add("group", literal(p.Group))
+	}
+	if p.Umask != nil {
+		add("umask", fmt.Sprintf("%03o", *p.Umask))
+	}
+	env := yaml.MapSlice{}
+	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
+		env = append(env, yaml.MapItem{Key: name, Value: literal(p.Env[name])})
+	}
+	for _, name := range p.Unset {
+		env = append(env, yaml.MapItem{Key: name, Value: nil})
+	}
+	add("env", env)
+	if len(p.Ports) > 0 {
+		ports := yaml.MapSlice{}
+		for _, port := range p.Ports {
+			var base any = port.Base
+			if port.Auto {
+				base = "auto"
+			}
+			ports = append(ports, yaml.MapItem{Key: port.Name, Value: base})
+		}
+		add("ports", ports)
+	}
+	if ready := showReady(p.Ready); ready != nil {
+		add("ready", ready)
+	}
+	if h := p.Health; h != nil {
+		add("health", append(showProbe(h.Probe), yaml.MapItem{Key: "interval", Value: unit.FormatDuration(h.Interval)}, yaml.MapItem{Key: "timeout", Value: unit.FormatDuration(h.Timeout)},
+			yaml.MapItem{Key: "retries", Value: h.Retries}, yaml.MapItem{Key: "startPeriod", Value: unit.FormatDuration(h.StartPeriod)}))
+	}
+	r := p.Restart
+	add("restart", yaml.MapSlice{{Key: "policy", Value: r.Policy}, {Key: "maxRestarts", Value: r.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(r.Window)}, {Key: "resetAfter", Value: unit.FormatDuration(r.ResetAfter)}, {Key: "backoff", Value: showBackoff(r.Backoff)}})
+	add("stop", yaml.MapSlice{{Key: "signal", Value: p.Stop.Signal}, {Key: "timeout", Value: unit.FormatDuration(p.Stop.Timeout)}})
+	add("instances", p.Instances)
+	g := p.Logging
+	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}})
+	return out
+}
+
+func showSupervision(s Supervision) yaml.MapSlice {
+	return yaml.MapSlice{{Key: "strategy", Value: s.Strategy}, {Key: "maxRestarts", Value: s.Restart.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(s.Restart.Window)}, {Key: "backoff", Value: showBackoff(s.Restart.Backoff)}}
+}
+
+func showBackoff(b Backoff) yaml.MapSlice {
+	return yaml.MapSlice{{Key: "type", Value: b.Type}, {Key: "initial", Value: unit.FormatDuration(b.Initial)}, {Key: "max", Value: unit.FormatDuration(b.Max)}, {Key: "factor", Value: b.Factor}, {Key: "jitter", Value: b.Jitter}}
+}
+
+// showReady is nil where the file would say nothing.
+func showReady(r Ready) yaml.MapSlice {
+	var out yaml.MapSlice
+	switch r.Kind {
+	case "alive", "none":
+		return nil
+	case "delay":
+		return yaml.MapSlice{{Key: "delay", Value: unit.FormatDuration(r.Delay)}}
+	case "notify":
+		out = yaml.MapSlice{{Key: "notify", Value: true}}
+	case "log":
+		out = yaml.MapSlice{{Key: "log", Value: literal(r.Log)}}
+	default:
+		out = showProbe(r.Probe)
+	}
+	return append(out, yaml.MapItem{Key: "timeout", Value: unit.FormatDuration(r.Timeout)})
+}
+
+func showProbe(p Probe) yaml.MapSlice {
+	switch {
+	case p.HTTP != "" && p.Port != "":
+		return yaml.MapSlice{{Key: "http", Value: literal(p.HTTP)}, {Key: "port", Value: p.Port}}
+	case p.HTTP != "":
+		return yaml.MapSlice{{Key: "http", Value: literal(p.HTTP)}}
+	case p.TCP != "":
+		return yaml.MapSlice{{Key: "tcp", Value: p.TCP}}
+	}
+	return yaml.MapSlice{{Key: "exec", Value: literals(p.Exec)}}
+}

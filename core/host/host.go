@@ -1,0 +1,46 @@
+// Package host gathers the parts of the kernel that services are built on. A service copies the fields it needs in its
+// constructor and does not keep the host.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/ledger"
+	"github.com/omnitron-dev/omnitron/core/life"
+	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/sample"
+	"github.com/omnitron-dev/omnitron/core/sched"
+	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// Host is the kernel of one daemon.
+type Host struct {
+	Log        *slog.Logger
+	Home       string
+	User       string // who owns the home
+	Version    string
+	Started    time.Time
+	Supervisor *supervisor.Supervisor
+	Keeper     *proc.Keeper
+	Journal    *journal.Journal
+	Bus        *bus.Bus
+	Store      *store.Store
+	State      *store.StateFile
+	Revisions  *store.Revisions
+	Events     *store.Events
+	Ledger     *ledger.Ledger
+	Sessions   *session.Sessions
+	Sched      *sched.Scheduler
+	Samples    *sample.Sampler
+	Config     *config.DaemonConfig
+	Parts      func() []life.Status
+	Shutdown   func(ctx context.Context, down bool) ([]supervisor.Result, error) // stops every app in order, then ends the daemon
+	Restart    func()                                                            // replaces the daemon; apps live on
+}

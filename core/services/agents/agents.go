@@ -1,0 +1,117 @@
+// Package agents shows who is connected, and holds agents back.
+package agents
+
+import (
+	"context"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/host"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/session"
+)
+
+// Methods is the whole public surface of the service, on every plane.
+var Methods = op.Of("agents", "Connected clients, agents above all.",
+	op.Unary("list", op.Viewer, op.Reads, (*Service).List, "List connected clients with what they called, changed and were held for.",
+		op.Global(), op.Keywords("clients sessions connected mcp who"), op.Shows("who is connected", `{}`)),
+	op.Unary("pause", op.Admin, op.Interrupts, (*Service).Pause, "Refuse the changing calls of a session or of all agents of an account until resumed.",
+		op.Global(), op.Planned((*Service).PlanPause), op.Undo("agents.resume"), op.Keywords("stop freeze block kill switch"), op.Shows("every agent of an account", `{"name":"root/agent"}`), op.Fails("a session that is not there", `{"name":"nope"}`, "not_found")),
+	op.Unary("resume", op.Admin, op.Sets, (*Service).Resume, "Let a paused session or account change things again.",
+		op.Global(), op.Planned((*Service).PlanResume), op.Undo("agents.pause"), op.Keywords("unpause continue allow"), op.Shows("every agent of an account", `{"name":"root/agent"}`), op.Fails("a session that is not there", `{"name":"nope"}`, "not_found")),
+	op.Unary("disconnect", op.Admin, op.Interrupts, (*Service).Disconnect, "End the connections of a session or of an account.",
+		op.Global(), op.Planned((*Service).PlanDisconnect), op.Keywords("kick drop close"), op.Shows("every app client of an account", `{"name":"nobody/app","dry_run":true}`), op.Fails("a session that is not there", `{"name":"nope"}`, "not_found")),
+)
+
+// Service implements Methods.
+type Service struct {
+	sessions *session.Sessions
+	bus      *bus.Bus
+}
+
+// New copies what the service needs from the host.
+func New(h *host.Host) (*Service, error) { return &Service{h.Sessions, h.Bus}, nil }
+
+// Which says who to list.
+type Which struct {
+	Channel string `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"only this kind of caller"`
+}
+
+// List gives the connected clients.
+func (s *Service) List(_ context.Context, in Which) (op.List[session.Info], error) {
+	out := op.List[session.Info]{Items: []session.Info{}}
+	for _, i := range s.sessions.List() {
+		if in.Channel == "" || i.Channel == in.Channel {
+			out.Items = append(out.Items, i)
+		}
+	}
+	out.Total = len(out.Items)
+	return out, nil
+}
+
+// Whom names a session or a principal.
+type Whom struct {
+	Name string `json:"name" cli:"arg" complete:"sessions" jsonschema:"session id, or account and channel such as root/agent"`
+}
+
+// Held is what became of it.
+type Held struct {
+	Name    string `json:"name" table:"1" jsonschema:"who"`
+	Paused  bool   `json:"paused" table:"1" jsonschema:"whether changing calls are refused now"`
+	Changed bool   `json:"changed" table:"1" jsonschema:"whether that is news"`
+}
+
+// Pause refuses changing calls. Faults: not_found.
+func (s *Service) Pause(ctx context.Context, in Whom) (Held, error) {
+	news, err := s.sessions.Pause(in.Name)
+	if err == nil {
+		s.tell(ctx, "paused", in.Name)
+	}
+	return Held{in.Name, err == nil, news}, err
+}
+
+// Resume lets changing calls through again. Faults: not_found.
+func (s *Service) Resume(ctx context.Context, in Whom) (Held, error) {
+	news, err := s.sessions.Resume(in.Name)
+	if err == nil {
+		s.tell(ctx, "resumed", in.Name)
+	}
+	return Held{in.Name, false, news}, err
+}
+
+// Disconnected is how many connections were ended.
+type Disconnected struct {
+	Name  string `json:"name" table:"1" jsonschema:"who"`
+	Count int    `json:"count" table:"1" jsonschema:"how many connections were ended"`
+}
+
+// Disconnect ends connections. Faults: not_found.
+func (s *Service) Disconnect(ctx context.Context, in Whom) (Disconnected, error) {
+	n, err := s.sessions.Disconnect(in.Name)
+	if err == nil {
+		s.tell(ctx, "disconnected", in.Name)
+	}
+	return Disconnected{in.Name, n}, err
+}
+
+func (s *Service) tell(ctx context.Context, what, whom string) {
+	s.bus.Publish(bus.Event{Topic: "agents", Type: what, Text: whom + " " + what, Data: map[string]any{"by": op.CallerOf(ctx).Principal()}})
+}
+
+// PlanPause says who would be paused.
+func (s *Service) PlanPause(_ context.Context, in Whom) (*op.Plan, error) {
+	return single(in.Name, "changing calls refused")
+}
+
+// PlanResume says who would be resumed.
+func (s *Service) PlanResume(_ context.Context, in Whom) (*op.Plan, error) {
+	return single(in.Name, "changing calls let through")
+}
+
+// PlanDisconnect says who would be disconnected.
+func (s *Service) PlanDisconnect(_ context.Context, in Whom) (*op.Plan, error) {
+	return single(in.Name, "disconnected")
+}
+
+func single(target, to string) (*op.Plan, error) {
+	return &op.Plan{Items: []op.Item{{Target: target, To: to}}}, nil
+}

@@ -1,0 +1,137 @@
+package apps
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// File is a file as the caller read it.
+type File struct {
+	Path string `json:"path" jsonschema:"absolute path"`
+	Text string `json:"text" jsonschema:"its content"`
+}
+
+// Application is what is applied.
+type Application struct {
+	Files    []File            `json:"files" min:"1" jsonschema:"the project's YAML files, in the order in which they are merged"`
+	EnvFiles []File            `json:"env_files,omitempty" jsonschema:"the env files that they name, and .env beside the first"`
+	Env      map[string]string `json:"env,omitempty" secret:"true" jsonschema:"environment of the caller's shell"`
+	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev"`
+	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when restarted apps are ready"`
+	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; 0: until ready or failed"`
+}
+
+// Applied is what became of it.
+type Applied struct {
+	Project  string              `json:"project" jsonschema:"project"`
+	Stack    string              `json:"stack" jsonschema:"stack"`
+	Revision int64               `json:"revision" jsonschema:"number of the definition"`
+	Apps     []AppliedApp        `json:"apps" table:"1" jsonschema:"every app of the definition, and those that it has no more"`
+	Warnings []string            `json:"warnings,omitempty" jsonschema:"what is allowed but perhaps not meant"`
+	Results  []supervisor.Result `json:"results,omitempty" jsonschema:"one result for each app that was restarted or stopped"`
+}
+
+// AppliedApp is what applying meant for an app.
+type AppliedApp struct {
+	Key     string `json:"key" table:"1" jsonschema:"project/stack/app"`
+	Name    string `json:"name" jsonschema:"app name"`
+	Change  string `json:"change" table:"1" enum:"added,changed,removed,unchanged" jsonschema:"what the definition changed"`
+	Enabled bool   `json:"enabled" jsonschema:"whether up starts it"`
+}
+
+func (s *Service) source(in Application) config.Source {
+	src := config.Source{Env: in.Env, Stack: in.Stack, EnvFiles: map[string]string{}}
+	for _, f := range in.Files {
+		src.Files = append(src.Files, config.File{Path: f.Path, Text: f.Text})
+	}
+	for _, f := range in.EnvFiles {
+		src.EnvFiles[f.Path] = f.Text
+	}
+	return src
+}
+
+// Apply reads, checks and keeps a definition, and makes the daemon follow it: all or nothing. New apps are known, not
+// started; changed ones that run are restarted; removed ones are stopped and forgotten. Faults: invalid (config_invalid,
+// with every problem), failed (a restarted app), internal (state_not_durable).
+func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
+	def, warnings, err := s.load(s.source(in))
+	if err != nil {
+		return Applied{}, err
+	}
+	out := Applied{Project: def.Project, Stack: def.Stack, Apps: []AppliedApp{}}
+	for _, w := range warnings {
+		out.Warnings = append(out.Warnings, w.Where+": "+w.Message)
+	}
+	changes := s.sup.Compare(def)
+	rev, err := s.revision(ctx, def, in, changes)
+	if err != nil {
+		return Applied{}, err
+	}
+	out.Revision = rev
+	enabled := map[string]bool{}
+	for _, a := range def.Apps {
+		enabled[a.Key] = a.Enabled
+	}
+	changed := false
+	for _, c := range changes {
+		changed = changed || c.What != "unchanged"
+		out.Apps = append(out.Apps, AppliedApp{Key: c.Key, Name: c.Key[len(def.Project)+len(def.Stack)+2:], Change: c.What, Enabled: enabled[c.Key]})
+	}
+	out.Results, err = s.sup.Apply(ctx, def, rev, command(ctx, Order{NoWait: in.NoWait, Timeout: in.Timeout}))
+	if changed {
+		s.bus.Publish(bus.Event{Topic: "apps", Type: "applied", Key: def.Project + "/" + def.Stack, Text: fmt.Sprintf("revision %d of %s/%s applied", rev, def.Project, def.Stack)})
+	}
+	return out, err
+}
+
+// revision keeps a definition, unless the newest one is the same.
+func (s *Service) revision(ctx context.Context, def *config.Definition, in Application, changes []supervisor.Change) (int64, error) {
+	text, err := json.Marshal(def)
+	if err != nil {
+		return 0, fmt.Errorf("cannot encode a definition: %w", err)
+	}
+	last, err := s.revs.Latest(ctx, def.Project, def.Stack)
+	switch {
+	case err == nil && string(last.Definition) == string(text):
+		return last.Rev, nil
+	case err != nil && !fault.Is(err, fault.NotFound):
+		return 0, err
+	}
+	files, _ := json.Marshal(in.Files)
+	env, _ := json.Marshal(in.Env)
+	return s.revs.Add(ctx, store.Revision{Project: def.Project, Stack: def.Stack, Created: time.Now(), By: op.CallerOf(ctx).Principal(),
+		Definition: text, Files: files, Env: env}, s.sup.RevisionsInUse(def.Project, def.Stack)...)
+}
+
+// PlanApply says what applying would change; it reads and checks like Apply.
+func (s *Service) PlanApply(ctx context.Context, in Application) (*op.Plan, error) {
+	def, _, err := s.load(s.source(in))
+	if err != nil {
+		return nil, err
+	}
+	items := []op.Item{}
+	for _, c := range s.sup.Compare(def) {
+		switch c.What {
+		case "added":
+			items = append(items, op.Item{Target: c.Key, To: "added"})
+		case "removed":
+			items = append(items, op.Item{Target: c.Key, From: "declared", To: "stopped and removed"})
+		case "changed":
+			to := "changed"
+			if c.Runs {
+				to = "changed, restarted"
+			}
+			items = append(items, op.Item{Target: c.Key, From: "declared", To: to})
+		}
+	}
+	return &op.Plan{Items: items}, nil
+}

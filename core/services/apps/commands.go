@@ -1,0 +1,207 @@
+package apps
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// Order names targets of a command and says how long to wait for its end.
+type Order struct {
+	op.Selection
+	NoWait  bool `json:"no_wait,omitempty" jsonschema:"answer at once instead of when it has come to its end"`
+	Timeout int  `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until every target is ready or has failed"`
+}
+
+// Results is one result a target.
+type Results struct {
+	Items []supervisor.Result `json:"items" table:"1" jsonschema:"one result a target"`
+}
+
+func command(ctx context.Context, o Order) supervisor.Command {
+	return supervisor.Command{Targets: op.TargetsOf(ctx), Seq: op.SeqOf(ctx), Wait: !o.NoWait, Timeout: time.Duration(o.Timeout) * time.Second}
+}
+
+// Start answers when every target, and what it depends on, is ready or has failed. Faults: not_found, failed (with one
+// result a target), deadline, conflict (superseded), internal (state_not_durable).
+func (s *Service) Start(ctx context.Context, in Order) (Results, error) {
+	return results(s.sup.Start(ctx, command(ctx, in)))
+}
+
+// Stop answers when nothing of the targets is left. Faults as Start.
+func (s *Service) Stop(ctx context.Context, in Order) (Results, error) {
+	return results(s.sup.Stop(ctx, command(ctx, in)))
+}
+
+// Restart answers when every target is ready again or has failed. Faults as Start.
+func (s *Service) Restart(ctx context.Context, in Order) (Results, error) {
+	return results(s.sup.Restart(ctx, command(ctx, in)))
+}
+
+func results(rs []supervisor.Result, err error) (Results, error) {
+	if rs == nil {
+		rs = []supervisor.Result{}
+	}
+	return Results{rs}, err
+}
+
+// PlanStart says what a start would start.
+func (s *Service) PlanStart(ctx context.Context, _ Order) (*op.Plan, error) {
+	var items []op.Item
+	for _, v := range s.sup.StartSet(op.TargetsOf(ctx)) {
+		if v.State != supervisor.Running && v.State != supervisor.Completed {
+			items = append(items, op.Item{Target: v.Key, From: string(v.State), To: "running"})
+		}
+	}
+	return &op.Plan{Items: nonNil(items)}, nil
+}
+
+// PlanStop says what a stop would end, and who needs it.
+func (s *Service) PlanStop(ctx context.Context, _ Order) (*op.Plan, error) {
+	return s.plan(ctx, func(v *supervisor.App) string {
+		if v.State == supervisor.Stopped {
+			return ""
+		}
+		return "stopped"
+	})
+}
+
+// PlanRestart says what a restart would end and start.
+func (s *Service) PlanRestart(ctx context.Context, _ Order) (*op.Plan, error) {
+	return s.plan(ctx, func(*supervisor.App) string { return "stopped, then running" })
+}
+
+// plan makes an item of each target that fn gives a new state for.
+func (s *Service) plan(ctx context.Context, fn func(*supervisor.App) string) (*op.Plan, error) {
+	items := []op.Item{}
+	for _, t := range op.TargetsOf(ctx) {
+		v := s.sup.App(t.Key)
+		if v == nil {
+			continue
+		}
+		if to := fn(v); to != "" {
+			name := v.Key
+			if t.Process != "" {
+				name += ":" + t.Process
+			}
+			if t.Instance > 0 {
+				name += fmt.Sprintf("#%d", t.Instance)
+			}
+			items = append(items, op.Item{Target: name, From: string(v.State), To: to})
+		}
+	}
+	return &op.Plan{Items: items}, nil
+}
+
+func nonNil(items []op.Item) []op.Item {
+	if items == nil {
+		return []op.Item{}
+	}
+	return items
+}
+
+// Scaling says how many instances of which process should run.
+type Scaling struct {
+	op.One
+	Instances int  `json:"instances" cli:"arg" min:"1" max:"1000" jsonschema:"how many"`
+	NoWait    bool `json:"no_wait,omitempty" jsonschema:"answer at once instead of when they are ready"`
+	Timeout   int  `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; 0: until ready or failed"`
+}
+
+// Scale makes instances of a process more or fewer. Faults: not_found, invalid (several processes), and those of Start.
+func (s *Service) Scale(ctx context.Context, in Scaling) (Results, error) {
+	return results(s.sup.Scale(ctx, command(ctx, Order{NoWait: in.NoWait, Timeout: in.Timeout}), in.Instances))
+}
+
+// PlanScale says how many instances there are and would be.
+func (s *Service) PlanScale(ctx context.Context, in Scaling) (*op.Plan, error) {
+	items := []op.Item{}
+	for _, t := range op.TargetsOf(ctx) {
+		if n := len(t.Slots); n != in.Instances {
+			items = append(items, op.Item{Target: t.Key, From: fmt.Sprintf("%d instances", n), To: fmt.Sprintf("%d instances", in.Instances)})
+		}
+	}
+	return &op.Plan{Items: items}, nil
+}
+
+// Signalling names a signal and who gets it.
+type Signalling struct {
+	Names   []op.Selector `json:"names" cli:"args" complete:"apps" min:"1" jsonschema:"apps, app:process or app:process#2; globs work"`
+	Signal  string        `json:"signal" cli:"short=s" jsonschema:"signal name, such as HUP or SIGUSR1"`
+	Project op.ProjectRef `json:"project,omitempty" complete:"projects" jsonschema:"project; default: the only one"`
+	Stack   op.StackRef   `json:"stack,omitempty" jsonschema:"stack; default: dev, else the only one"`
+}
+
+// Validate refuses signals that there are not.
+func (in Signalling) Validate() error {
+	if unix.SignalNum(in.Signal) == 0 && unix.SignalNum("SIG"+in.Signal) == 0 {
+		return fault.New(fault.Invalid, "there is no signal %q", in.Signal).WithReason("no_such_signal").WithHint("kill -l shows which there are").
+			WithCandidates("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT", "SIGQUIT")
+	}
+	return nil
+}
+
+// Signal sends a signal to main processes. Faults: not_found, invalid, failed (something does not run).
+func (s *Service) Signal(ctx context.Context, in Signalling) (Results, error) {
+	return results(s.sup.Signal(ctx, op.TargetsOf(ctx), in.Signal))
+}
+
+// PlanSignal says who would get the signal.
+func (s *Service) PlanSignal(ctx context.Context, in Signalling) (*op.Plan, error) {
+	return s.plan(ctx, func(v *supervisor.App) string { return "gets " + in.Signal })
+}
+
+// Reset forgets restart counters. Faults: not_found.
+func (s *Service) Reset(ctx context.Context, _ op.Selection) (Results, error) {
+	return results(s.sup.Reset(ctx, op.TargetsOf(ctx)))
+}
+
+// PlanReset says which counters would go.
+func (s *Service) PlanReset(ctx context.Context, _ op.Selection) (*op.Plan, error) {
+	return s.plan(ctx, func(v *supervisor.App) string {
+		switch v.State {
+		case supervisor.Crashed, supervisor.Failed:
+			return "stopped"
+		}
+		if v.Restarts == 0 {
+			return ""
+		}
+		return fmt.Sprintf("restarts %d → 0", v.Restarts)
+	})
+}
+
+// Enable lets up and boot start apps again. Faults: not_found, internal (state_not_durable).
+func (s *Service) Enable(ctx context.Context, _ op.Selection) (Results, error) {
+	return results(s.sup.Enable(ctx, command(ctx, Order{}), true))
+}
+
+// Disable stops apps and keeps up and boot from starting them. Faults as Stop.
+func (s *Service) Disable(ctx context.Context, in Order) (Results, error) {
+	return results(s.sup.Enable(ctx, command(ctx, in), false))
+}
+
+// PlanEnable says which apps would be enabled.
+func (s *Service) PlanEnable(ctx context.Context, _ op.Selection) (*op.Plan, error) {
+	return s.plan(ctx, func(v *supervisor.App) string {
+		if v.Enabled {
+			return ""
+		}
+		return "enabled"
+	})
+}
+
+// PlanDisable says which apps would be disabled.
+func (s *Service) PlanDisable(ctx context.Context, _ Order) (*op.Plan, error) {
+	return s.plan(ctx, func(v *supervisor.App) string {
+		if !v.Enabled && v.State == supervisor.Stopped {
+			return ""
+		}
+		return "disabled, stopped"
+	})
+}

@@ -1,0 +1,263 @@
+package apps
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/ledger"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// before is how far back an explanation looks for what changed.
+const before = time.Hour
+
+// Explanation is the answer to "why?", bounded.
+type Explanation struct {
+	Key        string           `json:"key" jsonschema:"project/stack/app"`
+	State      supervisor.State `json:"state" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"its state"`
+	Since      time.Time        `json:"since" unit:"time" jsonschema:"since when"`
+	Summary    string           `json:"summary" jsonschema:"the reason in a sentence"`
+	Health     string           `json:"health" enum:"healthy,unhealthy,unknown" jsonschema:"what its probes say"`
+	HealthNote string           `json:"health_note,omitempty" jsonschema:"what the last probe answered: foreign text"`
+	Restarts   int              `json:"restarts" jsonschema:"starts that nobody asked for"`
+	NextTry    *time.Time       `json:"next_try,omitempty" unit:"time" jsonschema:"when it is started again"`
+	WaitsFor   []string         `json:"waits_for,omitempty" jsonschema:"dependencies that are not there yet, with their state"`
+	Exits      []ExitLine       `json:"exits" jsonschema:"how the last runs ended, newest first"`
+	Stderr     []LogLine        `json:"stderr" jsonschema:"its last lines of stderr: foreign text"`
+	Stdout     []LogLine        `json:"stdout,omitempty" jsonschema:"its last lines of stdout, when stderr has none: foreign text"`
+	Changes    []Happening      `json:"changes" jsonschema:"what changed in the hour before: commands, definitions, changes of state; newest first"`
+	Next       []string         `json:"next_steps" jsonschema:"commands that make sense now"`
+}
+
+// ExitLine is the end of a run.
+type ExitLine struct {
+	At      time.Time `json:"at" unit:"time" jsonschema:"when"`
+	Slot    string    `json:"slot" jsonschema:"app:process#n"`
+	Message string    `json:"message" jsonschema:"how"`
+	Code    int       `json:"code" jsonschema:"exit code"`
+	Signal  string    `json:"signal,omitempty" jsonschema:"signal"`
+}
+
+// LogLine is a line that an app printed.
+type LogLine struct {
+	At   time.Time `json:"at" unit:"time" jsonschema:"when it arrived"`
+	Slot string    `json:"slot" jsonschema:"app:process#n"`
+	Text string    `json:"text" jsonschema:"the line: foreign text"`
+}
+
+// Happening is something that happened.
+type Happening struct {
+	At   time.Time `json:"at" unit:"time" table:"1" jsonschema:"when"`
+	What string    `json:"what" table:"1" jsonschema:"what happened"`
+	Who  string    `json:"who,omitempty" table:"2" jsonschema:"who did it"`
+}
+
+// Explain gathers what tells why an app is in its state. Faults: not_found, invalid (ambiguous).
+func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
+	v, t, err := s.one(ctx)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e := Explanation{Key: v.Key, State: v.State, Since: v.Since, Health: v.Health, Restarts: v.Restarts, Exits: []ExitLine{}, Stderr: []LogLine{}, Changes: []Happening{}, Next: []string{}}
+	for _, i := range v.Instances {
+		if t.Process != "" && i.Process != t.Process {
+			continue
+		}
+		if i.HealthNote != "" && i.Health != "healthy" {
+			e.HealthNote = i.HealthNote
+		}
+		if i.NextTry != nil && (e.NextTry == nil || i.NextTry.Before(*e.NextTry)) {
+			e.NextTry = i.NextTry
+		}
+		if x := i.LastExit; x != nil && (i.State != supervisor.Running || v.Restarts > 0) {
+			e.Exits = append(e.Exits, ExitLine{At: x.At, Slot: i.Slot, Message: x.Message, Code: x.Code, Signal: x.Signal})
+		}
+	}
+	for _, d := range v.Definition().DependsOn {
+		if dep := s.sup.App(v.Project + "/" + v.Stack + "/" + d.Name); dep != nil && v.State == supervisor.Waiting && dep.State != supervisor.Running {
+			e.WaitsFor = append(e.WaitsFor, fmt.Sprintf("%s is %s", dep.Name, dep.State))
+		}
+	}
+	s.past(ctx, v, &e)
+	s.printed(ctx, v, t, &e)
+	e.Summary = summary(v)
+	e.Next = advice(v)
+	return e, nil
+}
+
+// past adds exits, changes of state and commands from the events and the record of calls.
+func (s *Service) past(ctx context.Context, v *supervisor.App, e *Explanation) {
+	since := time.Now().Add(-before)
+	events := s.recent(ctx, []string{v.Key, v.Project + "/" + v.Stack}, since, 200)
+	seen := map[string]bool{}
+	for _, x := range e.Exits {
+		seen[x.Slot+x.At.Format(time.RFC3339Nano)] = true
+	}
+	for _, ev := range events {
+		switch {
+		case ev.Type == "exited":
+			if k := ev.Slot + ev.At.Format(time.RFC3339Nano); !seen[k] && len(e.Exits) < 10 {
+				seen[k] = true
+				e.Exits = append(e.Exits, ExitLine{At: ev.At, Slot: ev.Slot, Message: ev.Text, Code: number(ev.Data["code"]), Signal: text(ev.Data["signal"])})
+			}
+		case len(e.Changes) < 20:
+			e.Changes = append(e.Changes, Happening{At: ev.At, What: strings.TrimSpace(ev.Slot + " " + ev.Text)})
+		}
+	}
+	calls, _, err := s.calls.List(ctx, ledger.Filter{Target: v.Key, Since: since, Changes: true, Limit: 20})
+	if err == nil {
+		for _, c := range calls {
+			e.Changes = append(e.Changes, Happening{At: c.Time, What: c.Method + " → " + outcome(c), Who: c.User + " (" + c.Channel + ")"})
+		}
+	}
+	slices.SortFunc(e.Exits, func(a, b ExitLine) int { return b.At.Compare(a.At) })
+	slices.SortFunc(e.Changes, func(a, b Happening) int { return b.At.Compare(a.At) })
+	e.Changes = e.Changes[:min(len(e.Changes), 20)]
+}
+
+func outcome(c ledger.Entry) string {
+	switch {
+	case c.Open:
+		return "running"
+	case c.Code != "":
+		return c.Code
+	case c.Decision == "allow" || c.Decision == "confirmed":
+		return "done"
+	}
+	return c.Decision
+}
+
+func number(v any) int {
+	switch n := v.(type) {
+	case int:
+		return n
+	case float64:
+		return int(n)
+	}
+	return 0
+}
+
+func text(v any) string { s, _ := v.(string); return s }
+
+// printed adds the last lines of the app.
+func (s *Service) printed(ctx context.Context, v *supervisor.App, t op.Target, e *Explanation) {
+	key := v.Key
+	if t.Process != "" {
+		key += ":" + t.Process
+	}
+	e.Stderr = s.lines(ctx, key, "err", 20)
+	if len(e.Stderr) == 0 {
+		e.Stdout = s.lines(ctx, key, "out", 10)
+	}
+}
+
+// summary is the one sentence that answers why.
+func summary(v *supervisor.App) string {
+	why := v.Reason
+	switch v.State {
+	case supervisor.Running:
+		s := fmt.Sprintf("%s runs since %s", v.Name, v.Since.Format(time.TimeOnly))
+		if v.Restarts > 0 {
+			s += fmt.Sprintf(" after %d restarts", v.Restarts)
+		}
+		if v.Health == "unhealthy" {
+			s += ", but it is unhealthy"
+		}
+		return s
+	case supervisor.Stopped:
+		if v.Desired == "stopped" {
+			return v.Name + " is stopped because somebody asked for it, or nobody has started it yet"
+		}
+		if why == "" {
+			why = "it has not been started"
+		}
+	case supervisor.Completed:
+		return v.Name + " ran to its end with success"
+	}
+	if why == "" {
+		why = "no reason is known"
+	}
+	return fmt.Sprintf("%s is %s: %s", v.Name, v.State, why)
+}
+
+// advice names commands that make sense in the app's state.
+func advice(v *supervisor.App) []string {
+	switch v.State {
+	case supervisor.Crashed, supervisor.Failed, supervisor.Backoff:
+		return []string{"omnitron logs " + v.Name + " -n 100", "omnitron inspect " + v.Name, "omnitron restart " + v.Name}
+	case supervisor.Stopped:
+		return []string{"omnitron start " + v.Name}
+	case supervisor.Waiting:
+		return []string{"omnitron apps graph", "omnitron ls"}
+	case supervisor.Stuck:
+		return []string{"omnitron inspect " + v.Name, "omnitron doctor"}
+	}
+	return []string{"omnitron logs -f " + v.Name}
+}
+
+// Past asks for what happened.
+type Past struct {
+	op.Page
+	op.Selection
+	Since time.Time `json:"since,omitzero" jsonschema:"only later; RFC 3339"`
+}
+
+// Event is something that happened to an app.
+type Event struct {
+	At     time.Time `json:"at" table:"1" unit:"time" jsonschema:"when"`
+	Key    string    `json:"key" table:"3" jsonschema:"project/stack/app"`
+	Slot   string    `json:"slot,omitempty" table:"1" jsonschema:"app:process#n"`
+	Type   string    `json:"type" table:"1" jsonschema:"the new state, or exited"`
+	Text   string    `json:"text,omitempty" table:"1" jsonschema:"what happened"`
+	Code   int       `json:"code,omitempty" jsonschema:"exit code of an exit"`
+	Signal string    `json:"signal,omitempty" jsonschema:"signal of an exit"`
+	RanMS  int       `json:"ran_ms,omitempty" jsonschema:"how long the run was that ended, in milliseconds"`
+}
+
+// History lists what happened to applications, newest first. Faults: not_found.
+func (s *Service) History(ctx context.Context, in Past) (op.List[Event], error) {
+	var keys []string
+	for _, t := range op.TargetsOf(ctx) {
+		keys = append(keys, t.Key)
+	}
+	if len(keys) == 0 {
+		return op.List[Event]{Items: []Event{}}, nil
+	}
+	cursor, err := eventCursor(in.Cursor)
+	if err != nil {
+		return op.List[Event]{}, err
+	}
+	evs, more, err := s.events.List(ctx, store.EventFilter{Topics: []string{"apps"}, Keys: keys, Since: in.Since, Before: cursor, Limit: limitOr(in.Limit, 50)})
+	if err != nil {
+		return op.List[Event]{}, err
+	}
+	out := op.List[Event]{Items: []Event{}, Truncated: more}
+	for _, ev := range evs {
+		out.Items = append(out.Items, Event{At: ev.At, Key: ev.Key, Slot: ev.Slot, Type: ev.Type, Text: ev.Text, Code: number(ev.Data["code"]), Signal: text(ev.Data["signal"]), RanMS: number(ev.Data["ran_ms"])})
+	}
+	if more {
+		out.NextCursor = fmt.Sprint(evs[len(evs)-1].Seq)
+	}
+	return out, nil
+}
+
+// recent gives events of some apps, newest first, from memory and, for what is older, from the store.
+func (s *Service) recent(ctx context.Context, keys []string, since time.Time, limit int) []bus.Event {
+	evs, _, err := s.events.List(ctx, store.EventFilter{Topics: []string{"apps", "health"}, Keys: keys, Since: since, Limit: limit})
+	if err != nil {
+		evs = nil
+	}
+	var newest uint64
+	if len(evs) > 0 {
+		newest = evs[0].Seq
+	}
+	fresh := s.bus.Recent(bus.Filter{Topics: []string{"apps", "health"}, Keys: keys}, newest, limit)
+	slices.Reverse(fresh)
+	return append(fresh, evs...)
+}

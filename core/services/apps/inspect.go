@@ -1,0 +1,202 @@
+package apps
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// one is the single target of a call.
+func (s *Service) one(ctx context.Context) (*supervisor.App, op.Target, error) {
+	ts := op.TargetsOf(ctx)
+	if len(ts) != 1 {
+		return nil, op.Target{}, fault.New(fault.Invalid, "name one app").WithReason("ambiguous")
+	}
+	v := s.sup.App(ts[0].Key)
+	if v == nil {
+		return nil, ts[0], fault.New(fault.NotFound, "there is no app %q any more", ts[0].Key).WithReason("app_unknown")
+	}
+	return v, ts[0], nil
+}
+
+// Get gives one application as it is now. Faults: not_found, invalid (ambiguous).
+func (s *Service) Get(ctx context.Context, _ op.One) (supervisor.App, error) {
+	v, _, err := s.one(ctx)
+	if err != nil {
+		return supervisor.App{}, err
+	}
+	return *v, nil
+}
+
+// Inspection is everything that is known of an app besides its output.
+type Inspection struct {
+	App       supervisor.App    `json:"app" jsonschema:"how it stands"`
+	Processes []ProcessDetail   `json:"processes" jsonschema:"what each process is told to be"`
+	Logs      []string          `json:"logs" jsonschema:"its log files"`
+	Trees     []Tree            `json:"trees" jsonschema:"every process that it runs now, an entry an instance"`
+	Depends   []string          `json:"depends_on" jsonschema:"what it needs, as app (until)"`
+	Needed    []string          `json:"needed_by" jsonschema:"apps that need it"`
+	Labels    map[string]string `json:"labels,omitempty" jsonschema:"strategy, onDaemonExit and the like"`
+}
+
+// ProcessDetail is the resolved definition of a process.
+type ProcessDetail struct {
+	Name      string   `json:"name" jsonschema:"process name"`
+	Argv      []string `json:"argv" jsonschema:"what is executed"`
+	Dir       string   `json:"cwd" jsonschema:"working directory"`
+	User      string   `json:"user,omitempty" jsonschema:"who it runs as"`
+	Instances int      `json:"instances" jsonschema:"how many are declared"`
+	Ready     string   `json:"ready" jsonschema:"when it counts as ready"`
+	Health    string   `json:"health,omitempty" jsonschema:"how its health is asked for"`
+	Restart   string   `json:"restart" jsonschema:"its restart policy"`
+	Stop      string   `json:"stop" jsonschema:"how it is stopped"`
+}
+
+// Tree is what one instance runs.
+type Tree struct {
+	Slot string `json:"slot" jsonschema:"app:process#n"`
+	PIDs []int  `json:"pids" jsonschema:"living processes"`
+}
+
+// Inspect gives definition, files and process tree. Faults: not_found, invalid (ambiguous).
+func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
+	v, _, err := s.one(ctx)
+	if err != nil {
+		return Inspection{}, err
+	}
+	def := v.Definition()
+	in := Inspection{App: *v, Processes: []ProcessDetail{}, Logs: []string{}, Trees: []Tree{}, Depends: []string{}, Needed: s.sup.Dependents(v.Key),
+		Labels: map[string]string{"onDaemonExit": def.OnDaemonExit, "strategy": def.Supervision.Strategy, "hash": def.Hash}}
+	for _, d := range def.DependsOn {
+		in.Depends = append(in.Depends, d.Name+" ("+d.Until+")")
+	}
+	for i := range def.Processes {
+		in.Processes = append(in.Processes, detail(&def.Processes[i]))
+	}
+	trees := s.sup.Trees(ctx, v.Key)
+	for _, i := range v.Instances {
+		st := journal.Stream{Project: v.Project, Stack: v.Stack, App: v.Name, Process: i.Process, Instance: i.Number}
+		for _, name := range []string{"out", "err"} {
+			st.Name = name
+			in.Logs = append(in.Logs, journal.Path(s.journal.Dir(), st))
+		}
+		if pids, ok := trees[i.Slot]; ok {
+			in.Trees = append(in.Trees, Tree{Slot: i.Slot, PIDs: pids})
+		}
+	}
+	return in, nil
+}
+
+func detail(p *config.Process) ProcessDetail {
+	d := ProcessDetail{Name: p.Name, Argv: p.Argv, Dir: p.Dir, User: p.User, Instances: p.Instances, Ready: p.Ready.Kind,
+		Restart: p.Restart.Policy + ", " + strconv.Itoa(p.Restart.MaxRestarts) + " in " + p.Restart.Window.String(),
+		Stop:    p.Stop.Signal + ", SIGKILL after " + p.Stop.Timeout.String()}
+	if h := p.Health; h != nil {
+		d.Health = h.Probe.Kind() + " every " + h.Interval.String()
+	}
+	return d
+}
+
+// Variables asks for an environment.
+type Variables struct {
+	op.One
+	Reveal bool `json:"reveal,omitempty" jsonschema:"show the values; admins only"`
+}
+
+// Environment is the environment of a process.
+type Environment struct {
+	Processes []ProcessEnv `json:"processes" table:"1" jsonschema:"an entry a process"`
+	Masked    bool         `json:"masked" jsonschema:"whether values are masked"`
+}
+
+// ProcessEnv is the environment of one process.
+type ProcessEnv struct {
+	Process   string     `json:"process" table:"1" jsonschema:"process name"`
+	Variables []Variable `json:"variables" table:"1" jsonschema:"sorted by name"`
+}
+
+// Variable is one variable.
+type Variable struct {
+	Name  string `json:"name" table:"1" jsonschema:"its name"`
+	Value string `json:"value" table:"1" jsonschema:"its value, or a mask"`
+}
+
+// Env gives the environment an app is started with; values are masked unless an admin person reveals them. Faults:
+// not_found, denied (reveal without the right).
+func (s *Service) Env(ctx context.Context, in Variables) (Environment, error) {
+	v, t, err := s.one(ctx)
+	if err != nil {
+		return Environment{}, err
+	}
+	if c := op.CallerOf(ctx); in.Reveal && (!c.Role.Covers(op.Admin) || c.Channel == op.Agent) {
+		return Environment{}, fault.New(fault.Denied, "only an admin may see the values of an environment").WithReason("reveal_denied").
+			WithHint("call it without reveal, or ask a person to run: omnitron env %s --reveal", v.Name)
+	}
+	out := Environment{Masked: !in.Reveal, Processes: []ProcessEnv{}}
+	def := v.Definition()
+	for i := range def.Processes {
+		p := &def.Processes[i]
+		if t.Process != "" && p.Name != t.Process {
+			continue
+		}
+		e := ProcessEnv{Process: p.Name, Variables: []Variable{}}
+		for _, name := range slices.Sorted(maps.Keys(p.Env)) {
+			value := p.Env[name]
+			if !in.Reveal {
+				value = "•••"
+			}
+			e.Variables = append(e.Variables, Variable{name, value})
+		}
+		out.Processes = append(out.Processes, e)
+	}
+	return out, nil
+}
+
+// Scope says of which project.
+type Scope struct {
+	Project op.ProjectRef `json:"project,omitempty" complete:"projects" jsonschema:"project; default: the only one"`
+	Stack   op.StackRef   `json:"stack,omitempty" jsonschema:"stack; default: dev, else the only one"`
+}
+
+// Dependencies is the graph of a project.
+type Dependencies struct {
+	Nodes []string   `json:"nodes" jsonschema:"apps, in an order in which they can be started"`
+	Edges []Edge     `json:"edges" table:"1" jsonschema:"who needs whom"`
+	Waves [][]string `json:"waves" jsonschema:"apps that can be started together, wave after wave"`
+}
+
+// Edge is one dependency.
+type Edge struct {
+	From  string `json:"from" table:"1" jsonschema:"who needs"`
+	To    string `json:"to" table:"1" jsonschema:"whom"`
+	Until string `json:"until" table:"1" enum:"ready,started,completed" jsonschema:"what the other has to be"`
+}
+
+// Graph gives the dependencies of a project. Faults: not_found.
+func (s *Service) Graph(ctx context.Context, in Scope) (Dependencies, error) {
+	ts, err := s.sup.Resolve(ctx, nil, in.Project, in.Stack)
+	if err != nil {
+		return Dependencies{}, err
+	}
+	keys := make([]string, len(ts))
+	out := Dependencies{Nodes: []string{}, Edges: []Edge{}, Waves: [][]string{}}
+	for i, t := range ts {
+		keys[i] = t.Key
+		v := s.sup.App(t.Key)
+		for _, d := range v.Definition().DependsOn {
+			out.Edges = append(out.Edges, Edge{From: v.Name, To: d.Name, Until: d.Until})
+		}
+	}
+	for _, wave := range s.sup.Waves(keys) {
+		out.Waves = append(out.Waves, wave)
+		out.Nodes = append(out.Nodes, wave...)
+	}
+	return out, nil
+}

@@ -1,0 +1,92 @@
+// Package audit shows the record of calls.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/host"
+	"github.com/omnitron-dev/omnitron/core/ledger"
+	"github.com/omnitron-dev/omnitron/core/op"
+)
+
+// Methods is the whole public surface of the service, on every plane.
+var Methods = op.Of("audit", "The record of calls: who did what, and what came of it.",
+	op.Unary("list", op.Admin, op.Reads, (*Service).List, "List calls, newest first: who, what, on what, decision and result.",
+		op.Global(), op.Keywords("record log who did calls trail accountability"), op.Shows("the last ones", `{"limit":5}`), op.Fails("a cursor of something else", `{"cursor":"x"}`, "invalid")),
+)
+
+// Service implements Methods.
+type Service struct{ calls *ledger.Ledger }
+
+// New copies what the service needs from the host.
+func New(h *host.Host) (*Service, error) { return &Service{h.Ledger}, nil }
+
+// Search says which calls are wanted.
+type Search struct {
+	op.Page
+	Since    time.Time `json:"since,omitzero" jsonschema:"only later; RFC 3339"`
+	Until    time.Time `json:"until,omitzero" jsonschema:"only earlier; RFC 3339"`
+	Who      string    `json:"who,omitempty" jsonschema:"only of this account"`
+	Channel  string    `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"only of this kind of caller"`
+	Method   string    `json:"method,omitempty" jsonschema:"only this method, or all of a service as apps.*"`
+	Decision string    `json:"decision,omitempty" enum:"allow,confirm,hold,deny" jsonschema:"only with this decision"`
+	Result   string    `json:"result,omitempty" jsonschema:"only with this fault code, or ok"`
+	App      string    `json:"app,omitempty" complete:"apps" jsonschema:"only about this app, by project/stack/app"`
+	Changes  bool      `json:"changes,omitempty" jsonschema:"changing calls only"`
+}
+
+// Call is one call on record.
+type Call struct {
+	Seq      int64           `json:"seq" table:"5" jsonschema:"its place in the record"`
+	At       time.Time       `json:"at" table:"1" unit:"time" jsonschema:"when it came"`
+	Call     string          `json:"call" table:"6" jsonschema:"call id"`
+	Who      string          `json:"who" table:"1" jsonschema:"account"`
+	Channel  string          `json:"channel" table:"2" jsonschema:"kind of caller"`
+	Client   string          `json:"client,omitempty" table:"4" jsonschema:"what the client calls itself: foreign text"`
+	Plane    string          `json:"plane" table:"4" jsonschema:"unix, stdio, tcp or http"`
+	Session  string          `json:"session,omitempty" jsonschema:"session id"`
+	Method   string          `json:"method" table:"1" jsonschema:"method"`
+	Targets  []string        `json:"targets,omitempty" table:"2" jsonschema:"apps that it was about"`
+	Args     json.RawMessage `json:"args,omitempty" schema:"any" jsonschema:"input, with what is secret taken out"`
+	Decision string          `json:"decision" table:"2" jsonschema:"allow, confirm, hold, deny"`
+	Result   string          `json:"result" table:"1" jsonschema:"ok, a fault code, or open while it runs"`
+	Reason   string          `json:"reason,omitempty" table:"3" jsonschema:"reason of the fault"`
+	TookMS   float64         `json:"took_ms" table:"3" unit:"ms" jsonschema:"how long it took, in milliseconds"`
+}
+
+// List gives calls, newest first. Faults: invalid (bad_cursor).
+func (s *Service) List(ctx context.Context, in Search) (op.List[Call], error) {
+	out := op.List[Call]{Items: []Call{}}
+	var before int64
+	if in.Cursor != "" {
+		n, err := strconv.ParseInt(in.Cursor, 10, 64)
+		if err != nil {
+			return out, fault.New(fault.Invalid, "%q is no cursor of this list", in.Cursor).WithReason("bad_cursor").WithHint("pass next_cursor of the answer before")
+		}
+		before = n
+	}
+	calls, next, err := s.calls.List(ctx, ledger.Filter{Since: in.Since, Until: in.Until, User: in.Who, Channel: in.Channel, Method: in.Method,
+		Decision: in.Decision, Code: in.Result, Target: in.App, Changes: in.Changes, Before: before, Limit: in.Limit})
+	if err != nil {
+		return out, err
+	}
+	for _, e := range calls {
+		c := Call{Seq: e.Seq, At: e.Time, Call: e.Call, Who: e.User, Channel: e.Channel, Client: e.Client, Plane: e.Plane, Session: e.Session, Method: e.Method,
+			Targets: e.Targets, Args: e.Args, Decision: e.Decision, Result: e.Code, Reason: e.Reason, TookMS: float64(e.Took.Microseconds()) / 1000}
+		switch {
+		case e.Open:
+			c.Result = "open"
+		case c.Result == "":
+			c.Result = "ok"
+		}
+		out.Items = append(out.Items, c)
+	}
+	if next > 0 {
+		out.Truncated, out.NextCursor = true, strconv.FormatInt(next, 10)
+	}
+	return out, nil
+}

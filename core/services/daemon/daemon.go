@@ -1,0 +1,166 @@
+// Package daemon answers for the daemon itself.
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/host"
+	"github.com/omnitron-dev/omnitron/core/life"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/sched"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// Methods is the whole public surface of the service, on every plane.
+var Methods = op.Of("daemon", "The daemon itself.",
+	op.Unary("ping", op.Public, op.Reads, (*Service).Ping, "Answer, to show that the daemon is there.",
+		op.Top("ping"), op.Global(), op.Keywords("alive reachable health"), op.Shows("is it there", `{}`)),
+	op.Unary("status", op.Viewer, op.Reads, (*Service).Status, "Show the daemon, its keeper, scheduler and stores, and what is wrong with them.",
+		op.Top("status"), op.Core(), op.Global(), op.Resource("omnitron://daemon", "daemon"), op.Keywords("uptime memory scheduler keeper health overview"),
+		op.Shows("how it stands", `{}`)),
+	op.Unary("config", op.Viewer, op.Reads, (*Service).Config, "Show the daemon's settings as they are resolved.",
+		op.Global(), op.Keywords("settings config.yaml limits"), op.Shows("the settings", `{}`)),
+	op.Unary("reload", op.Admin, op.Interrupts, (*Service).Reload, "Read the files of every project again and make the daemon follow them.",
+		op.Global(), op.Planned((*Service).PlanReload), op.Timeout(10*time.Minute), op.Keywords("sighup refresh reread"), op.Shows("read again", `{}`), op.Fails("a project that is not there", `{"project":"nope"}`, "not_found")),
+	op.Unary("restart", op.Admin, op.Interrupts, (*Service).Restart, "Replace the daemon by a new one; applications live on.",
+		op.Global(), op.Planned((*Service).PlanRestart), op.Keywords("renew"), op.Shows("replace it", `{"dry_run":true}`)),
+	op.Unary("shutdown", op.Admin, op.Interrupts, (*Service).Shutdown, "Stop every application in order, then the daemon and its keeper; nothing starts until up or start.",
+		op.Global(), op.Planned((*Service).PlanShutdown), op.Timeout(time.Hour), op.Keywords("down off end"), op.Shows("end everything", `{"dry_run":true}`)),
+	op.Unary("version", op.Public, op.Reads, (*Service).Version, "Show the version of the daemon and of what it was built with.",
+		op.Global(), op.Keywords("build release"), op.Shows("the version", `{}`)),
+	op.Unary("doctor", op.Viewer, op.Reads, (*Service).Doctor, "Check the home, the stores, the keeper and the machine, and name the command that mends each finding.",
+		op.Top("doctor"), op.Global(), op.Timeout(time.Minute), op.Keywords("diagnose check problems fix"), op.Shows("check it all", `{}`)),
+)
+
+// Nothing is an empty input.
+type Nothing struct{}
+
+// Service implements Methods.
+type Service struct {
+	log      *slog.Logger
+	home     string
+	version  string
+	started  time.Time
+	sup      *supervisor.Supervisor
+	keeper   keeper
+	state    *store.StateFile
+	stores   *store.Store
+	ledger   interface{ Health() error }
+	revs     *store.Revisions
+	tasks    *sched.Scheduler
+	parts    func() []life.Status
+	settings *config.DaemonConfig
+	shutdown func(ctx context.Context, down bool) ([]supervisor.Result, error)
+	restart  func()
+	load     func(config.Source) (*config.Definition, []config.Warning, error)
+}
+
+// keeper is the part of *proc.Keeper that status tells about.
+type keeper interface{ Info() proc.Info }
+
+// New copies what the service needs from the host.
+func New(h *host.Host) (*Service, error) {
+	return &Service{log: h.Log, home: h.Home, version: h.Version, started: h.Started, sup: h.Supervisor, keeper: h.Keeper, state: h.State, stores: h.Store,
+		ledger: h.Ledger, revs: h.Revisions, tasks: h.Sched, parts: h.Parts, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load}, nil
+}
+
+// Pong is the answer to ping.
+type Pong struct {
+	OK bool `json:"ok" table:"1" jsonschema:"always true"`
+}
+
+// Ping answers.
+func (s *Service) Ping(context.Context, Nothing) (Pong, error) { return Pong{OK: true}, nil }
+
+// Build is what runs here.
+type Build struct {
+	Version  string `json:"version" table:"1" jsonschema:"version of the daemon"`
+	Go       string `json:"go" table:"1" jsonschema:"version of Go that it was built with"`
+	Platform string `json:"platform" table:"1" jsonschema:"operating system and architecture"`
+}
+
+// Version gives the version of the daemon.
+func (s *Service) Version(context.Context, Nothing) (Build, error) {
+	return Build{Version: s.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}, nil
+}
+
+// Status is how the daemon stands.
+type Status struct {
+	Version   string         `json:"version" jsonschema:"version of the daemon"`
+	PID       int            `json:"pid" jsonschema:"process id of the daemon"`
+	Home      string         `json:"home" jsonschema:"its home"`
+	Uptime    int64          `json:"uptime_s" unit:"s" jsonschema:"seconds since it was started"`
+	RSS       int64          `json:"rss_bytes" unit:"bytes" jsonschema:"resident memory of the daemon"`
+	Routines  int            `json:"goroutines" jsonschema:"how many goroutines it runs"`
+	FDs       int            `json:"fds" jsonschema:"how many descriptors it holds"`
+	Down      bool           `json:"home_down" jsonschema:"whether down was said: nothing is started until up or start"`
+	Apps      map[string]int `json:"apps" jsonschema:"how many apps are in which state"`
+	Keeper    KeeperStatus   `json:"keeper" jsonschema:"the process that holds the programs"`
+	Tasks     []sched.Task   `json:"tasks" jsonschema:"what the scheduler does"`
+	Parts     []life.Status  `json:"parts" jsonschema:"the parts of the daemon in the order of their start"`
+	Warnings  []string       `json:"warnings" jsonschema:"what is wrong"`
+	StartedAt time.Time      `json:"started_at" unit:"time" jsonschema:"when it was started"`
+}
+
+// KeeperStatus is how the keeper stands.
+type KeeperStatus struct {
+	PID      int    `json:"pid" jsonschema:"its process id"`
+	Version  string `json:"version" jsonschema:"its version"`
+	RSS      int64  `json:"rss_bytes" unit:"bytes" jsonschema:"its resident memory"`
+	Contains string `json:"contains" jsonschema:"how process trees are held together: v2, v1 or stub"`
+}
+
+// Status tells how the daemon stands.
+func (s *Service) Status(context.Context, Nothing) (Status, error) {
+	k := s.keeper.Info()
+	st := Status{Version: s.version, PID: os.Getpid(), Home: s.home, Uptime: int64(time.Since(s.started).Seconds()), Routines: runtime.NumGoroutine(),
+		Down: s.state.View().HomeDown, Apps: map[string]int{}, StartedAt: s.started, Tasks: s.tasks.Tasks(), Parts: s.parts(), Warnings: s.warnings(),
+		Keeper: KeeperStatus{PID: k.PID, Version: k.Version, RSS: k.RSS, Contains: k.Contain}}
+	for _, v := range s.sup.Apps() {
+		st.Apps[string(v.State)]++
+	}
+	st.RSS, st.FDs = self()
+	return st, nil
+}
+
+// warnings says what is wrong with the stores.
+func (s *Service) warnings() []string {
+	out := append([]string{}, s.state.Warnings()...)
+	out = append(out, s.stores.Warnings()...)
+	for _, h := range []struct {
+		what string
+		err  error
+	}{{"state.json cannot be written", s.state.Health()}, {"the record of calls cannot be written", s.ledger.Health()}} {
+		if h.err != nil {
+			out = append(out, fmt.Sprintf("%s: %v", h.what, h.err))
+		}
+	}
+	return out
+}
+
+// self measures this process.
+func self() (rss int64, fds int) {
+	if data, err := os.ReadFile("/proc/self/statm"); err == nil {
+		var size, pages int64
+		if _, err := fmt.Sscan(string(data), &size, &pages); err == nil {
+			rss = pages * int64(os.Getpagesize())
+		}
+	}
+	if list, err := os.ReadDir("/proc/self/fd"); err == nil {
+		fds = len(list) - 1
+	}
+	return rss, fds
+}
+
+// Config gives the settings with every default filled in.
+func (s *Service) Config(context.Context, Nothing) (config.DaemonConfig, error) {
+	return *s.settings, nil
+}

@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Checkup is what doctor found.
+type Checkup struct {
+	OK     bool    `json:"ok" jsonschema:"whether nothing is wrong"`
+	Checks []Check `json:"checks" table:"1" jsonschema:"every check"`
+}
+
+// Check is one thing that was looked at.
+type Check struct {
+	Name   string `json:"name" table:"1" jsonschema:"what was looked at"`
+	Status string `json:"status" table:"1" enum:"ok,warning,error" jsonschema:"how it stands"`
+	What   string `json:"what" table:"1" jsonschema:"what was found"`
+	Why    string `json:"why,omitempty" table:"3" jsonschema:"why it matters"`
+	Fix    string `json:"fix,omitempty" table:"2" jsonschema:"the command that mends it"`
+}
+
+// Doctor looks at everything that can be wrong without anybody noticing.
+func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
+	c := Checkup{OK: true, Checks: []Check{}}
+	add := func(ch Check) {
+		if ch.Status != "ok" {
+			c.OK = false
+		}
+		c.Checks = append(c.Checks, ch)
+	}
+	add(s.checkHome())
+	add(s.checkDisk())
+	warnings := s.warnings()
+	for _, w := range warnings {
+		add(Check{Name: "stores", Status: "error", What: w, Why: "changes are refused until they can be kept", Fix: "df -h " + s.home})
+	}
+	if len(warnings) == 0 {
+		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
+	}
+	add(s.checkKeeper())
+	add(checkFiles())
+	for _, v := range s.sup.Apps() {
+		switch {
+		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
+			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Fix: "omnitron why " + v.Name})
+		case v.Health == "unhealthy":
+			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Fix: "omnitron why " + v.Name})
+		}
+	}
+	return c, nil
+}
+
+func (s *Service) checkHome() Check {
+	st, err := os.Stat(s.home)
+	if err != nil {
+		return Check{Name: "home", Status: "error", What: err.Error(), Why: "nothing can be kept", Fix: "mkdir -m 700 " + s.home}
+	}
+	if m := st.Mode().Perm(); m&0o077 != 0 {
+		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", s.home, m), Why: "others can see what apps printed", Fix: "chmod 700 " + s.home}
+	}
+	return Check{Name: "home", Status: "ok", What: s.home + " is private"}
+}
+
+func (s *Service) checkDisk() Check {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.home, &fs); err != nil {
+		return Check{Name: "disk", Status: "warning", What: err.Error()}
+	}
+	free, all := fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
+	what := fmt.Sprintf("%d MB of %d MB free", free>>20, all>>20)
+	if all > 0 && free*20 < all || free < 256<<20 {
+		return Check{Name: "disk", Status: "warning", What: what, Why: "logs are held back or dropped when it is full", Fix: "du -sh " + filepath.Join(s.home, "logs")}
+	}
+	return Check{Name: "disk", Status: "ok", What: what}
+}
+
+func (s *Service) checkKeeper() Check {
+	k := s.keeper.Info()
+	switch {
+	case k.PID == 0:
+		return Check{Name: "keeper", Status: "error", What: "there is no keeper", Why: "programs cannot be started", Fix: "omnitron daemon restart"}
+	case k.Contain == "stub":
+		return Check{Name: "keeper", Status: "ok", What: "no cgroup can be had here: each app has a stub of the keeper as its parent"}
+	}
+	return Check{Name: "keeper", Status: "ok", What: fmt.Sprintf("pid %d holds the programs by cgroup %s", k.PID, k.Contain)}
+}
+
+// checkFiles looks at the limit of descriptors: each app takes some in daemon and keeper.
+func checkFiles() Check {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return Check{Name: "descriptors", Status: "warning", What: err.Error()}
+	}
+	if l.Cur < 1024 {
+		return Check{Name: "descriptors", Status: "warning", What: fmt.Sprintf("at most %d descriptors", l.Cur), Why: "each app takes about six", Fix: "ulimit -n 65536"}
+	}
+	return Check{Name: "descriptors", Status: "ok", What: fmt.Sprintf("up to %d", l.Cur)}
+}

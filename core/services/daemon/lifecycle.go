@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// Rereading says which projects to read again.
+type Rereading struct {
+	Project op.ProjectRef `json:"project,omitempty" complete:"projects" jsonschema:"project; default: every one"`
+}
+
+// Reread is what became of it.
+type Reread struct {
+	Projects []RereadProject `json:"projects" table:"1" jsonschema:"an entry a project and stack"`
+}
+
+// RereadProject is what reading a project again changed.
+type RereadProject struct {
+	Project  string              `json:"project" table:"1" jsonschema:"project"`
+	Stack    string              `json:"stack" table:"1" jsonschema:"stack"`
+	Revision int64               `json:"revision" table:"1" jsonschema:"number of its definition now"`
+	Changed  int                 `json:"changed" table:"1" jsonschema:"how many apps were added, changed or removed"`
+	Results  []supervisor.Result `json:"results" jsonschema:"one result for each app that was restarted or stopped"`
+}
+
+// one is a project that was read again, before anything is applied.
+type reread struct {
+	rev store.Revision
+	def *config.Definition
+}
+
+// read reads the files of the projects again: all of them, before any of it is acted upon.
+func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, error) {
+	heads, err := s.revs.Heads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []reread
+	for _, rev := range heads {
+		if only != "" && string(only) != rev.Project {
+			continue
+		}
+		src, err := s.source(rev)
+		if err != nil {
+			return nil, err
+		}
+		def, _, err := s.load(src)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, reread{rev, def})
+	}
+	if only != "" && len(out) == 0 {
+		return nil, fault.New(fault.NotFound, "there is no project %q", only).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
+	}
+	return out, nil
+}
+
+// source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
+func (s *Service) source(rev store.Revision) (config.Source, error) {
+	src := config.Source{Stack: rev.Stack, EnvFiles: map[string]string{}, Env: map[string]string{}}
+	var files []config.File
+	if err := json.Unmarshal(rev.Files, &files); err != nil {
+		return src, fmt.Errorf("cannot read the files of %s revision %d: %w", rev.Project, rev.Rev, err)
+	}
+	if err := json.Unmarshal(rev.Env, &src.Env); err != nil {
+		return src, fmt.Errorf("cannot read the environment of %s revision %d: %w", rev.Project, rev.Rev, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f.Path)
+		if err != nil {
+			return src, fault.New(fault.Conflict, "cannot read %s of project %s: %v", f.Path, rev.Project, err).WithReason("file_unreadable").
+				WithHint("omnitron up in the folder where the file is now")
+		}
+		src.Files = append(src.Files, config.File{Path: f.Path, Text: string(text)})
+	}
+	refs, _ := config.References(src) // what is wrong with the files is said by load, with its line
+	for _, path := range refs {
+		if text, err := os.ReadFile(path); err == nil {
+			src.EnvFiles[path] = string(text)
+		}
+	}
+	return src, nil
+}
+
+// Reload reads the files of the projects again and follows them: all are read and checked before the first is applied.
+// Faults: invalid (config_invalid), conflict (file_unreadable), not_found, failed.
+func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
+	list, err := s.read(ctx, in.Project)
+	out := Reread{Projects: []RereadProject{}}
+	if err != nil {
+		return out, err
+	}
+	for _, r := range list {
+		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Revision: r.rev.Rev, Results: []supervisor.Result{}}
+		for _, c := range s.sup.Compare(r.def) {
+			if c.What != "unchanged" {
+				p.Changed++
+			}
+		}
+		if text, err := json.Marshal(r.def); err != nil {
+			return out, fmt.Errorf("cannot encode a definition: %w", err)
+		} else if string(text) != string(r.rev.Definition) {
+			next := r.rev
+			next.Created, next.By, next.Definition = time.Now(), op.CallerOf(ctx).Principal(), text
+			if p.Revision, err = s.revs.Add(ctx, next, s.sup.RevisionsInUse(p.Project, p.Stack)...); err != nil {
+				return out, err
+			}
+		}
+		results, err := s.sup.Apply(ctx, r.def, p.Revision, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
+		p.Results = append(p.Results, results...)
+		out.Projects = append(out.Projects, p)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// PlanReload says what reading the files again would change.
+func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error) {
+	list, err := s.read(ctx, in.Project)
+	if err != nil {
+		return nil, err
+	}
+	plan := &op.Plan{Items: []op.Item{}}
+	for _, r := range list {
+		for _, c := range s.sup.Compare(r.def) {
+			if c.What != "unchanged" {
+				plan.Items = append(plan.Items, op.Item{Target: c.Key, From: "declared", To: c.What})
+			}
+		}
+	}
+	return plan, nil
+}
+
+// Ending is the answer of a daemon that is about to end.
+type Ending struct {
+	PID     int                 `json:"pid" table:"1" jsonschema:"process id of the daemon that ends"`
+	Results []supervisor.Result `json:"results" jsonschema:"one result an app that was stopped"`
+}
+
+// Restart has the keeper start a new daemon in the place of this one; applications live on.
+func (s *Service) Restart(ctx context.Context, _ Nothing) (Ending, error) {
+	s.restart()
+	return Ending{PID: os.Getpid(), Results: []supervisor.Result{}}, nil
+}
+
+// PlanRestart says that the daemon is replaced.
+func (s *Service) PlanRestart(context.Context, Nothing) (*op.Plan, error) {
+	return &op.Plan{Items: []op.Item{{Target: "daemon", From: fmt.Sprintf("pid %d", os.Getpid()), To: "a new one; applications live on"}}}, nil
+}
+
+// Shutdown stops every app in order, dependents first, and marks the home down: until up or start nothing is started, after
+// a reboot neither. Then the daemon and its keeper end. Faults: failed (something would not stop; the daemon ends all
+// the same), internal (state_not_durable; then nothing is stopped).
+func (s *Service) Shutdown(ctx context.Context, _ Nothing) (Ending, error) {
+	results, err := s.shutdown(ctx, true)
+	if results == nil {
+		results = []supervisor.Result{}
+	}
+	return Ending{PID: os.Getpid(), Results: results}, err
+}
+
+// PlanShutdown names what would be stopped.
+func (s *Service) PlanShutdown(context.Context, Nothing) (*op.Plan, error) {
+	plan := &op.Plan{Items: []op.Item{}}
+	for _, v := range s.sup.Apps() {
+		if v.State != supervisor.Stopped {
+			plan.Items = append(plan.Items, op.Item{Target: v.Key, From: string(v.State), To: "stopped"})
+		}
+	}
+	plan.Items = append(plan.Items, op.Item{Target: "daemon", From: "running", To: "ended"})
+	return plan, nil
+}

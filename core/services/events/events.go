@@ -1,0 +1,201 @@
+// Package events tells what happens inside the daemon.
+package events
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/host"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
+)
+
+// Methods is the whole public surface of the service, on every plane.
+var Methods = op.Of("events", "What happens inside the daemon.",
+	op.Stream("follow", op.Viewer, op.Reads, (*Service).Follow, "Follow events as they happen.",
+		op.Top("events"), op.Global(), op.Keywords("watch live stream subscribe notifications"), op.Shows("changes of apps", `{"topics":["apps"],"replay":1}`), op.Fails("a cursor of something else", `{"since":"x"}`, "invalid")),
+	op.Unary("list", op.Viewer, op.Reads, (*Service).List, "List past events, newest first.",
+		op.Top("since"), op.Core(), op.Global(), op.Resource("omnitron://events", "events"), op.Keywords("what happened past timeline history since"), op.Shows("the last ones", `{"limit":5}`), op.Fails("a cursor of something else", `{"cursor":"x"}`, "invalid")),
+	op.Unary("publish", op.Admin, op.Adds, (*Service).Publish, "Publish an event of your own, for people and programs that follow.",
+		op.Global(), op.Planned((*Service).PlanPublish), op.Keywords("emit note mark annotate"), op.Shows("a note", `{"type":"note","text":"maintenance begins"}`), op.Fails("no type", `{"text":"x"}`, "invalid")),
+	op.Unary("stats", op.Viewer, op.Reads, (*Service).Stats, "Show how many events there were and how many followers lost some.",
+		op.Global(), op.Keywords("counters dropped subscribers"), op.Shows("the counters", `{}`)),
+)
+
+// Service implements Methods.
+type Service struct {
+	bus   *bus.Bus
+	store *store.Events
+}
+
+// New copies what the service needs from the host.
+func New(h *host.Host) (*Service, error) { return &Service{bus: h.Bus, store: h.Events}, nil }
+
+// Nothing is an empty input.
+type Nothing struct{}
+
+// Following says which events to follow.
+type Following struct {
+	Topics []string `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, custom"`
+	Apps   []string `json:"apps,omitempty" complete:"apps" jsonschema:"only of these apps, by project/stack/app"`
+	Replay int      `json:"replay,omitempty" min:"0" max:"1000" jsonschema:"how many past events to begin with"`
+	Since  string   `json:"since,omitempty" jsonschema:"cursor of the last event that was seen: go on after it"`
+}
+
+// Follow gives events as they happen until the caller leaves. What a slow caller misses is an item of type gap with the
+// exact number. Faults: invalid (bad_cursor).
+func (s *Service) Follow(ctx context.Context, in Following) iter.Seq2[bus.Event, error] {
+	return func(yield func(bus.Event, error) bool) {
+		f := bus.Filter{Topics: in.Topics, Keys: in.Apps}
+		after, err := cursor(in.Since)
+		if err != nil {
+			yield(bus.Event{}, err)
+			return
+		}
+		sub := s.bus.Subscribe(f, 1024)
+		defer sub.Close()
+		last := after
+		for _, ev := range s.past(ctx, f, after, in.Replay) {
+			if !yield(ev, nil) {
+				return
+			}
+			last = ev.Seq
+		}
+		for {
+			ev, dropped, err := sub.Next(ctx)
+			if err != nil {
+				yield(bus.Event{}, ctx.Err())
+				return
+			}
+			if dropped > 0 && !yield(bus.Event{Seq: last, At: time.Now(), Topic: "events", Type: "gap", Text: fmt.Sprintf("%d events were lost because this reader was slow", dropped), Data: map[string]any{"dropped": dropped}}, nil) {
+				return
+			}
+			if ev.Seq <= last {
+				continue
+			}
+			last = ev.Seq
+			if !yield(ev, nil) {
+				return
+			}
+		}
+	}
+}
+
+// past gives the events after a cursor, or the last n, oldest first: from the store, then from memory.
+func (s *Service) past(ctx context.Context, f bus.Filter, after uint64, n int) []bus.Event {
+	switch {
+	case after > 0:
+		old, _, err := s.store.List(ctx, store.EventFilter{Topics: f.Topics, Keys: f.Keys, After: after, Limit: 1000})
+		if err == nil && len(old) > 0 {
+			after = old[len(old)-1].Seq
+		}
+		return append(old, s.bus.Recent(f, after, 1000)...)
+	case n > 0:
+		return s.bus.Recent(f, 0, n)
+	}
+	return nil
+}
+
+func cursor(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "%q is no cursor of an event: its seq is", text).WithReason("bad_cursor").WithHint("leave it out to begin now")
+	}
+	return n, nil
+}
+
+// Past says which past events to list.
+type Past struct {
+	op.Page
+	Since  time.Time `json:"since,omitzero" cli:"arg?" jsonschema:"only later; RFC 3339; on the command line also 10m, 1h, 2d ago"`
+	Topics []string  `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, custom"`
+	Apps   []string  `json:"apps,omitempty" complete:"apps" jsonschema:"only of these apps, by project/stack/app"`
+}
+
+// List gives past events, newest first. Faults: invalid (bad_cursor).
+func (s *Service) List(ctx context.Context, in Past) (op.List[bus.Event], error) {
+	out := op.List[bus.Event]{Items: []bus.Event{}}
+	before, err := cursor(in.Cursor)
+	if err != nil {
+		return out, err
+	}
+	limit := in.Limit
+	if limit == 0 {
+		limit = 50
+	}
+	evs, more, err := s.store.List(ctx, store.EventFilter{Topics: in.Topics, Keys: in.Apps, Since: in.Since, Before: before, Limit: limit})
+	if err != nil {
+		return out, err
+	}
+	if before == 0 { // what the store has not got yet
+		var newest uint64
+		if len(evs) > 0 {
+			newest = evs[0].Seq
+		}
+		fresh := s.bus.Recent(bus.Filter{Topics: in.Topics, Keys: in.Apps}, newest, limit)
+		for i := len(fresh) - 1; i >= 0; i-- {
+			if fresh[i].At.After(in.Since) {
+				out.Items = append(out.Items, fresh[i])
+			}
+		}
+	}
+	out.Items = append(out.Items, evs...)
+	if len(out.Items) > limit {
+		out.Items, more = out.Items[:limit], true
+	}
+	if out.Truncated = more; more {
+		out.NextCursor = strconv.FormatUint(out.Items[len(out.Items)-1].Seq, 10)
+	}
+	return out, nil
+}
+
+// Note is an event to publish.
+type Note struct {
+	Type string            `json:"type" jsonschema:"what happened, a word"`
+	Text string            `json:"text,omitempty" jsonschema:"one sentence for people"`
+	App  string            `json:"app,omitempty" complete:"apps" jsonschema:"app that it concerns, project/stack/app"`
+	Data map[string]string `json:"data,omitempty" jsonschema:"details"`
+}
+
+// Published is the event that was published.
+type Published struct {
+	Seq uint64 `json:"seq" table:"1" jsonschema:"its number"`
+}
+
+// Publish adds an event of the topic custom.
+func (s *Service) Publish(ctx context.Context, in Note) (Published, error) {
+	data := map[string]any{"by": op.CallerOf(ctx).Principal()}
+	for k, v := range in.Data {
+		if _, ours := data[k]; !ours {
+			data[k] = v
+		}
+	}
+	ev := s.bus.Publish(bus.Event{Topic: "custom", Type: in.Type, Text: in.Text, Key: in.App, Data: data})
+	return Published{ev.Seq}, nil
+}
+
+// PlanPublish says what would be published.
+func (s *Service) PlanPublish(_ context.Context, in Note) (*op.Plan, error) {
+	return &op.Plan{Items: []op.Item{{Target: "events", To: "custom " + in.Type}}}, nil
+}
+
+// Counters tells about the bus.
+type Counters struct {
+	Published   uint64 `json:"published" table:"1" jsonschema:"number of the newest event"`
+	Subscribers int    `json:"subscribers" table:"1" jsonschema:"how many follow"`
+	Lost        int64  `json:"lost" table:"1" jsonschema:"events that slow followers lost since the daemon was started"`
+}
+
+// Stats gives the counters of the bus.
+func (s *Service) Stats(context.Context, Nothing) (Counters, error) {
+	st := s.bus.Stats()
+	return Counters{Published: st.Published, Subscribers: st.Subscribers, Lost: st.Dropped}, nil
+}

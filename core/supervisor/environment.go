@@ -1,0 +1,161 @@
+package supervisor
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+// account is who a program runs as.
+type account struct {
+	uid, gid int // -1: as the keeper
+	groups   []int
+	name     string
+	home     string
+}
+
+// lookup finds the user and group of a program. Faults: invalid, reason no_such_user, no_such_group, not_permitted.
+func lookup(p *config.Process) (account, error) {
+	a := account{uid: -1, gid: -1}
+	if p.User == "" && p.Group == "" {
+		return a, nil
+	}
+	if os.Geteuid() != 0 {
+		return a, fault.New(fault.Invalid, "cannot run as user %q: the daemon does not run as root", p.User+p.Group).WithReason("not_permitted").
+			WithHint("drop user: and group:, or run the daemon as root")
+	}
+	if p.User != "" {
+		u, err := user.Lookup(p.User)
+		if err != nil {
+			u, err = user.LookupId(p.User)
+		}
+		if err != nil {
+			return a, fault.New(fault.Invalid, "there is no user %q", p.User).WithReason("no_such_user").WithHint("getent passwd shows who there is")
+		}
+		a.uid, _ = strconv.Atoi(u.Uid)
+		a.gid, _ = strconv.Atoi(u.Gid)
+		a.name, a.home = u.Username, u.HomeDir
+		if ids, err := u.GroupIds(); err == nil {
+			for _, id := range ids {
+				if n, err := strconv.Atoi(id); err == nil {
+					a.groups = append(a.groups, n)
+				}
+			}
+		}
+	}
+	if p.Group != "" {
+		g, err := user.LookupGroup(p.Group)
+		if err != nil {
+			g, err = user.LookupGroupId(p.Group)
+		}
+		if err != nil {
+			return a, fault.New(fault.Invalid, "there is no group %q", p.Group).WithReason("no_such_group").WithHint("getent group shows which there are")
+		}
+		a.gid, _ = strconv.Atoi(g.Gid)
+		if a.uid < 0 {
+			a.groups = []int{a.gid}
+		}
+	}
+	return a, nil
+}
+
+// environment is the whole environment of an instance: what its definition resolved to, then what is ours.
+func environment(g *generation, who account, process string, n int) []string {
+	env := map[string]string{}
+	for k, v := range g.def.Env {
+		env[k] = v
+	}
+	if who.name != "" {
+		env["USER"], env["LOGNAME"], env["HOME"] = who.name, who.name, who.home
+	}
+	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = projectOf(g.app.Key), stackOf(g.app.Key), g.app.Name
+	env["OMNITRON_PROCESS"], env["OMNITRON_INSTANCE"] = process, strconv.Itoa(n)
+	for name, port := range g.ports {
+		env[portVariable(name)] = strconv.Itoa(port)
+	}
+	if len(g.def.Ports) == 1 {
+		env["PORT"] = strconv.Itoa(g.ports[g.def.Ports[0].Name])
+	}
+	list := make([]string, 0, len(env))
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// portVariable is the name of the variable that carries a port's number.
+func portVariable(name string) string {
+	return "PORT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// ports hands out the numbers of auto ports, each to one generation at a time.
+type ports struct {
+	mu    sync.Mutex
+	taken map[int]bool
+}
+
+// draw gives the ports of instance n: base + n - 1, or a free one.
+func (p *ports) draw(def *config.Process, n int) (map[string]int, error) {
+	if len(def.Ports) == 0 {
+		return nil, nil
+	}
+	got := map[string]int{}
+	for _, port := range def.Ports {
+		if !port.Auto {
+			got[port.Name] = port.Base + n - 1
+			continue
+		}
+		number, err := p.free1()
+		if err != nil {
+			p.free(got)
+			return nil, fmt.Errorf("cannot find a free port for %q: %w", port.Name, err)
+		}
+		got[port.Name] = number
+	}
+	return got, nil
+}
+
+// free1 asks the kernel for a free port that no other generation was promised.
+func (p *ports) free1() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range 64 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		number := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if !p.taken[number] {
+			p.taken[number] = true
+			return number, nil
+		}
+	}
+	return 0, fmt.Errorf("all that the kernel offered are promised already")
+}
+
+// keep marks the ports of an adopted generation as taken.
+func (p *ports) keep(got map[string]int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, n := range got {
+		p.taken[n] = true
+	}
+}
+
+func (p *ports) free(got map[string]int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, n := range got {
+		delete(p.taken, n)
+	}
+}

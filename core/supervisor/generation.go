@@ -1,0 +1,256 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/proc"
+)
+
+// spawnTimeout bounds one start by the keeper. It is long: a new keeper may have to be started first.
+const spawnTimeout = 15 * time.Second
+
+// killTimeout is how long SIGKILL may take before the slot counts as stuck.
+const killTimeout = 5 * time.Second
+
+// generation is one run of a slot's program.
+type generation struct {
+	number uint64
+	rev    int64
+	app    *config.App
+	def    *config.Process
+	at     time.Time
+	proc   *proc.Process
+	ports  map[string]int
+
+	readyAt    time.Time
+	status     string // what it says of itself
+	health     string
+	healthNote string
+	stop       context.CancelFunc       // of the watchers of readiness and health
+	from       map[journal.Stream]int64 // where its output begins, for ready: {log: …}
+	closing    bool                     // its end is being seen to
+	over       bool                     // its main process has ended
+}
+
+// generationID names a generation in the keeper's records. What the daemon must know to adopt it is in the name:
+// it is the one thing that outlives both daemons for certain.
+func generationID(key, process string, n int, number uint64, rev int64) string {
+	return fmt.Sprintf("%s:%s#%d@%d.%d", key, process, n, number, rev)
+}
+
+// parseGeneration is the inverse of generationID.
+func parseGeneration(id string) (key, process string, n int, number uint64, rev int64, ok bool) {
+	key, rest, ok1 := strings.Cut(id, ":")
+	process, rest, ok2 := strings.Cut(rest, "#")
+	num, rest, ok3 := strings.Cut(rest, "@")
+	gen, r, ok4 := strings.Cut(rest, ".")
+	n, e1 := strconv.Atoi(num)
+	number, e2 := strconv.ParseUint(gen, 10, 64)
+	rev, e3 := strconv.ParseInt(r, 10, 64)
+	return key, process, n, number, rev, ok1 && ok2 && ok3 && ok4 && e1 == nil && e2 == nil && e3 == nil
+}
+
+// groupName is the generation's cgroup: short, and made of harmless characters.
+func groupName(key, process string, n int, number uint64) string {
+	return fmt.Sprintf("%s.%s.%d.%d", strings.ReplaceAll(key, "/", "."), process, n, number)
+}
+
+// start asks the keeper for the program.
+func (g *generation) start(s *Supervisor, process string, n int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
+	defer cancel()
+	ports, err := s.ports.draw(g.def, n)
+	if err != nil {
+		return err
+	}
+	g.ports = ports
+	who, err := lookup(g.def)
+	if err != nil {
+		return err
+	}
+	stream := journal.Stream{Project: projectOf(g.app.Key), Stack: stackOf(g.app.Key), App: g.app.Name, Process: process, Instance: n}
+	out, errs := stream, stream
+	out.Name, errs.Name = "out", "err"
+	spec := proc.Spec{
+		ID:    generationID(g.app.Key, process, n, g.number, g.rev),
+		Group: groupName(g.app.Key, process, n, g.number), Kind: "app",
+		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, who, process, n),
+		UID: who.uid, GID: who.gid, Groups: who.groups, Umask: -1,
+		Out: journal.Path(s.LogDir, out), Err: journal.Path(s.LogDir, errs),
+		MaxSize: g.def.Logging.MaxSize, OnFull: g.def.Logging.OnFull,
+		Notify: g.def.Ready.Kind == "notify", NotifyUID: who.uid,
+		DieWithDaemon: g.app.OnDaemonExit == "stop",
+	}
+	if g.def.Umask != nil {
+		spec.Umask = *g.def.Umask
+	}
+	if g.def.Ready.Kind == "log" {
+		g.from = s.Lines.Ends(fmt.Sprintf("%s:%s#%d", g.app.Key, process, n))
+	}
+	g.at = s.Now()
+	g.proc, err = s.Keeper.Spawn(ctx, spec)
+	if err != nil {
+		s.ports.free(ports)
+	}
+	return err
+}
+
+// permanent reports whether another try of the same start cannot help.
+func permanent(err error) bool {
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Reason {
+	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted":
+		return true
+	}
+	return false
+}
+
+// watch follows a living generation until its main process ends.
+func (g *generation) watch(r *runner, u *unit) {
+	p := g.proc
+	r.s.calls.Go(func() {
+		for {
+			select {
+			case <-p.Done():
+				r.mail.post(func() { r.exited(u, g) })
+				return
+			case n := <-p.Notices():
+				r.mail.post(func() { r.noticed(u, g, n) })
+			}
+		}
+	})
+}
+
+// noticed takes what a program said of itself.
+func (r *runner) noticed(u *unit, g *generation, n proc.Notice) {
+	if u.gen != g {
+		return
+	}
+	if n.Status != "" {
+		g.status = n.Status
+	}
+	if n.Stopping {
+		u.reason = "it says that it is stopping"
+	}
+	if n.Ready && g.def.Ready.Kind == "notify" {
+		r.send(u, evReady, ended{})
+	}
+}
+
+// quiet ends the watchers of readiness and health.
+func (g *generation) quiet() {
+	if g.stop != nil {
+		g.stop()
+		g.stop = nil
+	}
+}
+
+// end sees to it that nothing of the generation is left: whatever its main process left behind gets the stop signal and
+// grace to follow it, then SIGKILL. It reports to the runner, again and again while something does not die.
+func (g *generation) end(r *runner, u *unit, grace time.Duration) {
+	if g.closing {
+		return
+	}
+	g.closing = true
+	p, sig := g.proc, signalNamed(g.def.Stop.Signal)
+	r.s.calls.Go(func() {
+		if grace > 0 {
+			g.linger(p, sig, grace)
+		}
+		for told := false; ; {
+			ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+			err := p.Kill(ctx)
+			cancel()
+			if err == nil {
+				<-p.Done()
+				r.mail.post(func() { r.exited(u, g); r.gone(u, g, nil) })
+				return
+			}
+			if !told {
+				told = true
+				r.mail.post(func() { r.gone(u, g, err) })
+			}
+			select {
+			case <-r.s.quit:
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	})
+}
+
+// linger gives the rest of a tree the stop signal and waits for its end, at most for grace.
+func (g *generation) linger(p *proc.Process, sig unix.Signal, grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	asked := map[int]bool{}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pids, err := p.Tree(ctx)
+		if err != nil || len(pids) == 0 {
+			return
+		}
+		for _, pid := range pids {
+			if !asked[pid] {
+				asked[pid] = true
+				_ = unix.Kill(pid, sig) // it may be gone by now; the SIGKILL to the group follows in any case
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// forget lets go of what a dead generation held.
+func (g *generation) forget(s *Supervisor) {
+	g.quiet()
+	s.ports.free(g.ports)
+	p := g.proc
+	s.calls.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
+		defer cancel()
+		if err := p.Forget(ctx); err != nil {
+			s.Log.Warn("cannot forget a generation", "generation", p.ID(), "err", err)
+		}
+	})
+}
+
+func signalNamed(name string) unix.Signal {
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig
+	}
+	if sig := unix.SignalNum("SIG" + name); sig != 0 {
+		return sig
+	}
+	return unix.SIGTERM
+}
+
+func projectOf(key string) string { p, _, _ := strings.Cut(key, "/"); return p }
+
+func stackOf(key string) string {
+	_, rest, _ := strings.Cut(key, "/")
+	s, _, _ := strings.Cut(rest, "/")
+	return s
+}
+
+// siblingKey is the key of another app of the same stack.
+func siblingKey(key, name string) string {
+	return projectOf(key) + "/" + stackOf(key) + "/" + name
+}

@@ -1,0 +1,212 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var (
+	allPhases = []phase{idle, waiting, spawning, starting, running, ending, killing, stuck, backoff}
+	allEvents = []event{evStart, evStop, evMet, evSpawned, evSpawnFailed, evReady, evUnready, evUnhealthy, evExited, evLate, evGone, evWontDie, evOver}
+	plain     = rules{restart: usual, stop: 10 * time.Second}
+)
+
+// TestTransitions prints the table of transitions and compares it with the one in the comment above the machine.
+func TestTransitions(t *testing.T) {
+	source, err := os.ReadFile("machine.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := map[string]string{}
+	for _, line := range strings.Split(string(source), "\n") {
+		line, ok := strings.CutPrefix(line, "//\t")
+		f := strings.Fields(line)
+		if !ok || len(f) < 4 || f[2] != "→" {
+			continue
+		}
+		actions := ""
+		if len(f) > 4 && !strings.HasPrefix(f[4], "(") {
+			actions = f[4]
+		}
+		drawn[f[0]+" "+f[1]] = f[3] + " " + actions
+	}
+	if len(drawn) < 15 {
+		t.Fatalf("only %d transitions are drawn: is the comment still there?", len(drawn))
+	}
+	seen := map[string]bool{}
+	for _, p := range allPhases {
+		for _, e := range allEvents {
+			before := slot{phase: p, outcome: Stopped, end: ended{cause: byStop}}
+			after, acts := step(before, e, ended{}, plain, 0.5)
+			if e == evSpawnFailed || p == idle && e == evStop {
+				after.end = before.end
+			}
+			changed := after.phase != before.phase || len(acts) > 0 || after.doomed != before.doomed && e == evStop
+			key := string(p) + " " + string(e)
+			want, isDrawn := drawn[key]
+			switch {
+			case changed != isDrawn:
+				t.Errorf("%s: changes something: %v, drawn: %v (now %s)", key, changed, isDrawn, after.phase)
+			case isDrawn:
+				seen[key] = true
+				words := make([]string, len(acts))
+				for i, a := range acts {
+					words[i] = string(a)
+				}
+				if got := string(after.phase) + " " + strings.Join(words, ","); got != want {
+					t.Errorf("%s: drawn as %q, is %q", key, want, got)
+				}
+			}
+		}
+	}
+	for key := range drawn {
+		if !seen[key] {
+			t.Errorf("%s is drawn but does not happen", key)
+		}
+	}
+}
+
+// at drives a machine through events; an exit carries end.
+func at(t *testing.T, r rules, end ended, events ...event) slot {
+	t.Helper()
+	s := slot{phase: idle, outcome: Stopped}
+	for _, e := range events {
+		s, _ = step(s, e, end, r, 0.5)
+	}
+	return s
+}
+
+func TestEnds(t *testing.T) {
+	never := plain
+	never.restart.Policy = "never"
+	once := plain
+	once.oneshot = true
+	up := []event{evStart, evMet, evSpawned, evReady}
+	for _, c := range []struct {
+		name string
+		r    rules
+		end  ended
+		tail []event
+		want State
+	}{
+		{"a failure starts again", plain, ended{}, []event{evExited, evGone}, Backoff},
+		{"success of a service stops it", plain, ended{success: true}, []event{evExited, evGone}, Stopped},
+		{"success of a one-shot completes it", once, ended{success: true}, []event{evExited, evGone}, Completed},
+		{"never restarted", never, ended{}, []event{evExited, evGone}, Crashed},
+		{"stop", plain, ended{}, []event{evStop, evExited, evGone}, Stopped},
+		{"stop of what ignores the signal", plain, ended{}, []event{evStop, evLate, evGone}, Stopped},
+		{"stop while its rest is being killed", plain, ended{}, []event{evExited, evStop, evGone}, Stopped},
+		{"restart", plain, ended{}, []event{evStop, evStart, evExited, evGone}, Waiting},
+		{"start and stop while it stops", plain, ended{}, []event{evStop, evStart, evStop, evExited, evGone}, Stopped},
+		{"unhealthy starts again", plain, ended{success: true}, []event{evUnhealthy, evExited, evGone}, Backoff},
+		{"does not die", plain, ended{}, []event{evStop, evLate, evWontDie}, Stuck},
+		{"dies after all", plain, ended{}, []event{evStop, evLate, evWontDie, evGone}, Stopped},
+	} {
+		if got := at(t, c.r, c.end, append(slices.Clone(up), c.tail...)...).state(); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestSpawnFailures(t *testing.T) {
+	if got := at(t, plain, ended{permanent: true}, evStart, evMet, evSpawnFailed).state(); got != Crashed {
+		t.Errorf("a program that is not there: %s, want crashed at once", got)
+	}
+	if got := at(t, plain, ended{}, evStart, evMet, evSpawnFailed).state(); got != Backoff {
+		t.Errorf("a passing failure: %s, want another try", got)
+	}
+	if got := at(t, plain, ended{}, evStart, evMet, evStop, evSpawnFailed).state(); got != Stopped {
+		t.Errorf("stopped while it was spawned: %s", got)
+	}
+}
+
+// TestStopWins: whatever happened, a stop followed by the end of everything leaves the slot stopped, and no generation
+// is ever started while another one may live.
+func TestStopWins(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := slot{phase: idle, outcome: Stopped}
+		alive := 0
+		apply := func(e event) {
+			next, acts := step(s, e, ended{success: rapid.Bool().Draw(t, "success"), ran: time.Duration(rapid.IntRange(0, 100).Draw(t, "ran")) * time.Second}, plain, 0.5)
+			s = next
+			if slices.Contains(acts, actSpawn) {
+				if alive++; alive > 1 {
+					t.Fatalf("a second generation is started by %s", e)
+				}
+			}
+		}
+		possible := func() []event {
+			switch s.phase {
+			case waiting:
+				return []event{evStart, evStop, evMet}
+			case spawning:
+				return []event{evStart, evStop, evSpawned, evSpawnFailed}
+			case starting:
+				return []event{evStart, evStop, evReady, evUnready, evExited}
+			case running:
+				return []event{evStart, evStop, evUnhealthy, evExited}
+			case ending:
+				return []event{evStart, evStop, evExited, evLate}
+			case killing, stuck:
+				return []event{evStart, evStop, evExited, evGone, evWontDie}
+			case backoff:
+				return []event{evStart, evStop, evOver}
+			}
+			return []event{evStart, evStop}
+		}
+		for range rapid.IntRange(0, 60).Draw(t, "steps") {
+			e := rapid.SampledFrom(possible()).Draw(t, "event")
+			if e == evGone || e == evSpawnFailed {
+				alive--
+			}
+			apply(e)
+		}
+		apply(evStop)
+		for range 4 {
+			switch s.phase {
+			case spawning:
+				apply(evSpawned)
+			case ending:
+				apply(evLate)
+			case killing, stuck:
+				alive--
+				apply(evGone)
+			}
+		}
+		if s.state() != Stopped || alive != 0 {
+			t.Fatalf("after a stop: %s with %d generations", s.state(), alive)
+		}
+	})
+}
+
+func TestDerive(t *testing.T) {
+	for _, c := range []struct {
+		slots []State
+		want  State
+	}{
+		{nil, Stopped}, {[]State{Running, Running}, Running}, {[]State{Running, Starting}, Starting}, {[]State{Running, Crashed}, Crashed},
+		{[]State{Completed, Running}, Running}, {[]State{Completed, Completed}, Completed}, {[]State{Backoff, Running}, Backoff}, {[]State{Stuck, Crashed}, Stuck},
+		{[]State{Stopped, Running}, Running},
+	} {
+		if got := derive(c.slots); got != c.want {
+			t.Errorf("derive(%v) = %s, want %s", c.slots, got, c.want)
+		}
+	}
+}
+
+func TestLevels(t *testing.T) {
+	deps := map[string][]string{"web": {"api", "cache"}, "api": {"db"}, "cache": nil, "db": nil}
+	got := fmt.Sprint(levels([]string{"web", "api", "cache", "db"}, func(k string) []string { return deps[k] }))
+	if want := "[[cache db] [api] [web]]"; got != want {
+		t.Errorf("levels: %s, want %s", got, want)
+	}
+	if got := fmt.Sprint(closure([]string{"web"}, func(k string) []string { return deps[k] })); got != "[db api cache web]" {
+		t.Errorf("closure: %s", got)
+	}
+}

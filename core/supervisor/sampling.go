@@ -1,0 +1,24 @@
+package supervisor
+
+import (
+	"fmt"
+
+	"github.com/omnitron-dev/omnitron/core/sample"
+)
+
+// SampleKey is the name under which an instance's usage is sampled.
+func SampleKey(key, process string, n int) string { return fmt.Sprintf("%s:%s#%d", key, process, n) }
+
+// Sample measures everything that runs, once for all readers.
+func (s *Supervisor) Sample(to *sample.Sampler) {
+	var targets []sample.Target
+	for _, p := range s.Keeper.Processes() {
+		key, process, n, _, _, ok := parseGeneration(p.ID())
+		if !ok {
+			continue
+		}
+		id := p.Identity()
+		targets = append(targets, sample.Target{Key: SampleKey(key, process, n), PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
+	}
+	to.Tick(s.Now(), targets)
+}

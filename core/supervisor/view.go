@@ -1,0 +1,91 @@
+package supervisor
+
+import (
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+)
+
+// App is an app as readers see it: a snapshot, never changed after it was published.
+type App struct {
+	Key       string     `json:"key" table:"9" jsonschema:"project/stack/app"`
+	Name      string     `json:"name" table:"1" jsonschema:"app name"`
+	Project   string     `json:"project" jsonschema:"project"`
+	Stack     string     `json:"stack" jsonschema:"stack"`
+	State     State      `json:"state" table:"2" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"derived from its processes"`
+	Reason    string     `json:"reason,omitempty" table:"8" jsonschema:"why it is in this state"`
+	Health    string     `json:"health" enum:"healthy,unhealthy,unknown" jsonschema:"what its probes say"`
+	Desired   string     `json:"desired" enum:"running,stopped" jsonschema:"what was asked for"`
+	Enabled   bool       `json:"enabled" jsonschema:"whether up starts it"`
+	Oneshot   bool       `json:"oneshot" jsonschema:"whether it runs once and ends"`
+	Revision  int64      `json:"revision" jsonschema:"number of the definition it should run"`
+	Restarts  int        `json:"restarts" table:"4" jsonschema:"starts that nobody asked for, since the last one that somebody did"`
+	Since     time.Time  `json:"since" table:"3" unit:"time" jsonschema:"since when it is in this state"`
+	DependsOn []string   `json:"depends_on,omitempty" jsonschema:"names of the apps that it waits for"`
+	Instances []Instance `json:"instances" jsonschema:"one entry a process and instance"`
+
+	Epoch uint64      `json:"-"` // moves whenever something is started, stopped or changed
+	def   *config.App // what it should run
+}
+
+// alive reports whether a program of the app runs.
+func (a *App) alive() bool {
+	for _, i := range a.Instances {
+		if i.PID != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Instance is one slot of an app.
+type Instance struct {
+	Slot       string         `json:"slot" jsonschema:"app:process#n"`
+	Process    string         `json:"process" jsonschema:"process name"`
+	Number     int            `json:"number" jsonschema:"instance number, from 1"`
+	State      State          `json:"state" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"state of this instance"`
+	Reason     string         `json:"reason,omitempty" jsonschema:"why it is in this state"`
+	Health     string         `json:"health" enum:"healthy,unhealthy,unknown" jsonschema:"what its probe says"`
+	HealthNote string         `json:"health_note,omitempty" jsonschema:"what the last probe answered: foreign text"`
+	Status     string         `json:"status,omitempty" jsonschema:"what the program says of itself by sd_notify: foreign text"`
+	PID        int            `json:"pid,omitempty" jsonschema:"process id of the main process"`
+	Generation uint64         `json:"generation" jsonschema:"how many times it was started"`
+	Revision   int64          `json:"revision,omitempty" jsonschema:"number of the definition it runs"`
+	Since      time.Time      `json:"since" jsonschema:"since when it is in this state"`
+	StartedAt  *time.Time     `json:"started_at,omitempty" jsonschema:"when the running program was started"`
+	ReadyAt    *time.Time     `json:"ready_at,omitempty" jsonschema:"when it was ready"`
+	NextTry    *time.Time     `json:"next_try,omitempty" jsonschema:"when it is started again"`
+	Restarts   int            `json:"restarts" jsonschema:"starts that nobody asked for"`
+	Ports      map[string]int `json:"ports,omitempty" jsonschema:"declared ports by name"`
+	LastExit   *Exit          `json:"last_exit,omitempty" jsonschema:"how the last run ended"`
+}
+
+// Exit is how a run ended.
+type Exit struct {
+	At         time.Time `json:"at" jsonschema:"when it ended"`
+	Known      bool      `json:"known" jsonschema:"whether code and signal are known for sure"`
+	Code       int       `json:"code" jsonschema:"exit code; 128 and more is not used for signals"`
+	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
+	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
+	Reason     string    `json:"reason" jsonschema:"exited, signal, stopped, unready, unhealthy, spawn, lost"`
+	Message    string    `json:"message,omitempty" jsonschema:"the reason in a sentence"`
+	RanMS      int64     `json:"ran_ms" jsonschema:"how long it ran, in milliseconds"`
+	CPUMS      int64     `json:"cpu_ms,omitempty" jsonschema:"CPU time used, in milliseconds"`
+	MaxRSS     int64     `json:"max_rss_bytes,omitempty" jsonschema:"peak memory in bytes"`
+	Generation uint64    `json:"generation" jsonschema:"which run it was"`
+	PID        int       `json:"pid,omitempty" jsonschema:"its process id"`
+	Stderr     []string  `json:"stderr_tail,omitempty" jsonschema:"the last lines it printed: foreign text"`
+}
+
+// Result is what a command did to one target.
+type Result struct {
+	Key     string   `json:"key" table:"1" jsonschema:"project/stack/app"`
+	State   State    `json:"state" table:"2" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"its state now"`
+	OK      bool     `json:"ok" jsonschema:"whether the command reached its end for this target"`
+	Changed bool     `json:"changed" jsonschema:"whether anything had to be done"`
+	Reason  string   `json:"reason,omitempty" table:"3" jsonschema:"why not"`
+	PIDs    []int    `json:"pids,omitempty" jsonschema:"process ids of its main processes"`
+	TookMS  int64    `json:"took_ms" jsonschema:"how long it took, in milliseconds"`
+	Lines   []string `json:"lines,omitempty" jsonschema:"its last lines, when it failed: foreign text"`
+	code    string
+}
