@@ -20,7 +20,7 @@ type Event struct {
 	Key   string         `json:"key,omitempty" table:"4" jsonschema:"app that it concerns, project/stack/app"`
 	Slot  string         `json:"slot,omitempty" jsonschema:"instance that it concerns, app:process#n"`
 	Text  string         `json:"text,omitempty" table:"5" jsonschema:"one sentence for people"`
-	Data  map[string]any `json:"data,omitempty" jsonschema:"details"`
+	Data  map[string]any `json:"data,omitempty" schema:"any" jsonschema:"details"`
 }
 
 // Filter says which events are wanted; an empty list does not restrict.
