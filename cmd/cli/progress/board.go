@@ -120,7 +120,7 @@ func (b *board) take(raw json.RawMessage) (change, bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.rows[e.Key] == nil && len(b.rows) > 0 {
+	if b.rows[e.Key] == nil && len(b.rows) > 0 || e.At.Before(b.began) {
 		return change{}, false
 	}
 	r := b.at(e.Key)

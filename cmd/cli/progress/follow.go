@@ -22,6 +22,10 @@ var Modes = []string{"auto", "tty", "plain", "json", "none"}
 // redraw is how often elapsed times move on.
 const redraw = 500 * time.Millisecond
 
+// replay is how many past events are asked for: those between the beginning of the call and that of the stream are
+// among them, and older ones are told by their time.
+const replay = 200
+
 // Follow makes a call that starts apps and shows meanwhile how they come up. in are the call's names, project and
 // stack. When it ends the last lines of every app that failed follow. The error is the call's.
 func Follow(ctx context.Context, s *session.Session, mode string, in map[string]any, call func(context.Context) error) error {
@@ -81,7 +85,7 @@ func watched(ctx context.Context, s *session.Session, b *board, p painter, in ma
 	}
 	list(ctx, true)
 	follow := func(ctx context.Context) error {
-		for raw, err := range s.Stream(ctx, "events.follow", s.Fit("events.follow", map[string]any{"channels": []any{"apps"}, "topics": []any{"apps"}})) {
+		for raw, err := range s.Stream(ctx, "events.follow", s.Fit("events.follow", map[string]any{"topics": []any{"apps"}, "replay": replay})) {
 			if err != nil {
 				return nil // the picture stands still; the call goes on
 			}
