@@ -235,7 +235,7 @@ func TestDescriptorsAreKeptInReserve(t *testing.T) {
 	var open []*peer
 	for range limit {
 		conn := p.dial(t)
-		conn.send(`{"jsonrpc":"2.0","id":1,"method":"toy.echo"}` + "\n")
+		_, _ = io.WriteString(conn, `{"jsonrpc":"2.0","id":1,"method":"toy.echo"}`+"\n") // it may be refused already
 		if a := conn.read(); a.Error != nil {
 			if a.Error.Code != -32013 || a.Error.Fault().Reason != "descriptors" {
 				t.Fatalf("got %+v", a.Error)

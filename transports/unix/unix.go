@@ -219,7 +219,8 @@ func (s *Server) speak(ctx context.Context, c *conn, first []byte, caller op.Cal
 	return nil
 }
 
-// first reads the first message and what came right behind it. Lines that are no JSON are answered and passed over.
+// first reads the first message, which keeps the reader's memory, and what came right behind it. Lines that are no JSON
+// are answered and passed over.
 func (s *Server) first(ctx context.Context, c *net.UnixConn) (line, rest []byte) {
 	_ = c.SetReadDeadline(time.Now().Add(s.FirstTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
@@ -232,6 +233,7 @@ func (s *Server) first(ctx context.Context, c *net.UnixConn) (line, rest []byte)
 		case errors.Is(err, wire.ErrTooLong):
 			s.say(c, wire.ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest,
 				Message: fmt.Sprintf("the message is longer than %d bytes", wire.MaxLine)}))
+			r.Release()
 			wire.Linger(c)
 			return nil, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:

@@ -228,6 +228,7 @@ func (c *Client) take(id uint64) *waiter {
 func (c *Client) read() {
 	defer close(c.done)
 	r := NewReader(c.conn, MaxAnswer)
+	defer r.Release()
 	var p Parser
 	for {
 		line, err := r.Next()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"weak"
 )
 
 // ErrTooLong is a line over the limit. What follows it cannot be framed, so the connection has to end.
@@ -13,6 +14,7 @@ var ErrTooLong = errors.New("line too long")
 const (
 	firstBuffer = 8 << 10  // what an idle connection costs
 	keepBuffer  = 64 << 10 // a larger buffer is given back once its line is done
+	largeBuffer = MaxLine + firstBuffer
 )
 
 // Reader cuts a stream into lines and never holds more than one line of the limit and a buffer.
@@ -80,17 +82,37 @@ func (r *Reader) shrink() {
 	}
 }
 
-// large keeps the buffers of long lines for the next one: clients that send such lines one after the other, for good
-// or for evil, cost the memory of one.
-var large = sync.Pool{New: func() any { b := make([]byte, MaxLine+firstBuffer); return &b }}
-
 func (r *Reader) giveBack() {
-	if len(r.buf) == MaxLine+firstBuffer {
-		large.Put(&r.buf)
+	if len(r.buf) == largeBuffer {
+		putLarge((*[largeBuffer]byte)(r.buf))
 	}
 	if len(r.buf) > keepBuffer {
 		r.buf = nil
 	}
+}
+
+// spare is the buffer of the last long line until the next collection: clients that send such lines one after the other,
+// for good or for evil, cost the memory of one. A sync.Pool would keep one a processor.
+var spare struct {
+	mu  sync.Mutex
+	buf weak.Pointer[[largeBuffer]byte]
+}
+
+func putLarge(b *[largeBuffer]byte) {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	spare.buf = weak.Make(b)
+}
+
+func takeLarge() *[largeBuffer]byte {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	b := spare.buf.Value()
+	spare.buf = weak.Pointer[[largeBuffer]byte]{}
+	if b == nil {
+		b = new([largeBuffer]byte)
+	}
+	return b
 }
 
 // grown gives a buffer that is longer than the one that is full. Pages of a large one cost nothing until they are used.
@@ -98,10 +120,10 @@ func (r *Reader) grown() []byte {
 	switch most := r.max + firstBuffer; {
 	case len(r.buf) < keepBuffer:
 		return make([]byte, min(max(firstBuffer, 8*len(r.buf)), most))
-	case most <= MaxLine+firstBuffer:
-		return *large.Get().(*[]byte)
-	case len(r.buf) < MaxLine+firstBuffer:
-		return *large.Get().(*[]byte)
+	case most < largeBuffer:
+		return make([]byte, most)
+	case len(r.buf) < largeBuffer:
+		return takeLarge()[:]
 	default:
 		return make([]byte, min(2*len(r.buf), most))
 	}

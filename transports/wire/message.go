@@ -79,7 +79,9 @@ func (p *Parser) member(name, value []byte) {
 			p.fail("the method must be a string")
 			return
 		}
-		if p.m.Method = unquote(value); p.m.Method == "" {
+		if len(value) > 6*MaxMethod+2 { // longer than any method, whatever its escapes: what is kept names none
+			p.m.Method = string(value[1 : MaxMethod+2])
+		} else if p.m.Method = unquote(value); p.m.Method == "" {
 			p.fail("the method is empty")
 		}
 	case "params":

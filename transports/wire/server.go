@@ -82,6 +82,7 @@ func (s *server) read(first []byte) error {
 		}
 	}
 	r := NewReader(s.conn, s.o.MaxLine)
+	defer r.Release()
 	for {
 		line, err := r.Next()
 		switch {
@@ -90,6 +91,7 @@ func (s *server) read(first []byte) error {
 		case errors.Is(err, ErrTooLong):
 			s.refuse(nil, CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", s.o.MaxLine))
 			s.end(errGone)
+			r.Release()
 			Linger(s.conn)
 			return nil
 		case errors.Is(err, io.EOF):

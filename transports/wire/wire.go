@@ -23,7 +23,7 @@ const (
 	MaxLine    = 4 << 20  // bytes of a message from a client, without its newline
 	MaxAnswer  = 64 << 20 // bytes of a message from the daemon
 	MaxDepth   = 64       // nested arrays and objects, the message itself included
-	MaxMembers = 1 << 16  // names in the objects that are open at one place of a message
+	MaxMembers = 1 << 14  // names in the objects that are open at one place of a message
 	MaxID      = 256      // bytes of an id as it was written
 	MaxMethod  = 128      // bytes of a method name
 )
