@@ -54,13 +54,19 @@ func TestTamperingIsFound(t *testing.T) {
 		case 4: // swap two neighbours
 			queries = append(queries, fmt.Sprintf("UPDATE calls SET seq = -1 WHERE seq = %d", at),
 				fmt.Sprintf("UPDATE calls SET seq = %d WHERE seq = %d", at, at+1), fmt.Sprintf("UPDATE calls SET seq = %d WHERE seq = -1", at+1))
-		case 5: // a new hash for a changed row
-			queries = append(queries, fmt.Sprintf("UPDATE calls SET hash = zeroblob(32) WHERE seq = %d", at))
+		case 5: // a changed row with a hash that fits: then the next one does not
+			queries = append(queries, fmt.Sprintf("UPDATE calls SET user = 'eve' WHERE seq = %d", at))
+			first = at + 1
 		}
 		err := db.Update(t.Context(), func(tx *sql.Tx) error {
 			for _, q := range queries {
 				if _, err := tx.Exec(q); err != nil {
 					return fmt.Errorf("%s: %w", q, err)
+				}
+			}
+			if first > at {
+				if err := rehash(tx, at); err != nil {
+					return err
 				}
 			}
 			_, broken, err := (&Ledger{db: within{tx}}).Verify(t.Context())
@@ -74,6 +80,21 @@ func TestTamperingIsFound(t *testing.T) {
 		}
 	}
 	verify(t, l, rows)
+}
+
+// rehash gives a row the hash that follows from the one before it.
+func rehash(tx *sql.Tx, seq int64) error {
+	var before []byte
+	err := tx.QueryRow("SELECT hash FROM calls WHERE seq = ?", seq-1).Scan(&before)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	var r row
+	if err := tx.QueryRow("SELECT "+columns+" FROM calls WHERE seq = ?", seq).Scan(r.pointers()...); err != nil {
+		return err
+	}
+	_, err = tx.Exec("UPDATE calls SET hash = ? WHERE seq = ?", hashOf(before, r.fields()), seq)
+	return err
 }
 
 // within lets a ledger read inside a transaction.

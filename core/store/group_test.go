@@ -158,3 +158,20 @@ func TestUpdateRunsAgainAfterALostTransaction(t *testing.T) {
 		t.Errorf("%d rows, %v", n, err)
 	}
 }
+
+// A caller that is gone when its turn comes gets nothing done.
+func TestUpdateOfACallerThatIsGone(t *testing.T) {
+	s := openAt(t, t.TempDir()+"/omnitron.db")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ran := false
+	gone := &member[change]{part: change{ctx, func(*sql.Tx) error { ran = true; return nil }}}
+	stays := &member[change]{part: change{t.Context(), func(*sql.Tx) error { return nil }}}
+	s.commit([]*member[change]{gone, stays})
+	if ran || !errors.Is(gone.err, context.Canceled) || stays.err != nil {
+		t.Errorf("it ran: %v, %v; the other got %v", ran, gone.err, stays.err)
+	}
+	if err := s.Update(ctx, gone.part.fn); ran || !errors.Is(err, context.Canceled) {
+		t.Errorf("it ran: %v, %v", ran, err)
+	}
+}

@@ -130,17 +130,14 @@ func TestStateKeepsEveryField(t *testing.T) {
 func TestStateSnapshotsAreTheirOwn(t *testing.T) {
 	f := openState(t, filepath.Join(t.TempDir(), "state.json"), store.OS)
 	put(t, f, fullApp())
-	before := f.View()
-	want, _ := before.App("text2")
-	if want.Key == "" {
-		for a := range before.Apps() {
-			want = a
-		}
-	}
+	before, want := f.View(), fullApp()
 	mine, _ := before.App(want.Key)
 	mine.Processes[0].PID = -1
 	mine.Processes[0].LastExit.StderrTail[0] = "changed"
-	mine.Scale["key"] = -1
+	mine.Processes[0].RestartsAt[0] = -1
+	mine.LastExit.Code = -1
+	mine.LastExit.StderrTail[0] = "changed"
+	mine.Scale["key"], mine.ScaleBase["key"] = -1, -1
 	f.Touch(func(s *store.State) { s.Edit(want.Key, func(a *store.AppState) { a.Processes[0].Ports[0].Port = -1 }) })
 	before.Delete(want.Key)
 	after, ok := f.View().App(want.Key)

@@ -252,7 +252,7 @@ func (f *StateFile) write(batch []*member[mutation]) {
 		return
 	}
 	if err != nil {
-		// may have taken a part of it all the same
+		f.unsaved = true // the disk may have taken a part of it all the same
 		f.wake()
 	} else {
 		for _, touch := range f.touches {

@@ -116,6 +116,24 @@ func TestRunWritesWhatWasTouched(t *testing.T) {
 	})
 }
 
+// What the disk refused while Run was ending is not forgotten: the last word is tried, and its failure told.
+func TestTheEndTellsWhatIsNotOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := faulty.WrapDisk(newMemDisk())
+		f := openState(t, "/home/state.json", disk)
+		put(t, f, number(1))
+		disk.FailAll(syscall.EIO)
+		if err := f.Put(t.Context(), func(s *store.State) error { s.Set(number(2)); return nil }); err == nil {
+			t.Fatal("the write was not refused")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := f.Run(ctx); !errors.Is(err, syscall.EIO) {
+			t.Errorf("at the end: %v", err)
+		}
+	})
+}
+
 // A refused write may have reached the disk all the same; Run puts that right without being asked.
 func TestRunRepairsARefusedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
