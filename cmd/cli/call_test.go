@@ -41,8 +41,8 @@ func documents(t *testing.T, format, out string) []any {
 	return docs
 }
 
-// typed are the arguments that make each method's input complete.
-func typed(spec op.Spec) []string {
+// complete are the arguments that make each method's input complete.
+func complete(spec op.Spec) []string {
 	args := []string{spec.Service, spec.Verb}
 	switch spec.ID() {
 	case "apps.get", "apps.explain":
@@ -70,7 +70,7 @@ func TestOneDocument(t *testing.T) {
 				yield(map[string]any{"n": 2})
 				return nil
 			}
-			args := append(typed(spec), "-o", format)
+			args := append(complete(spec), "-o", format)
 			r := b.run(t, args...)
 			want := 1
 			if spec.Stream && format != "yaml" {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"sort"
 	"strings"
 
@@ -39,9 +40,10 @@ func Main(ctx context.Context, specs []op.Spec, env Env, args []string) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	args = append([]string{}, args...) // of nil cobra would make the process's own
 	s := session.New(specs, env)
 	root := tree(s, args)
-	root.SetArgs(append([]string{}, args...)) // of nil cobra would make the process's own
+	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	s.Close()
 	if s.Format() == "" {
@@ -53,7 +55,8 @@ func Main(ctx context.Context, specs []op.Spec, env Env, args []string) int {
 	return s.Finish(err)
 }
 
-// tree makes the commands of a session. args are the command line, for better words about what is wrong with it.
+// tree makes the commands of a session. args are the command line, for better words about what is wrong with it, and
+// because only the commands that it can mean are made in full; nil makes all of them.
 func tree(s *session.Session, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use: "omnitron", Short: "Run your apps, keep them running, see why they stopped",
@@ -88,14 +91,21 @@ func tree(s *session.Session, args []string) *cobra.Command {
 			made = append(made, c)
 		}
 	}
-	for _, c := range made { // their places are known now
-		c.Examples()
+	for _, c := range made {
+		if args == nil || typed(c.Command, args) {
+			c.Bind()
+		}
 	}
 	for _, l := range s.Local {
 		local(s, root, l)
 	}
 	root.SetHelpCommand(helpCommand(s, root))
 	return root
+}
+
+// typed reports whether a command line can mean a command: its name is one of the words.
+func typed(cmd *cobra.Command, args []string) bool {
+	return slices.ContainsFunc(args, func(word string) bool { return word == cmd.Name() || cmd.HasAlias(word) })
 }
 
 // shortName is the short form of a method: what its row says, else what people expect.
@@ -140,16 +150,13 @@ func service(s *session.Session, name string, run *cobra.Command) (*cobra.Comman
 		}
 		verbs = append(verbs, spec.Verb)
 		if run == nil && shortName(spec) == name {
-			run = method.New(s, spec, name, short.Before(s, spec)).Command
+			run = method.New(s, spec, name, short.Before(s, spec)).Bind().Command
 		}
 		c := method.New(s, spec, name+" "+spec.Verb, short.Before(s, spec))
 		for _, alias := range spec.Aliases {
 			if svc, verb, ok := strings.Cut(alias, "."); ok && svc == name {
 				c.Aliases = append(c.Aliases, verb)
 			}
-		}
-		if spec.Service == "logs" {
-			c.Lines()
 		}
 		below = append(below, c)
 	}

@@ -128,19 +128,3 @@ func has(list []string, s string) bool {
 	}
 	return false
 }
-
-// exampleLine makes the command of an example's input, or "" when it cannot be typed.
-func exampleLine(c *Command, in string) string {
-	var values map[string]any
-	if in == "" {
-		in = "{}"
-	}
-	if json.Unmarshal([]byte(in), &values) != nil {
-		return ""
-	}
-	line := field.Line(c.CommandPath(), c.fields, values)
-	if len(line) > 120 || strings.Contains(line, "'{") || strings.Contains(line, "'[") {
-		return ""
-	}
-	return line
-}

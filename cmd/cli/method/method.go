@@ -30,6 +30,7 @@ type Command struct {
 	watch    bool
 	progress string
 	paint    painter
+	place    string
 	before   func(ctx context.Context) error
 }
 
@@ -39,35 +40,48 @@ type change struct {
 	confirm, key string
 }
 
-// New makes the command of a method at a place: "apps start", or the short form "start". before may be nil; it runs
-// before the call, for the methods that start the daemon.
+// New outlines the command of a method at a place: "apps start", or the short form "start". That is enough to list it;
+// before it is run or explained it needs Bind. before may be nil; it runs before the call, for the methods that start
+// the daemon.
 func New(s *session.Session, spec op.Spec, place string, before func(context.Context) error) *Command {
-	c := &Command{Spec: spec, Session: s, fields: field.Of(spec.In), paint: painterOf(spec), before: before}
+	c := &Command{Spec: spec, Session: s, paint: painterOf(spec), before: before, place: place}
 	c.Command = &cobra.Command{
-		Use:               place[strings.LastIndexByte(place, ' ')+1:] + field.Usage(c.fields),
-		Short:             strings.TrimSuffix(spec.Doc, "."),
-		Annotations:       map[string]string{"method": spec.ID()},
-		Args:              func(cmd *cobra.Command, args []string) error { return field.Check(c.fields, args, cmd.CommandPath()) },
-		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
-		ValidArgsFunction: c.completeArgs,
+		Use:         place[strings.LastIndexByte(place, ' ')+1:],
+		Short:       strings.TrimSuffix(spec.Doc, "."),
+		Annotations: map[string]string{"method": spec.ID()},
+		RunE:        func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
-	c.Long = c.long(place)
+	return c
+}
+
+// Bind gives the command its arguments, flags, help and completion. A run of the command line does it for the command
+// that was typed, not for all: with every method it would be a good part of the time that a short command takes.
+func (c *Command) Bind() *Command {
+	c.fields = field.Of(c.Spec.In)
+	c.Use += field.Usage(c.fields)
+	c.Long = c.long(c.place)
+	c.Args = func(cmd *cobra.Command, args []string) error { return field.Check(c.fields, args, cmd.CommandPath()) }
+	c.ValidArgsFunction = c.completeArgs
 	c.flags = field.Bind(c.Flags(), c.fields)
 	c.completeFlags()
 	set := c.Flags()
-	if spec.Effect.Changes() {
+	if c.Spec.Effect.Changes() {
 		own(set, "dry-run", func() { set.BoolVar(&c.change.dryRun, "dry-run", false, "show what would change, change nothing") })
 		own(set, "yes", func() { set.BoolVarP(&c.change.yes, "yes", "y", false, "answer the question beforehand") })
 		own(set, "confirm", func() { set.StringVar(&c.change.confirm, "confirm", "", "token of an answer that asked to confirm") })
 		own(set, "idempotency-key", func() {
 			set.StringVar(&c.change.key, "idempotency-key", "", "the same key within 24 hours is the same call")
 		})
-	} else if !spec.Stream {
+	} else if !c.Spec.Stream {
 		own(set, "watch", func() { set.BoolVarP(&c.watch, "watch", "w", false, "ask again every 2 seconds, until Ctrl-C") })
 	}
 	if c.starts() {
 		own(set, "progress", func() { progress.Flag(c.Command, &c.progress) })
 	}
+	if c.paint != nil {
+		c.lines()
+	}
+	c.examples()
 	return c
 }
 

@@ -1,8 +1,10 @@
 package method
 
 import (
+	"encoding/json"
 	"strings"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/core/op"
 )
@@ -28,24 +30,40 @@ func (c *Command) logs(o render.Options) *render.Log {
 	return l
 }
 
-// Lines adds the flags for how output lines are shown.
-func (c *Command) Lines() {
+// lines adds the flags for how output lines are shown.
+func (c *Command) lines() {
 	set := c.Flags()
 	own(set, "raw", func() { set.Bool("raw", false, "the bytes as printed: no prefix, control characters not escaped") })
 	own(set, "no-prefix", func() { set.Bool("no-prefix", false, "no name before each line") })
 	own(set, "timestamps", func() { set.BoolP("timestamps", "t", false, "whole time stamps") })
 }
 
-// Examples makes the examples of the declaration commands.
-func (c *Command) Examples() {
+// examples makes the examples of the declaration commands.
+func (c *Command) examples() {
 	var b strings.Builder
 	for _, e := range c.Spec.Examples {
 		if e.Fails != "" {
 			continue
 		}
-		if line := exampleLine(c, e.In); line != "" {
+		if line := c.example(e.In); line != "" {
 			b.WriteString("  " + line + "        " + e.Doc + "\n")
 		}
 	}
 	c.Example = strings.TrimRight(b.String(), "\n")
+}
+
+// example makes the command of an example's input, or "" when it cannot be typed.
+func (c *Command) example(in string) string {
+	var values map[string]any
+	if in == "" {
+		in = "{}"
+	}
+	if json.Unmarshal([]byte(in), &values) != nil {
+		return ""
+	}
+	line := field.Line("omnitron "+c.place, c.fields, values)
+	if len(line) > 120 || strings.Contains(line, "'{") || strings.Contains(line, "'[") {
+		return ""
+	}
+	return line
 }

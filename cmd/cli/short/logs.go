@@ -9,8 +9,7 @@ import (
 
 // logs is logs.query, or logs.follow with -f.
 func logs(s *session.Session, spec op.Spec) *cobra.Command {
-	c := method.New(s, spec, "logs", nil)
-	c.Lines()
+	c := method.New(s, spec, "logs", nil).Bind()
 	following(c, "logs.follow", "follow the output as it is printed")
 	c.Example = "  omnitron logs api -n 50\n  omnitron logs -f --level warn\n  omnitron logs api worker --since 10m --grep 'timeout|refused'"
 	return c.Command
