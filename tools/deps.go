@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // Deps are what the pipeline needs of the daemon. Gate and Sessions may be nil; Now is time.Now when nil; zero Limits
@@ -21,6 +23,7 @@ type Deps struct {
 	Tokens    Tokens
 	Approvals Approvals
 	Resolver  Resolver
+	Keys      Keys
 	Gate      Gate
 	Sessions  *session.Sessions
 	Limits    Limits
@@ -28,8 +31,8 @@ type Deps struct {
 }
 
 func (d *Deps) complete() error {
-	if d.Log == nil || d.Ledger == nil || d.Policy == nil || d.Tokens == nil || d.Approvals == nil || d.Resolver == nil {
-		return errors.New("a registry needs a log, a ledger, a policy, tokens, approvals and a resolver")
+	if d.Log == nil || d.Ledger == nil || d.Policy == nil || d.Tokens == nil || d.Approvals == nil || d.Resolver == nil || d.Keys == nil {
+		return errors.New("a registry needs a log, a ledger, a policy, tokens, approvals, a resolver and keys")
 	}
 	if d.Now == nil {
 		d.Now = time.Now
@@ -80,6 +83,16 @@ type Approvals interface {
 // with candidates.
 type Resolver interface {
 	Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error)
+}
+
+// Keys remembers the answers to calls with an idempotency key; *store.Keys is one.
+type Keys interface {
+	// Take takes a call on, unless it was made before: then found is true and answer is what it was told. Faults: conflict.
+	Take(ctx context.Context, c store.Claim) (answer json.RawMessage, found bool, err error)
+	// Finish keeps the answer of a call that was taken on.
+	Finish(ctx context.Context, c store.Claim, answer json.RawMessage) error
+	// Release forgets a call that was taken on and had no effect.
+	Release(ctx context.Context, c store.Claim) error
 }
 
 // Gate is asked before a changing call of whoever is no person: it may be paused.

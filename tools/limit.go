@@ -12,22 +12,19 @@ import (
 
 // Limits bound what callers can ask for. A zero in a single field means no such limit.
 type Limits struct {
-	Input     int           // bytes of one input
-	Calls     float64       // calls a second of one agent or app; as many may come at once
-	Changing  float64       // of those, changing ones
-	InFlight  int           // calls of one principal at a time
-	Together  int           // calls of all principals at a time
-	Reserve   int           // beyond Together, for the methods that have to get through
-	Deadline  time.Duration // of a call whose method says nothing; streams have none
-	KeyLife   time.Duration // how long an idempotency key is remembered
-	KeysAtOne int           // idempotency keys remembered at a time
+	Input    int           // bytes of one input
+	Calls    float64       // calls a second of one agent or app; as many may come at once
+	Changing float64       // of those, changing ones
+	InFlight int           // calls of one principal at a time
+	Together int           // calls of all principals at a time
+	Reserve  int           // beyond Together, for the methods that have to get through
+	Deadline time.Duration // of a call whose method says nothing; streams have none
 }
 
 // DefaultLimits are those of the product: persons are not rationed, agents are.
 func DefaultLimits() Limits {
 	return Limits{
-		Input: 4 << 20, Calls: 200, Changing: 5, InFlight: 256, Together: 2048, Reserve: 64,
-		Deadline: time.Minute, KeyLife: 24 * time.Hour, KeysAtOne: 10000,
+		Input: 4 << 20, Calls: 200, Changing: 5, InFlight: 256, Together: 2048, Reserve: 64, Deadline: time.Minute,
 	}
 }
 

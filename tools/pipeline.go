@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // Call is one call of a method. The caller is in the context.
@@ -44,7 +45,8 @@ type call struct {
 	project   op.ProjectRef
 	stack     op.StackRef
 	targets   []op.Target
-	claimed   bool // the idempotency key is ours
+	claim     store.Claim // with an idempotency key
+	claimed   bool        // it is the first of its key
 	record    int64
 	entry     ledger.Entry
 	decision  string

@@ -28,6 +28,12 @@ type Method struct {
 // Controlled reports whether the input takes dry_run, confirm and idempotency_key, and the answer is an op.Outcome.
 func (m *Method) Controlled() bool { return m.Effect.Changes() && !m.Stream }
 
+// Problems gives everything that is wrong with an input; nil for one that would pass.
+func (m *Method) Problems(in []byte) []fault.Problem {
+	_, problems := m.in.Check(in)
+	return problems
+}
+
 // Fits gives what of an answer, encoded, does not fit the method's OutSchema.
 func (m *Method) Fits(answer []byte) []fault.Problem { return m.out.Fits(answer) }
 
@@ -134,7 +140,6 @@ type Registry struct {
 	ids     map[string]*Method
 	tools   map[string]*Method
 	limiter *limiter
-	repeats *repeats
 }
 
 // New gives the registry of methods. It starts nothing.
@@ -150,7 +155,7 @@ func New(methods []op.Method, d Deps) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{Deps: d, methods: described, limiter: newLimiter(d.Limits, d.Now), repeats: newRepeats(d.Limits, d.Now)}
+	r := &Registry{Deps: d, methods: described, limiter: newLimiter(d.Limits, d.Now)}
 	for i, m := range described {
 		m.handler = methods[i]
 	}

@@ -3,12 +3,10 @@ package tools
 import (
 	"context"
 	"encoding/json"
-	"sync"
-	"time"
 
-	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // repeat gives a call with a known idempotency key the answer that the first one got.
@@ -20,113 +18,49 @@ func (r *Registry) repeat(ctx context.Context, c *call) (context.Context, error)
 	if err != nil {
 		return ctx, err
 	}
-	answer, err := r.repeats.claim(c.key(), digest)
-	switch {
-	case err != nil:
+	c.claim = store.Claim{Principal: c.caller.Principal(), Method: c.ID(), Key: c.controls.IdempotencyKey, Digest: digest}
+	answer, found, err := r.Keys.Take(ctx, c.claim)
+	if err != nil {
 		return ctx, err
-	case answer != nil:
-		c.decision = Repeated
-		c.finish(*answer)
-	default:
-		c.claimed = true
 	}
+	if c.claimed = !found; c.claimed {
+		return ctx, nil
+	}
+	var was remembered
+	if err := json.Unmarshal(answer, &was); err != nil {
+		return ctx, err
+	}
+	if was.Outcome.Result = nil; was.Result != nil {
+		was.Outcome.Result = was.Result
+	}
+	c.decision = Repeated
+	c.finish(was.Outcome)
 	return ctx, nil
 }
 
-// remember keeps the answer of a call that had its effect, and frees the key of one that had none.
-func (r *Registry) remember(c *call, err error) {
+// remembered is an op.Outcome whose result stays as it was written.
+type remembered struct {
+	op.Outcome
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// remember keeps the answer of a call that had its effect, and frees the key of one that had none. The caller need not be
+// there any more.
+func (r *Registry) remember(ctx context.Context, c *call, failed error) {
 	if !c.claimed {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	out, ok := c.answer.(op.Outcome)
-	if err != nil || !ok || out.Status != op.Done && out.Status != op.Running {
-		r.repeats.drop(c.key())
-		return
+	var err error
+	if failed != nil || !ok || out.Status != op.Done && out.Status != op.Running {
+		err = r.Keys.Release(ctx, c.claim)
+	} else if answer, bad := json.Marshal(out); bad != nil {
+		err = bad
+	} else {
+		err = r.Keys.Finish(ctx, c.claim, answer)
 	}
-	result, err := json.Marshal(out.Result)
 	if err != nil {
-		r.repeats.drop(c.key())
-		return
+		r.Log.Error("cannot remember the answer to an idempotency key", "call", c.id, "method", c.ID(), "err", err)
 	}
-	if out.Result != nil {
-		out.Result = json.RawMessage(result) // what the handler answered with may change later
-	}
-	r.repeats.keep(c.key(), out)
-}
-
-func (c *call) key() repeatKey {
-	return repeatKey{c.caller.Principal(), c.ID(), c.controls.IdempotencyKey}
-}
-
-type repeatKey struct{ principal, method, key string }
-
-// repeats remembers answers by idempotency key, for as long as the daemon lives and at most KeyLife.
-type repeats struct {
-	limits Limits
-	now    func() time.Time
-
-	mu    sync.Mutex
-	calls map[repeatKey]*repeated
-	order []repeatKey // by age, forgotten ones included
-}
-
-type repeated struct {
-	digest string
-	at     time.Time
-	answer *op.Outcome // nil while the first call is on its way
-}
-
-func newRepeats(l Limits, now func() time.Time) *repeats {
-	return &repeats{limits: l, now: now, calls: map[repeatKey]*repeated{}}
-}
-
-// claim gives the answer of an earlier call with the key, or nil: then the key is the caller's until keep or drop.
-func (r *repeats) claim(k repeatKey, digest string) (*op.Outcome, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.now()
-	r.forget(now)
-	old := r.calls[k]
-	switch {
-	case old == nil:
-		if r.limits.KeysAtOne > 0 && len(r.calls) >= r.limits.KeysAtOne {
-			return nil, fault.New(fault.Limited, "no more idempotency keys can be remembered").WithReason("keys").WithRetryAfter(60)
-		}
-		r.calls[k] = &repeated{digest: digest, at: now}
-		r.order = append(r.order, k)
-		return nil, nil
-	case old.digest != digest:
-		return nil, fault.New(fault.Conflict, "the idempotency key %q was used with another input", k.key).
-			WithReason("key_reused").WithHint("take a new key for a new call")
-	case old.answer == nil:
-		return nil, fault.New(fault.Conflict, "the first call with the idempotency key %q is still on its way", k.key).
-			WithReason("in_progress").WithRetryAfter(1)
-	}
-	return old.answer, nil
-}
-
-// forget drops answers that are too old, and then the oldest while there are too many.
-func (r *repeats) forget(now time.Time) {
-	for len(r.order) > 0 {
-		k := r.order[0]
-		old := r.calls[k]
-		full := r.limits.KeysAtOne > 0 && len(r.calls) >= r.limits.KeysAtOne
-		if old != nil && (old.answer == nil || !full && now.Sub(old.at) < r.limits.KeyLife) {
-			return
-		}
-		r.order = r.order[1:]
-		delete(r.calls, k)
-	}
-}
-
-func (r *repeats) keep(k repeatKey, answer op.Outcome) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calls[k].answer = &answer
-}
-
-func (r *repeats) drop(k repeatKey) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.calls, k)
 }

@@ -2,12 +2,13 @@ package tools_test
 
 import (
 	"encoding/json"
-	"fmt"
+	"path/filepath"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/storetest"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
@@ -53,29 +54,36 @@ func TestRepeatForgetsWhatHadNoEffect(t *testing.T) {
 	}
 }
 
-func TestRepeatForgetsInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := toolstest.New(t, limited(func(l *tools.Limits) { l.KeysAtOne = 10 }))
-		paint := func(key int) string {
-			return fmt.Sprintf(`{"names":["car"],"color":"blue","idempotency_key":"k%d"}`, key)
+func TestAKeyInUseIsAConflict(t *testing.T) {
+	w := toolstest.New(t)
+	claim := store.Claim{Principal: toolstest.Owner().Principal(), Method: "toys.paint", Key: "k1"}
+	claim.Digest, _ = policy.Digest([]byte(`{"names":["car"],"color":"blue","coats":1}`))
+	if _, found, err := w.Keys.Take(t.Context(), claim); found || err != nil {
+		t.Fatal(found, err)
+	}
+	fails(t, w, toolstest.Owner(), "toys.paint", `{"names":["car"],"color":"blue","idempotency_key":"k1"}`, fault.Conflict, "in_progress")
+	if w.Toys()[0].Color != "red" {
+		t.Error("it had an effect")
+	}
+	if _, found, err := w.Keys.Take(t.Context(), claim); !found || !fault.Is(err, fault.Conflict) {
+		t.Error("a refused call freed the key of another", found, err)
+	}
+}
+
+// The real store keeps the answer over a restart of the daemon, as it was told.
+func TestRepeatOutlivesTheDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "omnitron.db")
+	in := `{"names":["car"],"color":"blue","idempotency_key":"k1"}`
+	var answers [2]string
+	for i := range answers {
+		db := storetest.Open(t, path)
+		w := toolstest.New(t, func(d *tools.Deps) { d.Keys = store.NewKeys(db) })
+		answers[i] = asJSON(t, does(t, w, toolstest.Owner(), "toys.paint", in))
+		if effects := len(w.Seqs()); effects != 1-i {
+			t.Errorf("run %d had %d effects", i, effects)
 		}
-		does(t, w, toolstest.Owner(), "toys.paint", paint(0))
-		<-time.After(24*time.Hour - time.Second)
-		does(t, w, toolstest.Owner(), "toys.paint", paint(0))
-		if n := len(w.Seqs()); n != 1 {
-			t.Errorf("%d effects within 24 h", n)
-		}
-		<-time.After(time.Second)
-		does(t, w, toolstest.Owner(), "toys.paint", paint(0))
-		if n := len(w.Seqs()); n != 2 {
-			t.Errorf("%d effects after 24 h", n)
-		}
-		for key := range 30 {
-			does(t, w, toolstest.Owner(), "toys.paint", paint(key))
-		}
-		does(t, w, toolstest.Owner(), "toys.paint", paint(29))
-		if n := len(w.Seqs()); n != 31 {
-			t.Errorf("%d effects; the newest keys are remembered", n)
-		}
-	})
+	}
+	if answers[0] != answers[1] {
+		t.Errorf("first %s, then %s", answers[0], answers[1])
+	}
 }

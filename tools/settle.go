@@ -18,7 +18,7 @@ func (r *Registry) settle(ctx context.Context, c *call, err error) (any, error) 
 	if err != nil {
 		f, c.answer = r.fault(ctx, c, err), nil
 	}
-	r.remember(c, err)
+	r.remember(ctx, c, err)
 	r.leave(c)
 	res := ledger.Result{Decision: c.decision, Took: r.Now().Sub(c.start)}
 	if f != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/tools"
 )
 
@@ -24,6 +25,7 @@ type World struct {
 	Policy   *Policy
 	Tokens   *Tokens
 	Held     *Approvals
+	Keys     *Keys
 	Sessions *session.Sessions
 	Registry *tools.Registry
 }
@@ -31,10 +33,10 @@ type World struct {
 // New gives a registry of toys. The changes are made to its Deps first.
 func New(t testing.TB, changes ...func(*tools.Deps)) *World {
 	t.Helper()
-	w := &World{Box: NewBox(), Ledger: &Ledger{}, Policy: &Policy{}, Tokens: &Tokens{minted: map[string]string{}}, Held: &Approvals{}, Sessions: session.New(time.Now)}
+	w := &World{Box: NewBox(), Ledger: &Ledger{}, Policy: &Policy{}, Tokens: &Tokens{minted: map[string]string{}}, Held: &Approvals{}, Keys: &Keys{calls: map[store.Claim]json.RawMessage{}}, Sessions: session.New(time.Now)}
 	d := tools.Deps{
 		Log: slog.New(slog.DiscardHandler), Ledger: w.Ledger, Policy: w.Policy, Tokens: w.Tokens, Approvals: w.Held,
-		Resolver: w.Box, Gate: w.Sessions, Sessions: w.Sessions,
+		Resolver: w.Box, Keys: w.Keys, Gate: w.Sessions, Sessions: w.Sessions,
 	}
 	for _, change := range changes {
 		change(&d)
@@ -172,4 +174,45 @@ func (a *Approvals) Asked() []policy.Binding {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]policy.Binding(nil), a.asked...)
+}
+
+// Keys remembers answers until the test ends.
+type Keys struct {
+	mu    sync.Mutex
+	calls map[store.Claim]json.RawMessage
+}
+
+// Take implements tools.Keys.
+func (k *Keys) Take(_ context.Context, c store.Claim) (json.RawMessage, bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for other, answer := range k.calls {
+		switch digest := other.Digest; {
+		case other.Principal != c.Principal || other.Method != c.Method || other.Key != c.Key:
+		case digest != c.Digest:
+			return nil, true, fault.New(fault.Conflict, "the key was used with another input").WithReason("key_reused")
+		case answer == nil:
+			return nil, true, fault.New(fault.Conflict, "the call is still running").WithReason("in_progress").WithRetryAfter(1)
+		default:
+			return answer, true, nil
+		}
+	}
+	k.calls[c] = nil
+	return nil, false, nil
+}
+
+// Finish implements tools.Keys.
+func (k *Keys) Finish(_ context.Context, c store.Claim, answer json.RawMessage) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls[c] = answer
+	return nil
+}
+
+// Release implements tools.Keys.
+func (k *Keys) Release(_ context.Context, c store.Claim) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.calls, c)
+	return nil
 }
