@@ -50,7 +50,7 @@ func prepareHome(home string) error {
 			return fault.Wrap(err, fault.Denied, "cannot make the home %s private: %v", home, err).WithReason("home_not_private")
 		}
 	}
-	for _, dir := range []string{"logs", "run"} {
+	for _, dir := range []string{"logs", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(home, dir), 0o700); err != nil {
 			return fault.Wrap(err, fault.Conflict, "cannot make %s: %v", filepath.Join(home, dir), err).WithReason("home_not_made")
 		}

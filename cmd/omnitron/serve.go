@@ -127,7 +127,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	logs := filepath.Join(d.home, "logs")
 	h.Journal = journal.New(logs, d.log)
 	h.Journal.SetRotate(rotator(h.Keeper))
-	h.Supervisor = supervisor.New(supervisor.Deps{Log: d.log, Keeper: h.Keeper, State: h.State, Bus: h.Bus, LogDir: logs, RunDir: filepath.Join(d.home, "run"),
+	h.Supervisor = supervisor.New(supervisor.Deps{Log: d.log, Keeper: h.Keeper, State: h.State, Bus: h.Bus, LogDir: logs, RunDir: filepath.Join(d.home, "tmp"),
 		Lines: output{h.Journal}, Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Lost: h.State.Lost()})
 	h.Shutdown, h.Restart = d.shutdown, d.cancel
 	d.group = life.New(d.log)
@@ -144,7 +144,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	limits := tools.DefaultLimits()
 	limits.Calls, limits.Changing = float64(settings.Limits.AgentCalls), float64(settings.Limits.AgentChanges)
 	return tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: policy.Default(), Tokens: tokens,
-		Approvals: approval.New(h.Store), Resolver: h.Supervisor, Gate: h.Sessions, Sessions: h.Sessions, Limits: limits, Now: time.Now})
+		Approvals: approval.New(h.Store), Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Limits: limits, Now: time.Now})
 }
 
 // components adds what runs in the daemon, in the order of its start.

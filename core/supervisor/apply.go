@@ -196,6 +196,7 @@ func (s *Supervisor) Halt(ctx context.Context, down bool) ([]Result, error) {
 	for i, t := range targets {
 		waits[i] = &waiter{kind: kindStop, target: t, began: s.Now(), patient: true, result: make(chan Result, 1)}
 		r := s.runner(t.Key)
+		r.pending.Add(1)
 		r.mail.post(func() { r.halting = true })
 	}
 	if err := s.stopByLevel(ctx, targets, waits, results); err != nil {

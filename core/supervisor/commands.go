@@ -72,6 +72,7 @@ func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, 
 		default:
 			w := &waiter{kind: k, target: t, seq: c.Seq, began: began, patient: c.Wait || k == kindStop, result: make(chan Result, 1)}
 			waits[i] = w
+			r.pending.Add(1)
 		}
 	}
 	if k == kindStop { // dependents first: a level is asked to stop when the one before has ended

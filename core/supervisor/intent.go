@@ -120,6 +120,7 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Res
 	}
 	r := s.runner(t.Key)
 	w := &waiter{kind: kindStart, target: op.Target{Key: t.Key, Process: process}, seq: c.Seq, began: s.Now(), patient: c.Wait, result: make(chan Result, 1)}
+	r.pending.Add(1)
 	r.mail.post(func() {
 		r.scale = maps.Clone(r.scale)
 		r.scale[process] = instances
@@ -129,6 +130,7 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Res
 			r.obey(w)
 			return
 		}
+		r.obeyed++
 		r.reply(w, Result{OK: true, State: r.build().State})
 	})
 	results := make([]Result, 1)

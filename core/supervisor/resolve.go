@@ -130,6 +130,13 @@ func match(name string, views []*App) ([]op.Target, error) {
 	}
 	ts := make([]op.Target, 0, len(hits))
 	for _, v := range hits {
+		process := process
+		if process == "" && instance > 0 {
+			if len(v.def.Processes) != 1 {
+				return nil, fault.New(fault.Invalid, "%q: %s has several processes; name one as %s:process#%d", name, v.Key, v.Name, instance).WithReason("ambiguous")
+			}
+			process = v.def.Processes[0].Name
+		}
 		t := target(v, process, instance)
 		if len(t.Slots) == 0 && process != "" {
 			return nil, unknownSlot(name, v)

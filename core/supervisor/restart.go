@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -43,7 +44,7 @@ func (h history) after(p config.Restart, ran time.Duration, success bool, roll f
 	}
 	h.Restarts = kept
 	if len(kept) >= p.MaxRestarts {
-		return h, verdict{reason: "it failed too often"}
+		return h, verdict{reason: fmt.Sprintf("%d restarts within %s did not help", len(kept), p.Window)}
 	}
 	h.Streak++
 	h.Restarts = append(h.Restarts, h.Active)

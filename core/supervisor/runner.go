@@ -27,7 +27,9 @@ type runner struct {
 	units   []*unit
 	waiters []*waiter
 	epoch   uint64
-	halting bool // the daemon ends: stop, but leave what is desired alone
+	halting bool         // the daemon ends: stop, but leave what is desired alone
+	pending atomic.Int32 // commands that are on their way: until then the snapshot does not tell what is to come
+	obeyed  int32        // of those, what was carried out since the last snapshot
 	removed bool
 	done    chan struct{} // closed when a removed app is gone
 }
@@ -47,8 +49,10 @@ type unit struct {
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
 	exit    *Exit
-	parting bool // scaled away or removed: forget it once it is idle
-	unready bool // at boot: it was not ready yet when the daemon before died
+	parting bool  // scaled away or removed: forget it once it is idle
+	unready bool  // at boot: it was not ready yet when the daemon before died
+	told    State // what the world was told last
+	toldGen uint64
 }
 
 func (u *unit) name(app string) string { return fmt.Sprintf("%s:%s#%d", app, u.process, u.number) }
@@ -82,8 +86,16 @@ func (r *runner) loop(ctx context.Context) {
 // settle publishes what the last messages made of the app and answers whoever waited for it.
 func (r *runner) settle() {
 	r.recheck()
+	for _, u := range r.units {
+		r.tell(u)
+	}
 	r.part()
 	r.publish()
+	if r.obeyed > 0 {
+		r.pending.Add(-r.obeyed)
+		r.obeyed = 0
+		r.s.changed(r.key)
+	}
 	r.answer()
 }
 
@@ -174,7 +186,6 @@ func (r *runner) send(u *unit, e event, end ended) {
 	if now := u.state(); now != before {
 		u.since = r.s.Now()
 		u.explain(now)
-		r.moved(u, before, now)
 	}
 	for _, a := range acts {
 		r.act(u, a)
@@ -425,8 +436,17 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 	r.send(u, evGone, ended{})
 }
 
-// moved tells the world of a change of state.
-func (r *runner) moved(u *unit, from, to State) {
+// tell tells the world of a change of state. What a slot only passed through while one message was handled is left out,
+// and so is the clearing away of what a program that ended by itself left behind.
+func (r *runner) tell(u *unit) {
+	from, to := u.told, u.state()
+	if from == "" {
+		from = Stopped
+	}
+	if from == to && (u.toldGen == u.last || to == Stopped) || u.phase == killing && u.end.cause == byItself {
+		return
+	}
+	u.told, u.toldGen = to, u.last
 	ev := bus.Event{At: r.s.Now(), Topic: "apps", Type: string(to), Key: r.key, Slot: u.name(r.app.Name), Data: map[string]any{"from": string(from)}}
 	ev.Text = string(to)
 	if u.reason != "" {

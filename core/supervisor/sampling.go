@@ -9,6 +9,19 @@ import (
 // SampleKey is the name under which an instance's usage is sampled.
 func SampleKey(key, process string, n int) string { return fmt.Sprintf("%s:%s#%d", key, process, n) }
 
+// Resample measures at once when something runs that was not measured yet: a list right after a start then tells the
+// truth, and an idle daemon measures no more often.
+func (s *Supervisor) Resample(to *sample.Sampler) {
+	for _, v := range s.Apps() {
+		for _, i := range v.Instances {
+			if _, ok := to.Latest(SampleKey(v.Key, i.Process, i.Number)); !ok && i.PID != 0 {
+				s.Sample(to)
+				return
+			}
+		}
+	}
+}
+
 // Sample measures everything that runs, once for all readers.
 func (s *Supervisor) Sample(to *sample.Sampler) {
 	var targets []sample.Target

@@ -27,6 +27,7 @@ type waiter struct {
 // obey carries a command out on the app's slots. The order of commands is that of their records: one that comes after a
 // younger one which wants something else is overtaken, whenever it arrives.
 func (r *runner) obey(w *waiter) {
+	r.obeyed++
 	for _, u := range r.units {
 		if (w.target.Process == "" || u.process == w.target.Process) && (w.target.Instance == 0 || u.number == w.target.Instance) && !u.parting {
 			w.units = append(w.units, u)
@@ -175,12 +176,18 @@ func (r *runner) blocked(u *unit) string {
 	return r.s.culprit(r.app, 0)
 }
 
+// pending reports whether a command is on its way to an app, so that its state is about to change.
+func (s *Supervisor) pending(key string) bool {
+	r := s.runner(key)
+	return r != nil && r.pending.Load() > 0
+}
+
 // culprit names the app at the end of the chain of dependencies that keeps app from starting for good, or "".
 func (s *Supervisor) culprit(app *config.App, depth int) string {
 	for _, d := range app.DependsOn {
 		v := s.view(siblingKey(app.Key, d.Name))
 		switch {
-		case v == nil || depth > 1000 || satisfied(d.Until, v.State, v.alive()):
+		case v == nil || depth > 1000 || satisfied(d.Until, v.State, v.alive()) || s.pending(v.Key):
 		case v.State == Waiting:
 			if deeper := s.culprit(v.def, depth+1); deeper != "" {
 				return deeper

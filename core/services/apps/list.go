@@ -40,6 +40,7 @@ type Row struct {
 
 // List gives the applications of a project, or all. Faults: not_found (no such project), invalid (several projects).
 func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
+	s.sup.Resample(s.samples)
 	views := s.sup.Apps()
 	if !in.All && (in.Project != "" || len(s.sup.Projects()) > 1) {
 		project := in.Project

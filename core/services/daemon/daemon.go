@@ -159,8 +159,3 @@ func self() (rss int64, fds int) {
 	}
 	return rss, fds
 }
-
-// Config gives the settings with every default filled in.
-func (s *Service) Config(context.Context, Nothing) (config.DaemonConfig, error) {
-	return *s.settings, nil
-}

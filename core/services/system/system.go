@@ -67,6 +67,7 @@ func (s *Service) Snapshot(context.Context, Nothing) (Snapshot, error) {
 	}
 	out := Snapshot{Hostname: m.Hostname, Kernel: m.Kernel, Uptime: int64(m.Uptime / time.Second), CPUs: m.CPUs, Load1: m.Load[0], Load5: m.Load[1], Load15: m.Load[2],
 		MemTotal: m.MemTotal, MemFree: m.MemAvailable, DiskTotal: m.DiskTotal, DiskFree: m.DiskFree, Apps: []Usage{}}
+	s.sup.Resample(s.samples)
 	for _, v := range s.sup.Apps() {
 		u := Usage{Key: v.Key}
 		for _, i := range v.Instances {
@@ -98,6 +99,7 @@ type Instance struct {
 
 // Processes tells what each instance uses. Faults: not_found.
 func (s *Service) Processes(ctx context.Context, _ op.Selection) (op.List[Instance], error) {
+	s.sup.Resample(s.samples)
 	out := op.List[Instance]{Items: []Instance{}}
 	for _, t := range op.TargetsOf(ctx) {
 		v := s.sup.App(t.Key)
