@@ -18,6 +18,7 @@ func TestRole(t *testing.T) {
 	}{
 		{"nobody may ping", op.Caller{}, "toys.ping", `{}`, "", ""},
 		{"nobody may do more", op.Caller{}, "toys.list", `{}`, fault.Unauthenticated, ""},
+		{"an app may ping", op.Caller{Channel: op.App, Ceiling: op.Viewer, Role: op.Viewer}, "toys.ping", `{}`, "", ""},
 		{"a viewer looks", op.Caller{Channel: op.Person, Ceiling: op.Viewer, Role: op.Viewer}, "toys.list", `{}`, "", ""},
 		{"a viewer does not stop", op.Caller{Channel: op.Person, Ceiling: op.Viewer, Role: op.Viewer}, "toys.stop", `{}`, fault.Denied, "role"},
 		{"an operator stops", op.Caller{Channel: op.Person, Ceiling: op.Operator, Role: op.Operator}, "toys.stop", `{}`, "", ""},

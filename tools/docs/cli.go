@@ -95,18 +95,19 @@ func kindOf(t reflect.Type) string {
 	return "integer"
 }
 
-// flag is how the field is typed: the unit of a time is part of the value there, not of the name.
-func (f input) flag() string {
-	name := f.name
-	if kindOf(f.typ) == "integer" || kindOf(f.typ) == "number" {
+// flag is how the field is typed, and what is typed after it: the unit of a time is part of the value there, not of the
+// name.
+func (f input) flag() (name, kind string) {
+	name, kind = f.name, f.kind()
+	if k := kindOf(f.typ); k == "integer" || k == "number" {
 		for _, unit := range []string{"_ms", "_s"} {
 			if short, ok := strings.CutSuffix(name, unit); ok {
-				name = short
+				name, kind = short, "duration such as 30s"
 				break
 			}
 		}
 	}
-	return "--" + strings.ReplaceAll(name, "_", "-")
+	return "--" + strings.ReplaceAll(name, "_", "-"), kind
 }
 
 // usage is the method as a command.
@@ -152,7 +153,8 @@ func cliPage(methods []*tools.Method) []byte {
 				case f.cli != "":
 					p.line("- `%s` %s", strings.ToUpper(f.name), f.doc)
 				default:
-					p.line("- `%s` %s (%s)%s", f.flag(), f.doc, f.kind(), needed(f.required))
+					name, kind := f.flag()
+					p.line("- `%s` %s (%s)%s", name, f.doc, kind, needed(f.required))
 				}
 			}
 		}
