@@ -28,7 +28,7 @@ func TestSearchFinds(t *testing.T) {
 		"halted":                      "toys.stop",
 		"terminate something":         "toys.stop", // the thesaurus
 		"break it for good":           "toys.smash",
-		"how many coats":                   "toys.paint", // a field
+		"how many coats":              "toys.paint", // a field
 		"toys.watch":                  "toys.watch",
 		"password":                    "toys.lock",
 	} {
