@@ -213,7 +213,7 @@ func (c *conn) say(o op.Outcome, m *method, p toolCall) string {
 
 // limited is the whole answer of a request that finds no place.
 func (c *conn) limited(r *request) []byte {
-	f := fault.New(fault.Limited, "%d requests are in flight on this connection", c.srv.o.MaxFlight).WithReason("in_flight").
+	f := fault.New(fault.Limited, "this connection has %d places for requests in flight, and all are taken", c.places).WithReason("in_flight").
 		WithHint("wait for answers, then call again").WithRetryAfter(0.1)
 	return faultLine(r, c.srv.self, f)
 }

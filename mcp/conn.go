@@ -36,6 +36,7 @@ type conn struct {
 	surface *surface
 	log     *slog.Logger
 	hangUp  func()
+	places  int // requests in flight; 0 on a connection that may only look whether the daemon is well
 	life    context.Context // ends with the connection; what it started beside requests lives by it
 
 	flights flights
@@ -58,6 +59,9 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	c := &conn{srv: s, rwc: rwc, life: ctx, hangUp: sync.OnceFunc(func() { _ = rwc.Close() })}
+	if c.places = s.o.MaxFlight; wire.IsReserved(ctx) {
+		c.places = 0
+	}
 	c.out = newWriter(rwc, maxQueue, s.o.Stall, c.hangUp)
 	defer context.AfterFunc(ctx, c.hangUp)()
 	defer c.hangUp()
@@ -186,7 +190,7 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{key: idKey(m.ID), cancel: cancel, reserved: c.urgent(m), listens: m.Method == "subscriptions/listen"}
-	ok, full := c.flights.begin(f, c.srv.o.MaxFlight)
+	ok, full := c.flights.begin(f, c.places)
 	switch {
 	case full:
 		cancel()
@@ -202,7 +206,7 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 
 // urgent reports calls that may use the reserve when all other places are taken.
 func (c *conn) urgent(m wire.Message) bool {
-	if m.Method != "tools/call" || !c.flights.full(c.srv.o.MaxFlight) {
+	if m.Method != "tools/call" || !c.flights.full(c.places) {
 		return false
 	}
 	name := object.String(m.Params, "name")

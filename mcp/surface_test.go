@@ -55,8 +55,8 @@ func TestEntries(t *testing.T) {
 			Tools []struct {
 				Name, Title, Description  string
 				InputSchema, OutputSchema struct {
-					Type                 string
-					AdditionalProperties any
+					Type       string
+					Properties map[string]any
 				}
 				Annotations map[string]bool
 				Meta        map[string]any `json:"_meta"`
@@ -74,8 +74,8 @@ func TestEntries(t *testing.T) {
 		if tool.Title == "" || tool.Description == "" || tool.InputSchema.Type != "object" || tool.OutputSchema.Type != "object" || len(tool.Annotations) != 4 {
 			t.Errorf("%s is incomplete: %+v", tool.Name, tool)
 		}
-		if tool.InputSchema.AdditionalProperties != false {
-			t.Errorf("%s is open: %v", tool.Name, tool.InputSchema.AdditionalProperties)
+		if p := tool.InputSchema.Properties; p["dry_run"] != nil || (p["confirm"] != nil) != (tool.Name == "apps_stop" || tool.Name == "apps_purge") {
+			t.Errorf("%s shows %v", tool.Name, p)
 		}
 		a := tool.Annotations
 		if w, ok := want[tool.Name]; ok && w != [4]bool{a["readOnlyHint"], a["destructiveHint"], a["idempotentHint"], a["openWorldHint"]} {

@@ -224,7 +224,7 @@ func newBed(tb testing.TB, change ...func(*Options)) *testbed {
 	w := &world{}
 	var deps tools.Deps
 	kernel := toolstest.New(tb, func(d *tools.Deps) {
-		d.Resolver, d.Limits = w, tools.Limits{Input: 4 << 20, Deadline: time.Minute, KeyLife: time.Hour, KeysAtOne: 100}
+		d.Resolver, d.Limits = w, tools.Limits{Input: 4 << 20, Deadline: time.Minute}
 		deps = *d
 	})
 	reg, err := tools.New(op.Of("apps", "Apps.", worldMethods...).Bind(w), deps)

@@ -112,7 +112,7 @@ func (b *bridge) listen(ctx context.Context, in io.Reader, lines chan<- []byte) 
 			b.say(mcp.ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: fmt.Sprintf("the message is longer than %d bytes", wire.MaxLine)}))
 			return fmt.Errorf("cannot go on with the client: %w", err)
 		case err != nil:
-			return b.finish(ctx)
+			return b.finish(ctx, lines)
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
@@ -126,7 +126,7 @@ func (b *bridge) listen(ctx context.Context, in io.Reader, lines chan<- []byte) 
 }
 
 // finish waits for what is in flight, but not long.
-func (b *bridge) finish(ctx context.Context) error {
+func (b *bridge) finish(ctx context.Context, lines chan<- []byte) error {
 	late := time.After(lastWords)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -138,7 +138,7 @@ func (b *bridge) finish(ctx context.Context) error {
 			return errEnd
 		case <-tick.C:
 		}
-		if b.busy() {
+		if len(lines) > 0 || b.busy() {
 			idle = 0
 		} else {
 			idle++
