@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/cmd/cli/short"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -73,6 +74,7 @@ func tree(s *session.Session, args []string) *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(s.Stdout, cmd) })
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagFault(cmd, err, args) })
 	s.Bind(root.PersistentFlags())
+	completeFlags(s, root)
 
 	withRun := short.Groups(s)
 	var made []*method.Command
@@ -101,6 +103,22 @@ func tree(s *session.Session, args []string) *cobra.Command {
 	}
 	root.SetHelpCommand(helpCommand(s, root))
 	return root
+}
+
+// completeFlags offers the values of the flags that every command has.
+func completeFlags(s *session.Session, root *cobra.Command) {
+	live := func(kind string) cobra.CompletionFunc {
+		return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+			return method.Live(cmd.Context(), s, kind, nil, word), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	for name, offer := range map[string]cobra.CompletionFunc{
+		"output":  cobra.FixedCompletions(render.Formats, cobra.ShellCompDirectiveNoFileComp),
+		"project": live("projects"), "stack": live("stacks"),
+	} {
+		// It fails only for a flag that does not exist.
+		_ = root.RegisterFlagCompletionFunc(name, offer)
+	}
 }
 
 // typed reports whether a command line can mean a command: its name is one of the words.
@@ -162,9 +180,10 @@ func service(s *session.Session, name string, run *cobra.Command) (*cobra.Comman
 	}
 	cmd := run
 	if cmd == nil {
-		cmd = &cobra.Command{Use: name, Short: strings.Join(verbs, ", "), Args: cobra.ArbitraryArgs, RunE: group(s)}
+		cmd = &cobra.Command{Use: name, Short: strings.Join(verbs, ", "), Args: cobra.ArbitraryArgs, RunE: group(s), GroupID: services}
 		cmd.Long = "Methods of " + name + "."
 	} else {
+		cmd.GroupID = everyday
 		inner := cmd.Args
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			err := inner(cmd, args)
@@ -174,7 +193,10 @@ func service(s *session.Session, name string, run *cobra.Command) (*cobra.Comman
 			return err
 		}
 	}
-	cmd.GroupID = services
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[verbsOf] = strings.Join(verbs, ", ")
 	for _, c := range below {
 		cmd.AddCommand(c.Command)
 	}

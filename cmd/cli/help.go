@@ -17,6 +17,9 @@ const (
 	services = "services"
 )
 
+// verbsOf is the annotation of a service's group that lists its verbs.
+const verbsOf = "verbs"
+
 // help writes what a command is, how it is used and what it takes.
 func help(w io.Writer, cmd *cobra.Command) {
 	var b strings.Builder
@@ -60,8 +63,12 @@ func children(b *strings.Builder, cmd *cobra.Command) {
 	for _, g := range groups {
 		var lines strings.Builder
 		for _, c := range cmd.Commands() {
-			if c.IsAvailableCommand() && c.GroupID == g.id {
-				fmt.Fprintf(&lines, "  %-*s  %s\n", width, c.Name(), c.Short)
+			text := c.Short
+			if g.id == services {
+				text = c.Annotations[verbsOf]
+			}
+			if c.IsAvailableCommand() && (c.GroupID == g.id || g.id == services && text != "") {
+				fmt.Fprintf(&lines, "  %-*s  %s\n", width, c.Name(), text)
 			}
 		}
 		if lines.Len() > 0 {

@@ -184,6 +184,7 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"start", ""}, "api\trunning\nworker\tcrashed\n:4\n"}, {[]string{"start", "api", ""}, "worker\tcrashed\n:4\n"}, {[]string{"why", "w"}, "worker\tcrashed\n:4\n"},
 		{[]string{"apps", "get", "shop/dev/a"}, "shop/dev/api\trunning\n:4\n"}, {[]string{"logs", "--level", ""}, "info\nwarn\nerror\n:4\n"}, {[]string{"completion", ""}, "bash\nzsh\nfish\n:4\n"},
+		{[]string{"ls", "--project", ""}, "shop\n:4\n"}, {[]string{"ls", "--stack", ""}, "dev\n:4\n"}, {[]string{"ls", "-o", "j"}, "table\nwide\njson\nyaml\njsonl\nname\n:4\n"},
 	} {
 		if r := b.run(t, append([]string{"__complete"}, c.args...)...); r.code != 0 || r.out != c.want {
 			t.Errorf("%v: exit %d, %q, want %q", c.args, r.code, r.out, c.want)

@@ -162,7 +162,13 @@ func (c *Command) changes(ctx context.Context, in map[string]any) error {
 		return err
 	}
 	if out.Status == op.Confirm && out.Confirm != nil && !c.change.dryRun {
-		if c.change.yes || c.Session.CanAsk() && c.agreed(raw) {
+		yes := c.change.yes
+		if !yes && c.Session.CanAsk() {
+			if yes, err = c.agreed(ctx, raw); err != nil {
+				return err
+			}
+		}
+		if yes {
 			in["confirm"] = out.Confirm.Token
 			if raw, out, err = c.call(ctx, in); err != nil {
 				return err
@@ -222,14 +228,15 @@ func (c *Command) ask(ctx context.Context, in map[string]any) error {
 	if err != nil {
 		return err
 	}
-	if !c.agreed(raw) {
-		return session.Declined()
+	yes, err := c.agreed(ctx, raw)
+	if err == nil && !yes {
+		err = session.Declined()
 	}
-	return nil
+	return err
 }
 
 // agreed shows the plan of an answer on standard error and asks whether to go on.
-func (c *Command) agreed(raw json.RawMessage) bool {
+func (c *Command) agreed(ctx context.Context, raw json.RawMessage) (bool, error) {
 	s := c.Session
 	var out outcome
 	if json.Unmarshal(raw, &out) == nil && out.Plan != nil {
@@ -239,7 +246,7 @@ func (c *Command) agreed(raw json.RawMessage) bool {
 	if c.Spec.Effect != op.Destroys {
 		question = "Go on?"
 	}
-	return s.Ask(strings.TrimSuffix(c.Spec.Doc, ".") + ". " + question)
+	return s.Ask(ctx, strings.TrimSuffix(c.Spec.Doc, ".")+". "+question)
 }
 
 // line is the command that makes an input, to be pasted.

@@ -132,7 +132,9 @@ func (b *board) take(raw json.RawMessage) (change, bool) {
 	if s, ok := e.Data["from"].(string); ok && s != "" {
 		c.From = s
 	}
-	c.Text = strings.TrimPrefix(strings.TrimPrefix(c.Text, to), ": ") // the event's text begins with the state
+	if c.Text = strings.TrimPrefix(c.Text, to+": "); c.Text == to { // the text of a change begins with the state
+		c.Text = ""
+	}
 	r.text = c.Text
 	if known(to) {
 		r.state = to

@@ -86,6 +86,22 @@ func TestTakeKnowsItsApps(t *testing.T) {
 	}
 }
 
+func TestLineAChange(t *testing.T) {
+	b, _ := filled(2, "stopped")
+	var out strings.Builder
+	l := &lines{w: &out, board: b, last: noon}
+	for _, c := range []change{
+		{At: noon, Key: "shop/dev/api", From: "stopped", To: "waiting", Text: "http /healthz"}, {At: noon, Key: "shop/dev/api", Slot: "api:api#1", From: "waiting", To: "exited", Text: "exited 1 after 2ms"},
+		{At: noon, Key: "shop/dev/pool", Slot: "pool:web#2", To: "running"},
+	} {
+		l.changed(c)
+	}
+	want := "12:00:00 api stopped → waiting (http /healthz)\n12:00:00 api exited 1 after 2ms\n12:00:00 pool:web#2 running\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
 func TestHeartbeat(t *testing.T) {
 	b, clock := filled(1, "starting")
 	var out strings.Builder

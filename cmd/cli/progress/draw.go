@@ -42,7 +42,10 @@ func (l *lines) changed(c change) {
 	if c.From != "" && c.From != c.To && known(c.To) {
 		step = c.From + " → " + c.To
 	}
-	if c.Text != "" {
+	switch {
+	case strings.HasPrefix(c.Text, c.To): // it says more of the same: exited 1 after 2ms
+		step = render.Escape(c.Text)
+	case c.Text != "":
 		step += " (" + render.Escape(c.Text) + ")"
 	}
 	_, color := render.Symbol(c.To)

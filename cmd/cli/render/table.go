@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,16 +44,18 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 		tabs(w, cols, cells)
 		return
 	}
-	widths := make([]int, len(cols))
-	for j, c := range cols {
-		widths[j] = Width(c.Header)
-		for i := range cells {
-			widths[j] = max(widths[j], Width(cells[i][j].text))
-		}
-	}
-	room := o.Width - Width(indent)
+	room, all := o.Width-Width(indent), len(cols)
 	if o.Wide {
 		room = 1 << 30
+	}
+	widths := measure(cols, cells)
+	switch {
+	case indent != "":
+		cols, cells = filled(cols, cells)
+		widths, all = measure(cols, cells), len(cols)
+	case total(widths) > room: // rather what says nothing than what says something
+		cols, cells = filled(cols, cells)
+		widths = measure(cols, cells)
 	}
 	shown := fit(cols, widths, room)
 	var b strings.Builder
@@ -75,7 +78,7 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 	for i := range cells {
 		line(func(j int) cell { return cells[i][j] })
 	}
-	if n := len(cols) - len(shown); n > 0 {
+	if n := all - len(shown); n > 0 {
 		note := fmt.Sprintf("%d columns hidden, -o wide", n)
 		if n == 1 {
 			note = "1 column hidden, -o wide"
@@ -83,6 +86,49 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 		b.WriteString(indent + o.Style.Paint(Dim, note) + "\n")
 	}
 	io.WriteString(w, b.String())
+}
+
+// measure gives the width that each column needs.
+func measure(cols []Column, cells [][]cell) []int {
+	widths := make([]int, len(cols))
+	for j, c := range cols {
+		widths[j] = Width(c.Header)
+		for i := range cells {
+			widths[j] = max(widths[j], Width(cells[i][j].text))
+		}
+	}
+	return widths
+}
+
+// total is the width of a line, two columns between two cells.
+func total(widths []int) int {
+	sum := 2 * (len(widths) - 1)
+	for _, w := range widths {
+		sum += w
+	}
+	return sum
+}
+
+// filled leaves out the columns in which no row says anything: below an object they are only noise.
+func filled(cols []Column, cells [][]cell) ([]Column, [][]cell) {
+	var keep []int
+	for j := range cols {
+		if slices.ContainsFunc(cells, func(row []cell) bool { return row[j].text != none }) {
+			keep = append(keep, j)
+		}
+	}
+	if len(keep) == 0 || len(keep) == len(cols) {
+		return cols, cells
+	}
+	some := make([]Column, len(keep))
+	rest := make([][]cell, len(cells))
+	for k, j := range keep {
+		some[k] = cols[j]
+		for i := range cells {
+			rest[i] = append(rest[i], cells[i][j])
+		}
+	}
+	return some, rest
 }
 
 // tabs writes rows for a pipe: every column, one tab between two, no padding.

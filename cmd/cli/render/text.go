@@ -119,7 +119,11 @@ func object(w io.Writer, v Object, cols []Column, o Options, indent string) {
 		case Object:
 			object(w, inner, Columns(c.Type), o, indent+"  ")
 		case []any:
-			rows(w, inner, elem(c.Type), Options{Style: o.Style, Width: o.Width, Wide: o.Wide, Now: o.Now}, indent+"  ")
+			below := Options{Style: o.Style, Width: o.Width, Wide: o.Wide, Now: o.Now}
+			if below.Width <= 0 {
+				below.Width, below.Wide = 1, true // within an object there are no lines of one form to cut
+			}
+			rows(w, inner, elem(c.Type), below, indent+"  ")
 		}
 	}
 }
@@ -132,11 +136,28 @@ func value(w io.Writer, m Member, c Column, o Options, lead, indent string) {
 		}
 		return
 	}
+	if list, ok := m.Value.([]any); ok && sentences(list) {
+		fmt.Fprintln(w, strings.TrimRight(lead, " "))
+		for _, e := range list {
+			fmt.Fprintln(w, indent+"  "+Format(e, c.Unit, o.Now))
+		}
+		return
+	}
 	text, color := Format(m.Value, c.Unit, o.Now), Plain
 	if stateful(m.Key) {
 		text, color = o.Style.mark(text)
 	}
 	fmt.Fprintln(w, lead+o.Style.Paint(color, text))
+}
+
+// sentences reports whether a list holds more than words, so that each entry wants a line.
+func sentences(list []any) bool {
+	for _, e := range list {
+		if s, ok := e.(string); ok && strings.ContainsAny(s, " /") {
+			return true
+		}
+	}
+	return false
 }
 
 func columnOf(cols []Column, name string) Column {

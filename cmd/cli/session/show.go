@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"reflect"
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"golang.org/x/sys/unix"
 )
 
 // Show writes the one answer of a command in the format in force. text writes it for a person; nil is the general
@@ -94,19 +95,38 @@ func (s *Session) Note(format string, args ...any) {
 // CanAsk reports whether there is a person to ask.
 func (s *Session) CanAsk() bool { return s.terminal.In && s.terminal.Err }
 
-// Ask puts a question to a person; anything but yes is no. An interrupt ends the program at once: nothing was done yet.
-func (s *Session) Ask(question string) bool {
+// Ask puts a question to a person; anything but yes is no. The error is that of ctx.
+func (s *Session) Ask(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(s.Stderr, "%s [y/N] ", question)
-	signal.Reset(os.Interrupt)
+	if err := s.typed(ctx); err != nil {
+		fmt.Fprintln(s.Stderr)
+		return false, err
+	}
 	answer, err := bufio.NewReader(s.Stdin).ReadString('\n')
 	if err != nil && answer == "" {
-		fmt.Fprintln(s.Stderr)
+		fmt.Fprintln(s.Stderr) // the input ended: that is no yes
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
-		return true
+		return true, nil
 	}
-	return false
+	return false, nil
+}
+
+// typed returns when there is something to read. A read from a terminal cannot be given up, so Ctrl-C is looked for
+// before it begins.
+func (s *Session) typed(ctx context.Context) error {
+	f, ok := s.Stdin.(*os.File)
+	if !ok {
+		return ctx.Err()
+	}
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
+		if n, err := unix.Poll(fds, 100); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
 // Declined is the fault of a question answered with no.
