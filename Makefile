@@ -34,7 +34,9 @@ short: build ## the quick tests
 	@$(GO) test -short ./...
 
 golden: build ## rewrite golden files: read the diff before you commit it
-	@$(GO) test ./tools/... ./mcp/... ./cmd/... ./core/config/... -run 'Golden|Surface|Help|Conformance|Good|Bad' -update
+	@$(GO) test ./tools -update
+	@$(GO) test ./core/config -run 'TestGood|TestBad' -update
+	@$(GO) test ./mcp ./cmd/cli -update
 
 docs: ## rewrite docs/tools.md, docs/access.md and docs/cli.md
 	@$(GO) run ./tools/docs/gen docs

@@ -22,13 +22,13 @@ type Stat struct {
 	Instance int       `json:"instance" table:"3" jsonschema:"instance of the process, from 1"`
 	Stream   string    `json:"stream" table:"4" enum:"out,err" jsonschema:"standard output or standard error"`
 	Files    int       `json:"files" table:"5" jsonschema:"how many files, the live one included"`
-	Bytes    int64     `json:"bytes" table:"6" unit:"bytes" jsonschema:"how much was printed of what is still stored"`
-	Disk     int64     `json:"disk" table:"7" unit:"bytes" jsonschema:"how much room it takes, indexes included"`
-	First    int64     `json:"first" unit:"bytes" jsonschema:"position of the oldest byte stored"`
-	Next     int64     `json:"next" unit:"bytes" jsonschema:"position that the next byte will have: how much was ever printed"`
+	Bytes    int64     `json:"stored_bytes" table:"6" unit:"bytes" jsonschema:"how much was printed of what is still stored"`
+	Disk     int64     `json:"disk_bytes" table:"7" unit:"bytes" jsonschema:"how much room it takes, indexes included"`
+	First    int64     `json:"first_pos" jsonschema:"position of the oldest byte stored"`
+	Next     int64     `json:"next_pos" jsonschema:"position that the next byte will have: how much was ever printed"`
 	Oldest   time.Time `json:"oldest,omitzero" table:"8" unit:"time" jsonschema:"when the oldest stored output came"`
 	Newest   time.Time `json:"newest,omitzero" table:"9" unit:"time" jsonschema:"when the newest stored output came"`
-	Lost     int64     `json:"lost,omitempty" table:"10" unit:"bytes" jsonschema:"bytes dropped because they could not be stored, as far back as is stored"`
+	Lost     int64     `json:"lost_bytes,omitempty" table:"10" unit:"bytes" jsonschema:"bytes dropped because they could not be stored, as far back as is stored"`
 	Gaps     int       `json:"gaps,omitempty" jsonschema:"places where an unknown amount is missing, as far back as is stored"`
 }
 

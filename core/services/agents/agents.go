@@ -13,7 +13,7 @@ import (
 // Methods is the whole public surface of the service, on every plane.
 var Methods = op.Of("agents", "Connected clients, agents above all.",
 	op.Unary("list", op.Viewer, op.Reads, (*Service).List, "List connected clients with what they called, changed and were held for.",
-		op.Global(), op.Keywords("clients sessions connected mcp who"), op.Shows("who is connected", `{}`)),
+		op.Global(), op.Keywords("clients sessions connected mcp who"), op.Shows("who is connected", `{}`), op.Fails("a channel that there is not", `{"channel":"robot"}`, "invalid")),
 	op.Unary("pause", op.Admin, op.Interrupts, (*Service).Pause, "Refuse the changing calls of a session or of all agents of an account until resumed.",
 		op.Global(), op.Planned((*Service).PlanPause), op.Undo("agents.resume"), op.Keywords("stop freeze block kill switch"), op.Shows("every agent of an account", `{"name":"root/agent"}`), op.Fails("a session that is not there", `{"name":"nope"}`, "not_found")),
 	op.Unary("resume", op.Admin, op.Sets, (*Service).Resume, "Let a paused session or account change things again.",

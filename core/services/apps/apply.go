@@ -23,7 +23,7 @@ type File struct {
 // Application is what is applied.
 type Application struct {
 	Files    []File            `json:"files" min:"1" jsonschema:"the project's YAML files, in the order in which they are merged"`
-	EnvFiles []File            `json:"env_files,omitempty" jsonschema:"the env files that they name, and .env beside the first"`
+	EnvFiles []File            `json:"env_files,omitempty" secret:"true" jsonschema:"the env files that they name, and .env beside the first"`
 	Env      map[string]string `json:"env,omitempty" secret:"true" jsonschema:"environment of the caller's shell"`
 	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev"`
 	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when restarted apps are ready"`
