@@ -242,15 +242,16 @@ type ran struct {
 // bench runs command lines against a fake daemon.
 type bench struct {
 	*fake
-	env  Env
-	vars map[string]string
+	specs []op.Spec
+	env   Env
+	vars  map[string]string
 }
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{fake: newFake(), vars: map[string]string{}}
+	b := &bench{fake: newFake(), specs: specs(), vars: map[string]string{}}
 	b.env = Env{
 		Getenv: func(k string) string { return b.vars[k] }, Environ: func() []string { return []string{"PATH=/bin", "HOME=/root"} },
 		Dir: t.TempDir(), Executable: "/opt/omnitron", Version: Version{Version: "1.2.3", Go: "go1.26", OS: "linux", Arch: "amd64"},
@@ -286,7 +287,7 @@ func (b *bench) runIn(ctx context.Context, stdin string, args ...string) ran {
 	var out, err bytes.Buffer
 	env := b.env
 	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(stdin), &out, &err
-	code := Main(ctx, specs(), env, args)
+	code := Main(ctx, b.specs, env, args)
 	return ran{code, out.String(), err.String()}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -9,8 +10,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/tools/catalog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -45,10 +49,22 @@ func failure(t *testing.T, out string) *fault.Error {
 
 // TestBogusWords walks the whole tree: below no group does a mistyped word succeed, and every one of them is said with
 // a suggestion where there is a near word.
-func TestBogusWords(t *testing.T) {
-	b := newBench(t)
+func TestBogusWords(t *testing.T) { everyTree(t, bogusWords) }
+
+// everyTree runs a test with the methods made for it and with the daemon's own.
+func everyTree(t *testing.T, test func(t *testing.T, b *bench)) {
+	for name, specs := range map[string][]op.Spec{"toy": specs(), "catalog": catalog.Specs()} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.specs = specs
+			test(t, b)
+		})
+	}
+}
+
+func bogusWords(t *testing.T, b *bench) {
 	n := 0
-	walk(New(specs(), b.env), func(cmd *cobra.Command) {
+	walk(New(b.specs, b.env), func(cmd *cobra.Command) {
 		if !cmd.HasAvailableSubCommands() {
 			return
 		}
@@ -81,9 +97,10 @@ func TestBogusWords(t *testing.T) {
 }
 
 // TestBogusFlags walks the whole tree with a flag that does not exist and with one that is mistyped.
-func TestBogusFlags(t *testing.T) {
-	b := newBench(t)
-	walk(New(specs(), b.env), func(cmd *cobra.Command) {
+func TestBogusFlags(t *testing.T) { everyTree(t, bogusFlags) }
+
+func bogusFlags(t *testing.T, b *bench) {
+	walk(New(b.specs, b.env), func(cmd *cobra.Command) {
 		r := b.run(t, append(words(cmd), "--bogusflag")...)
 		if r.code != 64 || r.out != "" || !strings.Contains(r.err, "has no flag --bogusflag") {
 			t.Errorf("%s --bogusflag: exit %d, stdout %q, stderr %q", cmd.CommandPath(), r.code, r.out, r.err)
@@ -202,5 +219,51 @@ func TestExitCodes(t *testing.T) {
 		if session.ExitCode(code) != want[code] {
 			t.Errorf("ExitCode(%s) = %d", code, session.ExitCode(code))
 		}
+	}
+}
+
+// TestExamplesCanBePasted types every example that help shows and compares what reaches the daemon with the input that
+// the declaration shows.
+func TestExamplesCanBePasted(t *testing.T) {
+	n := 0
+	for _, spec := range catalog.Specs() {
+		fields := field.Of(spec.In)
+		for _, e := range spec.Examples {
+			want := map[string]any{}
+			if err := json.Unmarshal([]byte(e.In), &want); err != nil {
+				t.Fatalf("%s: %v", spec.ID(), err)
+			}
+			line := field.Line("omnitron "+spec.Service+" "+spec.Verb, fields, want)
+			if e.Fails != "" || strings.ContainsAny(line, `'\`) || want["dry_run"] != nil {
+				continue
+			}
+			n++
+			b := newBench(t)
+			b.specs = catalog.Specs()
+			b.on(spec.ID(), done(map[string]any{}))
+			if !spec.Effect.Changes() {
+				b.on(spec.ID(), map[string]any{})
+			}
+			b.items[spec.ID()] = func(context.Context, map[string]any, func(any) bool) error { return nil }
+			b.items["events.follow"] = func(ctx context.Context, _ map[string]any, _ func(any) bool) error {
+				if spec.ID() == "events.follow" {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			r := b.run(t, append(strings.Fields(line)[1:], "--json")...)
+			ins := b.named(spec.ID())
+			if r.code != 0 || len(ins) != 1 {
+				t.Errorf("%s: exit %d, called with %v; %s", line, r.code, ins, r.out)
+				continue
+			}
+			if diff := cmp.Diff(want, ins[0]); diff != "" {
+				t.Errorf("%s sends another input:\n%s", line, diff)
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d examples were typed", n)
 	}
 }

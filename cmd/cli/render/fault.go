@@ -49,7 +49,7 @@ func Fault(w io.Writer, e *fault.Error, o Options) {
 		}
 	}
 	var more []string
-	if e.Reason != "" && e.Code != fault.Invalid {
+	if e.Reason != "" && e.Code != fault.Invalid && e.Code != fault.Cancelled {
 		more = append(more, "omnitron explain "+Escape(string(e.Code))+" ("+Escape(e.Reason)+")")
 	}
 	if e.Call != "" {

@@ -90,7 +90,7 @@ func (l *Log) Line(obj Object) string {
 // gap says what is missing between two lines.
 func (l *Log) gap(obj Object, kind string) string {
 	what := "some output is missing here"
-	if n, err := strconv.ParseFloat(Format(obj.Get("lost"), "", time.Time{}), 64); err == nil && n > 0 {
+	if n, err := strconv.ParseFloat(Format(obj.Get("lost_bytes"), "", time.Time{}), 64); err == nil && n > 0 {
 		what = Bytes(n) + " of output were lost here"
 	}
 	if kind == "blocked" || kind == "resumed" {
