@@ -117,13 +117,12 @@ func (l *Log) lead(obj Object) string {
 	name := Source(obj)
 	l.Width = max(l.Width, Width(name))
 	bar := "│"
-	color := palette[0]
 	if obj.Text("stream") == "err" {
 		bar = l.Style.Paint(Bad, "┃")
 	}
 	h := fnv.New32a()
 	h.Write([]byte(name))
-	color = palette[h.Sum32()%uint32(len(palette))]
+	color := palette[h.Sum32()%uint32(len(palette))]
 	b.WriteString(l.Style.Paint(color, pad(name, l.Width, false)) + " " + bar + " ")
 	return b.String()
 }

@@ -253,7 +253,7 @@ func TestLogLines(t *testing.T) {
 	if got, want := logLine(t, l, head+`"part","partial":true}`)+logLine(t, l, head+`"two"}`), "12:03:07 pool:web#2 │ parttwo\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := logLine(t, l, head+`"","kind":"lost","lost":2000}`); !strings.Contains(got, "2.0 kB of output were lost here") {
+	if got := logLine(t, l, head+`"","kind":"lost","lost_bytes":2000}`); !strings.Contains(got, "2.0 kB of output were lost here") {
 		t.Errorf("a loss is shown as %q", got)
 	}
 	raw := &Log{Raw: true}
