@@ -35,6 +35,12 @@ func (o output) Tail(ctx context.Context, slot string, since time.Time, n int) [
 	return nil
 }
 
+func (o output) Keep(app *config.App) {
+	for _, p := range app.Processes {
+		o.j.SetPolicy(app.Key+":"+p.Name, journal.Policy{MaxFiles: p.Logging.MaxFiles, Compress: p.Logging.Compress})
+	}
+}
+
 func (o output) Ends(slot string) map[journal.Stream]int64 {
 	streams, err := o.j.Streams(slot)
 	from := map[journal.Stream]int64{}

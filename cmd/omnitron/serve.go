@@ -168,7 +168,7 @@ func (d *daemon) components() {
 // schedule adds the periodic tasks.
 func (d *daemon) schedule() {
 	h := &d.host
-	h.Sched.Add("log upkeep", time.Minute, time.Second, h.Journal.Maintain)
+	h.Sched.Add("log rotation check", time.Minute, time.Second, h.Journal.Maintain)
 	h.Sched.Add("metrics", 5*time.Second, 0, func(context.Context) error { h.Supervisor.Sample(h.Samples); return nil })
 	h.Sched.Add("state flush", 30*time.Second, 0, h.State.Flush)
 	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {

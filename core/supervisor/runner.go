@@ -102,6 +102,7 @@ func (r *runner) settle() {
 // adopt makes the slots follow a definition; running generations keep theirs.
 func (r *runner) adopt(app *config.App, rev int64) {
 	r.app, r.rev = app, rev
+	r.s.Lines.Keep(app)
 	want := map[string]bool{}
 	for i := range app.Processes {
 		p := &app.Processes[i]

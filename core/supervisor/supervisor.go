@@ -49,6 +49,7 @@ type memory interface {
 // lines is what the supervisor needs of the apps' output.
 type lines interface {
 	Tail(ctx context.Context, slot string, since time.Time, n int) []string // the last lines that a slot printed
+	Keep(app *config.App)                                                   // as much output as its definition says
 	Ends(slot string) map[journal.Stream]int64                              // where its streams go on
 	Await(ctx context.Context, from map[journal.Stream]int64, pattern string) error
 	AwaitSince(ctx context.Context, slot, pattern string, since time.Time) error
