@@ -32,9 +32,13 @@ func (l *loader) expand(n *tree.Node) {
 		n.Text, n.Expanded = out, n.Expanded || used
 		return
 	}
-	p := l.problems.Add(l.find(n, err.text), tree.Meaning, "%s", err.message)
+	at := n.Pos
+	if l.problems.Len() < 1000 { // looking for the exact place takes time, and nobody reads so many
+		at = l.find(n, err.text)
+	}
+	p := l.problems.Add(at, tree.Meaning, "%s", err.message)
 	p.Hint = err.hint
-	if err.unknown != "" {
+	if err.unknown != "" && l.problems.Len() < 1000 {
 		p.Near = fault.Near(err.unknown, l.variables())
 		if p.Near != "" {
 			p.Hint = fmt.Sprintf("did you mean ${%s}?", p.Near)
@@ -58,20 +62,27 @@ func (l *loader) variables() []string {
 
 // find is the place of a piece of a scalar's text, as exactly as the source shows it.
 func (l *loader) find(n *tree.Node, text string) tree.Pos {
-	for i, line := range strings.Split(l.file.Text, "\n")[n.Line-1:] {
-		runes := []rune(line)
-		skip := 0
+	for i := range 1000 {
+		line, skip := l.file.Line(n.Line+i), 0
 		if i == 0 {
-			skip = min(n.Column-1, len(runes))
+			skip = byteOf(line, n.Column-1)
 		}
-		if j := strings.Index(string(runes[skip:]), text); j >= 0 {
-			return tree.Pos{File: l.file, Line: n.Line + i, Column: skip + utf8.RuneCountInString(string(runes[skip:])[:j]) + 1, Width: utf8.RuneCountInString(text)}
-		}
-		if i > 1000 {
-			break
+		if j := strings.Index(line[skip:], text); j >= 0 {
+			return tree.Pos{File: l.file, Line: n.Line + i, Column: utf8.RuneCountInString(line[:skip+j]) + 1, Width: utf8.RuneCountInString(text)}
 		}
 	}
 	return n.Pos
+}
+
+// byteOf is where the nth character of a line begins.
+func byteOf(line string, n int) int {
+	for i := range line {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(line)
 }
 
 type expandError struct {

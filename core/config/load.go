@@ -42,13 +42,19 @@ type Warning struct {
 type Problem = tree.Problem
 
 // Errors is everything that is wrong with the files. To fault.From it is an invalid fault, reason config_invalid.
-type Errors struct{ Problems []Problem }
+type Errors struct {
+	Problems []Problem // in the order of their places, at most 100
+	More     int       // how many there are beyond those
+}
 
 func (e *Errors) Error() string {
 	var b strings.Builder
 	b.WriteString(e.head())
 	for _, p := range e.Problems {
 		b.WriteString("\n\n" + p.String())
+	}
+	if e.More > 0 {
+		fmt.Fprintf(&b, "\n\nand %d more", e.More)
 	}
 	return b.String()
 }
@@ -64,7 +70,7 @@ func (e *Errors) head() string {
 	if len(e.Problems) == 1 {
 		plural = ""
 	}
-	return fmt.Sprintf("%s: %d problem%s, nothing was changed", strings.Join(files, ", "), len(e.Problems), plural)
+	return fmt.Sprintf("%s: %d problem%s, nothing was changed", strings.Join(files, ", "), len(e.Problems)+e.More, plural)
 }
 
 // Fault gives the errors as planes carry them.
@@ -96,7 +102,10 @@ func failed(ps *tree.Problems) error {
 	if ps.Len() == 0 {
 		return nil
 	}
-	return &Errors{ps.Sorted()}
+	const most = 100 // a broken file is mended from the top; an answer has to end
+	all := ps.Sorted()
+	shown := all[:min(len(all), most)]
+	return &Errors{shown, len(all) - len(shown)}
 }
 
 // DefaultStack is the stack of a file without stacks.

@@ -59,8 +59,8 @@ func document(f *File, ps *Problems) (doc ast.Node, ok bool) {
 		}
 	}()
 	tokens := lexer.Tokenize(f.Text)
-	if t := tooDeep(tokens); t != nil {
-		ps.Add(place(f, t), Syntax, "nested more than %d deep", MaxDepth)
+	if t, why := excess(tokens); t != nil {
+		ps.Add(place(f, t), Syntax, "%s", why)
 		return nil, false
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -96,7 +96,7 @@ func syntax(f *File, err error, ps *Problems) {
 			at = place(f, t)
 		}
 	}
-	line := f.line(at.Line)
+	line := f.Line(at.Line)
 	if indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]; strings.Contains(indent, "\t") {
 		at.Column, at.Width = strings.IndexByte(indent, '\t')+1, 1
 		ps.Add(at, Syntax, "a tab cannot indent YAML").Hint = "use spaces"
@@ -105,6 +105,8 @@ func syntax(f *File, err error, ps *Problems) {
 	msg = strings.Join(strings.Fields(msg), " ")
 	p := ps.Add(at, Syntax, "this is not YAML: %s", msg)
 	switch {
+	case strings.Contains(line, "${"):
+		p.Hint = `inside brackets, ${…} needs quotes: "${NAME}"`
 	case strings.Contains(msg, "mapping value is not allowed"):
 		p.Hint = `text with ": " in it needs quotes; keys of one map stand in one column`
 	case strings.Contains(msg, "reserved character"), strings.Contains(msg, "directive"):
@@ -114,40 +116,54 @@ func syntax(f *File, err error, ps *Problems) {
 	}
 }
 
-// tooDeep finds where nesting goes beyond the limit, before a recursive parser sees it.
-func tooDeep(tokens token.Tokens) *token.Token {
-	flow, columns, marks := 0, []int{}, 0
+// excess finds where a file goes beyond what is read, before a recursive parser sees it whose work grows with the square
+// of a map's keys: nesting, the entries of one map or list, and marks (anchors, aliases, tags), which are refused anyway.
+func excess(tokens token.Tokens) (*token.Token, string) {
+	type level struct{ column, entries int } // column 0: in brackets
+	var levels []level
+	flow, marks := 0, 0
 	for _, t := range tokens {
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
 			flow++
+			levels = append(levels, level{})
 		case token.SequenceEndType, token.MappingEndType:
-			flow = max(0, flow-1)
+			if flow > 0 {
+				flow--
+				levels = levels[:len(levels)-1]
+			}
+		case token.CollectEntryType:
+			if flow > 0 {
+				levels[len(levels)-1].entries++
+			}
 		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
-			if flow == 0 {
-				c := t.Position.Column
-				if t.Type == token.MappingValueType && t.Prev != nil && t.Prev.Position != nil {
-					c = t.Prev.Position.Column // the key's
-				}
-				for len(columns) > 0 && columns[len(columns)-1] > c {
-					columns = columns[:len(columns)-1]
-				}
-				if len(columns) == 0 || columns[len(columns)-1] < c {
-					columns = append(columns, c)
-				}
+			if flow > 0 {
+				continue
 			}
-		case token.AnchorType, token.TagType:
-			if marks++; marks > MaxDepth { // each may wrap the next
-				return t
+			c := t.Position.Column
+			if t.Type == token.MappingValueType && t.Prev != nil && t.Prev.Position != nil {
+				c = t.Prev.Position.Column // the key's
 			}
-			continue
+			for len(levels) > 0 && levels[len(levels)-1].column > c {
+				levels = levels[:len(levels)-1]
+			}
+			if len(levels) == 0 || levels[len(levels)-1].column < c {
+				levels = append(levels, level{column: c})
+			}
+			levels[len(levels)-1].entries++
+		case token.AnchorType, token.AliasType, token.TagType:
+			marks++
 		}
-		marks = 0
-		if flow+len(columns) > MaxDepth {
-			return t
+		switch n := len(levels); {
+		case n > MaxDepth:
+			return t, fmt.Sprintf("nested more than %d deep", MaxDepth)
+		case n > 0 && levels[n-1].entries > MaxEntries:
+			return t, fmt.Sprintf("more than %d entries in one map or list", MaxEntries)
+		case marks > MaxDepth:
+			return t, "anchors, aliases and tags are not read here"
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 func place(f *File, t *token.Token) Pos {
@@ -163,7 +179,7 @@ func place(f *File, t *token.Token) Pos {
 		p.Width = max(1, utf8.RuneCountInString(t.Value))
 	}
 	// The parser's columns are off by one here and there after multi-byte text: never point beyond the line.
-	p.Column = min(p.Column, utf8.RuneCountInString(f.line(p.Line))+1)
+	p.Column = min(p.Column, f.width(p.Line)+1)
 	return p
 }
 
@@ -202,7 +218,9 @@ func (b *builder) node(n ast.Node, depth int) *Node {
 	case *ast.SequenceNode:
 		out.Kind = List
 		for _, item := range v.Values {
-			out.Items = append(out.Items, b.node(item, depth+1))
+			n := b.node(item, depth+1)
+			b.indent(n.Pos)
+			out.Items = append(out.Items, n)
 		}
 	case *ast.MappingValueNode:
 		out.Kind = Map
@@ -230,6 +248,15 @@ func (b *builder) node(n ast.Node, depth int) *Node {
 	return out
 }
 
+// indent refuses a tab before the first thing of a line.
+func (b *builder) indent(at Pos) {
+	line := b.file.Line(at.Line)
+	blank := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+	if i := strings.IndexByte(blank, '\t'); i >= 0 && at.Column <= len(blank)+1 {
+		b.problems.Add(Pos{File: b.file, Line: at.Line, Column: i + 1, Width: 1}, Syntax, "a tab cannot indent YAML").Hint = "use spaces"
+	}
+}
+
 func (b *builder) pair(out *Node, v *ast.MappingValueNode, depth int) {
 	key := b.key(v.Key)
 	value := b.node(v.Value, depth+1)
@@ -239,12 +266,15 @@ func (b *builder) pair(out *Node, v *ast.MappingValueNode, depth int) {
 	if value.Kind == Null && value.Line == 1 && value.Column == 1 {
 		value.Pos = key.Pos
 	}
-	for _, p := range out.Pairs {
-		if p.Key.Text == key.Text {
-			b.problems.Add(key.Pos, Syntax, "%q is given twice", key.Text).Hint = fmt.Sprintf("the first one is in line %d", p.Key.Line)
-			return
-		}
+	b.indent(key.Pos)
+	if line, twice := out.keys[key.Text]; twice {
+		b.problems.Add(key.Pos, Syntax, "%q is given twice", key.Text).Hint = fmt.Sprintf("the first one is in line %d", line)
+		return
 	}
+	if out.keys == nil {
+		out.keys = map[string]int{}
+	}
+	out.keys[key.Text] = key.Line
 	out.Pairs = append(out.Pairs, Pair{key, value})
 }
 

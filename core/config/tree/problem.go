@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // File is a text that problems point into.
@@ -16,15 +17,27 @@ type File struct {
 
 	Private bool // its lines are never shown: an env file
 
-	lines []string
+	lines  []string
+	widths map[int]int // of the lines asked for, in characters
 }
 
 // NewFile gives text a path and a shown name.
 func NewFile(path, name, text string) *File {
-	return &File{Path: path, Name: name, Text: text, lines: strings.Split(text, "\n")}
+	return &File{Path: path, Name: name, Text: text, lines: strings.Split(text, "\n"), widths: map[int]int{}}
 }
 
-func (f *File) line(n int) string {
+// width is how many characters a line has; long lines are asked for often.
+func (f *File) width(n int) int {
+	w, known := f.widths[n]
+	if !known {
+		w = utf8.RuneCountInString(f.Line(n))
+		f.widths[n] = w
+	}
+	return w
+}
+
+// Line is the text of a line, counted from 1; "" beyond the end.
+func (f *File) Line(n int) string {
 	if n < 1 || n > len(f.lines) {
 		return ""
 	}
@@ -63,7 +76,7 @@ type Problem struct {
 // Excerpt is the line of the file with carets below the place.
 func (p Problem) Excerpt() string {
 	const room = 100
-	line := []rune(p.File.line(p.Line))
+	line := []rune(p.File.Line(p.Line))
 	if len(line) == 0 || p.File.Private {
 		return ""
 	}

@@ -10,8 +10,9 @@ import (
 
 // Limits of a file. What is above is refused before it is parsed.
 const (
-	MaxBytes = 1 << 20
-	MaxDepth = 64
+	MaxBytes   = 1 << 20
+	MaxDepth   = 64
+	MaxEntries = 10_000 // of one map or list
 )
 
 // Kind is the form of a value.
@@ -43,6 +44,8 @@ type Node struct {
 	Broken   bool    // its ${} could not be replaced: that has been said, nothing more is
 	Items    []*Node // of a list
 	Pairs    []Pair  // of a map, in the file's order
+
+	keys map[string]int // lines of the keys, while the map is read
 }
 
 // Pair is a key of a map with its value.
