@@ -25,6 +25,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	daemonservice "github.com/omnitron-dev/omnitron/core/services/daemon"
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/mcp/bridge"
 	"github.com/omnitron-dev/omnitron/transports/wire"
@@ -45,7 +46,7 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: dial, EnsureDaemon: ensure, Gone: gone, Kill: kill, MCP: speakMCP, Demo: demo,
+		Dial: dial, EnsureDaemon: ensure, Gone: gone, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
 		Config: cli.Config{References: config.References, Resolve: resolve, Schema: func() (json.RawMessage, error) { return config.Schema(), nil }},
 		Local: []cli.Local{
 			{Path: []string{"daemon", "run"}, Short: "Run the daemon and its keeper in the foreground, for systemd and containers",
@@ -80,6 +81,15 @@ func resolve(src config.Source) (json.RawMessage, []config.Warning, error) {
 	}
 	text, err := json.Marshal(config.Mask(def))
 	return text, warnings, err
+}
+
+// examine is the doctor of a home without a daemon.
+func examine(_ context.Context, home string) (json.RawMessage, error) {
+	abs, err := homeOf(home)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(daemonservice.WithoutDaemon(abs))
 }
 
 // client is a connection to the daemon.

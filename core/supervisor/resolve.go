@@ -47,7 +47,7 @@ func (s *Supervisor) Resolve(ctx context.Context, names []op.Selector, project o
 func (s *Supervisor) scope(names []op.Selector, project, stack string) ([]*App, error) {
 	all := s.Apps()
 	if strings.HasPrefix(project, "/") {
-		name, ok := s.projectAt(project)
+		name, ok := s.ProjectAt(project)
 		if !ok {
 			if len(names) > 0 { // a name may still be found elsewhere
 				return all, nil

@@ -165,8 +165,8 @@ func (s *Supervisor) dependencies(key string) []string {
 	return out
 }
 
-// projectAt names the project whose file lies in a folder.
-func (s *Supervisor) projectAt(dir string) (string, bool) {
+// ProjectAt names the project whose file lies in a folder.
+func (s *Supervisor) ProjectAt(dir string) (string, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for key, p := range s.projectDir {

@@ -24,6 +24,18 @@ type Check struct {
 	Fix    string `json:"fix,omitempty" table:"2" jsonschema:"the command that mends it"`
 }
 
+// WithoutDaemon is the checkup of a home whose daemon does not answer.
+func WithoutDaemon(home string) Checkup {
+	c := Checkup{Checks: machine(home)}
+	c.Checks = append(c.Checks, Check{Name: "daemon", Status: "error", What: "no daemon answers in " + home, Why: "nothing is supervised", Fix: "omnitron up"})
+	return c
+}
+
+// machine checks what can be seen without a daemon: the home, its disk, our limits.
+func machine(home string) []Check {
+	return []Check{checkHome(home), checkDisk(home), checkFiles()}
+}
+
 // Doctor looks at everything that can be wrong without anybody noticing.
 func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	c := Checkup{OK: true, Checks: []Check{}}
@@ -33,8 +45,9 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 		}
 		c.Checks = append(c.Checks, ch)
 	}
-	add(s.checkHome())
-	add(s.checkDisk())
+	for _, ch := range machine(s.home) {
+		add(ch)
+	}
 	warnings := s.warnings()
 	for _, w := range warnings {
 		add(Check{Name: "stores", Status: "error", What: w, Why: "changes are refused until they can be kept", Fix: "df -h " + s.home})
@@ -43,7 +56,6 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
 	}
 	add(s.checkKeeper())
-	add(checkFiles())
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
@@ -55,26 +67,26 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	return c, nil
 }
 
-func (s *Service) checkHome() Check {
-	st, err := os.Stat(s.home)
+func checkHome(home string) Check {
+	st, err := os.Stat(home)
 	if err != nil {
-		return Check{Name: "home", Status: "error", What: err.Error(), Why: "nothing can be kept", Fix: "mkdir -m 700 " + s.home}
+		return Check{Name: "home", Status: "error", What: err.Error(), Why: "nothing can be kept", Fix: "mkdir -m 700 " + home}
 	}
 	if m := st.Mode().Perm(); m&0o077 != 0 {
-		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", s.home, m), Why: "others can see what apps printed", Fix: "chmod 700 " + s.home}
+		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", home, m), Why: "others can see what apps printed", Fix: "chmod 700 " + home}
 	}
-	return Check{Name: "home", Status: "ok", What: s.home + " is private"}
+	return Check{Name: "home", Status: "ok", What: home + " is private"}
 }
 
-func (s *Service) checkDisk() Check {
+func checkDisk(home string) Check {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(s.home, &fs); err != nil {
+	if err := unix.Statfs(home, &fs); err != nil {
 		return Check{Name: "disk", Status: "warning", What: err.Error()}
 	}
 	free, all := fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
 	what := fmt.Sprintf("%d MB of %d MB free", free>>20, all>>20)
 	if all > 0 && free*20 < all || free < 256<<20 {
-		return Check{Name: "disk", Status: "warning", What: what, Why: "logs are held back or dropped when it is full", Fix: "du -sh " + filepath.Join(s.home, "logs")}
+		return Check{Name: "disk", Status: "warning", What: what, Why: "logs are held back or dropped when it is full", Fix: "du -sh " + filepath.Join(home, "logs")}
 	}
 	return Check{Name: "disk", Status: "ok", What: what}
 }

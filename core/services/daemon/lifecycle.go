@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
@@ -45,9 +46,15 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, error
 	if err != nil {
 		return nil, err
 	}
+	name := string(only)
+	if strings.HasPrefix(name, "/") { // the folder of a project's file, as the command line says it
+		if known, ok := s.sup.ProjectAt(name); ok {
+			name = known
+		}
+	}
 	var out []reread
 	for _, rev := range heads {
-		if only != "" && string(only) != rev.Project {
+		if name != "" && name != rev.Project {
 			continue
 		}
 		src, err := s.source(rev)
@@ -60,8 +67,8 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, error
 		}
 		out = append(out, reread{rev, def})
 	}
-	if only != "" && len(out) == 0 {
-		return nil, fault.New(fault.NotFound, "there is no project %q", only).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
+	if name != "" && len(out) == 0 {
+		return nil, fault.New(fault.NotFound, "there is no project %q", name).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
 	}
 	return out, nil
 }
