@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -75,7 +76,12 @@ func TestModel(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		newModel(rt, dir).run()
+		w := newModel(rt, dir)
+		ctx, cancel := context.WithCancel(context.Background())
+		told := make(chan error, 1)
+		go func() { told <- w.j.Run(ctx) }()
+		defer func() { cancel(); <-told }()
+		w.run()
 	})
 }
 
@@ -88,13 +94,12 @@ type world struct {
 	stop    func()
 	cancel  context.CancelFunc
 	cursor  string
-	ends    []func()
 }
 
-func newModel( rt *rapid.T, dir string) *world {
+func newModel(rt *rapid.T, dir string) *world {
 	w := &world{rt: rt, j: New(dir, slog.New(slog.DiscardHandler)), ms: 1}
 	for _, s := range []Stream{out1, err1, out2} {
-		w.streams = append(w.streams, &model{s: s, w: journaltest.Open(w, dir, s, epoch)})
+		w.streams = append(w.streams, &model{s: s, w: journaltest.Open(rt, dir, s, epoch)})
 	}
 	w.j.SetRotate(func(_ context.Context, path string) (bool, error) {
 		for _, m := range w.streams {
@@ -110,7 +115,7 @@ func newModel( rt *rapid.T, dir string) *world {
 }
 
 func (w *world) follow() {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // a follower that waits for ever owes something
 	w.cancel = cancel
 	f := Filter{Cursor: w.cursor, Limit: 1000}
 	w.next, w.stop = iter.Pull2(w.j.Follow(ctx, f))
@@ -118,13 +123,12 @@ func (w *world) follow() {
 
 func (w *world) run() {
 	w.follow()
-	defer func() {
-		w.cancel()
-		w.stop()
-		for _, f := range w.ends {
-			f()
-		}
-	}()
+	defer func() { w.cancel(); w.stop() }()
+	for _, m := range w.streams {
+		m.w.Write(at(w.ms), "first\n")
+		m.write("first\n")
+	}
+	w.read(len(w.streams))
 	text := rapid.OneOf(
 		rapid.StringMatching(`([a-z\r\x00]{0,9}\n){1,5}`),
 		rapid.StringMatching(`[a-z]{1,9}`),
@@ -151,7 +155,7 @@ func (w *world) run() {
 			if rapid.Bool().Draw(rt, "torn") {
 				m.w.Tear()
 				m.w.Close()
-				m.w = journaltest.Open(w, w.j.Dir(), m.s, at(w.ms))
+				m.w = journaltest.Open(rt, w.j.Dir(), m.s, at(w.ms))
 			}
 			m.w.Mark(at(w.ms), segment.KindStart, 0)
 			m.close()
@@ -190,11 +194,6 @@ func (w *world) run() {
 	w.query(100)
 }
 
-// The rest of a journaltest.TB.
-func (w *world) Helper()           {}
-func (w *world) Fatal(args ...any) { w.rt.Fatal(args...) }
-func (w *world) Cleanup(f func())  { w.ends = append(w.ends, f) }
-
 // retired moves each model's beginning to what is still stored.
 func (w *world) retired() {
 	stats, err := w.j.Stats(context.Background())
@@ -213,8 +212,10 @@ func (w *world) retired() {
 // pending reports whether the follower still owes something.
 func (w *world) pending() bool {
 	for _, m := range w.streams {
-		if m.seen < len(m.items) {
-			return true
+		for _, it := range m.items[m.seen:] {
+			if it.loss == "" || it.pos > m.first {
+				return true
+			}
 		}
 	}
 	return false
@@ -252,14 +253,17 @@ func (m *model) expect(rt *rapid.T, l Line) {
 		rt.Fatalf("%s: nothing more was to come, but %q at %d", m.s, l.Text, l.Pos)
 	}
 	// Losses that were recorded where files were deleted may be gone with them.
-	for m.items[m.seen].loss != "" && m.items[m.seen].pos <= m.first && l.Kind == "" {
-		m.seen++
+	lost := fmt.Sprintf("%s %d", l.Kind, l.Lost)
+	for m.items[m.seen].loss != "" && m.items[m.seen].pos <= m.first && m.items[m.seen].loss != lost {
+		if m.seen++; m.seen == len(m.items) {
+			rt.Fatalf("%s: %+v was not to come", m.s, l)
+		}
 	}
 	want := m.items[m.seen]
 	m.seen++
 	if l.Kind == Lost {
-		if got := fmt.Sprintf("lost %d", l.Lost); got != want.loss || l.Pos != want.pos {
-			rt.Fatalf("%s: %s at %d, want %+v", m.s, got, l.Pos, want)
+		if lost != want.loss || l.Pos != want.pos {
+			rt.Fatalf("%s: %s at %d, want %+v", m.s, lost, l.Pos, want)
 		}
 		return
 	}

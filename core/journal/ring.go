@@ -13,7 +13,7 @@ const (
 	ringTotal  = 4 << 20  // bytes of text in all
 )
 
-// ring keeps the last lines of streams that were asked for, read and cut, until the stream grows. It is filled by
+// ring keeps the last lines of live files that were asked for, read and cut, until the file grows. It is filled by
 // queries only: the files are the truth, and a stream that nobody looks at costs nothing.
 type ring struct {
 	mu    sync.Mutex
@@ -48,7 +48,7 @@ func (r *ring) keep(s Stream, stamp segment.Stamp, end segment.Point, c *segment
 	defer r.mu.Unlock()
 	r.drop(s)
 	size := c.Size()
-	if !stamp.Live() || size > ringStream || len(c.Items) > ringLines {
+	if !c.Live || size > ringStream || len(c.Items) > ringLines {
 		return false
 	}
 	for other := range r.tails { // whichever comes first: a tail is quickly read again
@@ -68,11 +68,4 @@ func (r *ring) drop(s Stream) {
 		r.used -= t.chunk.Size()
 		delete(r.tails, s)
 	}
-}
-
-// forget drops a stream whose files were deleted.
-func (r *ring) forget(s Stream) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.drop(s)
 }

@@ -203,7 +203,6 @@ func (j *Journal) purge(ctx context.Context, s Stream, p *Purged) error {
 		j.counts.forget(s, f)
 		p.Files, p.Bytes = p.Files+1, p.Bytes+n
 	}
-	j.ring.forget(s)
 	return nil
 }
 

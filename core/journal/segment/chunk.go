@@ -7,11 +7,15 @@ import (
 	"time"
 )
 
-// Point is a place in a stream: in front of the byte at Pos, with the first Marks records of losses at Pos already seen.
+// Point is a place in a stream: in front of the byte at Pos, with the losses recorded at Pos seen that are numbered
+// below Marks. They are numbered from 0 in the file that ends at Pos, and from inNext in the one that begins there, so
+// that a number stays true when the older file is deleted.
 type Point struct {
 	Pos   int64
 	Marks int32
 }
+
+const inNext = 1 << 30
 
 // AllMarks in a Point means behind every loss that was recorded at Pos.
 const AllMarks = math.MaxInt32
@@ -29,6 +33,7 @@ type Chunk struct {
 	Items   []Item
 	Losses  []Loss
 	First   bool  // whether Pos is where its file begins
+	Live    bool  // whether it comes from the live file
 	Next    Point // where to go on, in the direction of reading
 	Waiting int64 // bytes of a line that is not finished yet
 	recs    []Record
@@ -52,7 +57,7 @@ func (c *Chunk) fill(o *opened, x *index, pos int64, n int) error {
 	}
 	c.buf = c.buf[:n]
 	c.recs = x.span(c.recs[:0], pos, pos+int64(n))
-	c.mod, c.end, c.ended = o.mod, o.end, x.ended(o.end)
+	c.mod, c.end, c.ended, c.Live = o.mod, o.end, x.ended(o.end), o.Live
 	return o.read(c.buf, pos)
 }
 
@@ -70,12 +75,20 @@ type Loss struct {
 	At   Point // in front of it
 }
 
-func (c *Chunk) addLosses(recs []Record, from int32) {
-	for i, rec := range recs {
-		if int32(i) >= from {
-			c.Losses = append(c.Losses, Loss{Record: rec, At: Point{rec.Pos, int32(i)}})
+func (c *Chunk) addLosses(list []Loss, from, until int32) {
+	for _, l := range list {
+		if l.At.Marks >= from && l.At.Marks < until {
+			c.Losses = append(c.Losses, l)
 		}
 	}
+}
+
+// behind is the place behind the last of some losses at one place.
+func behind(at Point, list []Loss) Point {
+	if n := len(list); n > 0 {
+		at.Marks = max(at.Marks, list[n-1].At.Marks+1)
+	}
+	return at
 }
 
 // hole ends the chunk with a stretch of which no file is left.

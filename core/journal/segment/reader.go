@@ -81,7 +81,7 @@ func (r *Reader) with(pick func([]File) int, use func(i int, o *opened) error) e
 }
 
 // lossesAt gives the losses recorded at pos, in the indexes of both files where two meet there.
-func (r *Reader) lossesAt(pos int64) (list []Record, err error) {
+func (r *Reader) lossesAt(pos int64) (list []Loss, err error) {
 	fs := r.set.Files
 	i := sort.Search(len(fs), func(i int) bool { return fs[i].Base > pos }) - 1
 	if i > 0 && fs[i].Base == pos {
@@ -92,7 +92,13 @@ func (r *Reader) lossesAt(pos int64) (list []Record, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, x.losses(pos)...)
+		n := int32(0)
+		if fs[i].Base == pos {
+			n = inNext
+		}
+		for k, rec := range x.losses(pos) {
+			list = append(list, Loss{Record: rec, At: Point{pos, n + int32(k)}})
+		}
 		x.close()
 	}
 	return list, nil
@@ -131,13 +137,13 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 		}
 		return nil
 	case at.Pos >= o.end:
-		recs, err := r.lossesAt(at.Pos)
+		list, err := r.lossesAt(at.Pos)
 		if err != nil {
 			return err
 		}
 		if at.Pos == o.end {
-			c.addLosses(recs, at.Marks)
-			c.Next.Marks = max(at.Marks, int32(len(recs)))
+			c.addLosses(list, at.Marks, AllMarks)
+			c.Next = behind(at, list)
 		}
 		if more {
 			c.hole(at.Pos, r.set.Files[i+1].Base)
@@ -178,8 +184,8 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 		}
 		if took > 0 {
 			c.Next = Point{Pos: at.Pos + int64(took)}
-		} else if n := len(c.Losses); n > 0 {
-			c.Next.Marks = c.Losses[n-1].At.Marks + 1
+		} else {
+			c.Next = behind(at, c.Losses)
 		}
 		c.weave()
 		return nil
@@ -188,29 +194,25 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 
 // inner collects the losses at the chunk's first byte, as far as they are behind at, and up to its last one.
 func (r *Reader) inner(c *Chunk, at Point, base, until int64) error {
-	var first []Record
 	if at.Pos == base && at.Marks != AllMarks {
-		var err error
-		if first, err = r.lossesAt(at.Pos); err != nil {
+		first, err := r.lossesAt(at.Pos)
+		if err != nil {
 			return err
 		}
-	} else {
-		for _, rec := range c.recs {
-			if rec.Pos == at.Pos && rec.Loss() {
-				first = append(first, rec)
-			}
-		}
+		c.addLosses(first, at.Marks, AllMarks)
 	}
-	c.addLosses(first, at.Marks)
 	nth := int32(0)
 	for i, rec := range c.recs {
 		if i == 0 || c.recs[i-1].Pos != rec.Pos {
 			nth = 0
 		}
-		if rec.Loss() && rec.Pos > at.Pos && rec.Pos < until {
-			c.Losses = append(c.Losses, Loss{Record: rec, At: Point{rec.Pos, nth}})
-			nth++
+		if !rec.Loss() {
+			continue
 		}
+		if rec.Pos > max(at.Pos, base) && rec.Pos < until || rec.Pos == at.Pos && at.Pos != base && nth >= at.Marks {
+			c.Losses = append(c.Losses, Loss{Record: rec, At: Point{rec.Pos, nth}})
+		}
+		nth++
 	}
 	return nil
 }
@@ -223,11 +225,11 @@ func (r *Reader) Backward(c *Chunk, at Point, size int) error {
 	return r.with(pick, func(i int, o *opened) error {
 		c.reset(Point{Pos: at.Pos})
 		if at.Marks > 0 {
-			recs, err := r.lossesAt(at.Pos)
+			list, err := r.lossesAt(at.Pos)
 			if err != nil {
 				return err
 			}
-			c.addLosses(recs[:min(len(recs), int(at.Marks))], 0)
+			c.addLosses(list, 0, at.Marks)
 			if len(c.Losses) > 0 {
 				c.weave()
 				return nil
@@ -307,8 +309,8 @@ func (r *Reader) Last(hold bool) (at Point, err error) {
 			at = Point{Pos: r.set.Next}
 			return nil
 		}
-		recs, err := r.lossesAt(o.end)
-		if at = (Point{o.end, int32(len(recs))}); err != nil || !hold || !o.Live || o.end == o.Base {
+		list, err := r.lossesAt(o.end)
+		if at = behind(Point{Pos: o.end}, list); err != nil || !hold || !o.Live || o.end == o.Base {
 			return err
 		}
 		x, err := o.index()

@@ -194,8 +194,12 @@ func open(f File, frames []frame) (*opened, error) {
 	if err == nil && f.Format != Plain && frames == nil {
 		o.frames, err = readFrames(h, f.Format)
 	}
+	if err == nil && f.moving {
+		// A number of a deleted file is soon given to another one: only the index says that this is still the same.
+		_, err = o.index()
+	}
 	if err != nil {
-		h.Close()
+		o.close()
 		return nil, err
 	}
 	o.mod, o.disk = st.ModTime(), st.Size()
@@ -264,16 +268,14 @@ func Written(dir string, s Stream) time.Time {
 type Stamp struct {
 	inode         uint64
 	length, index int64
+	at            int64
 }
-
-// Live reports whether there was a live file.
-func (s Stamp) Live() bool { return s.inode != 0 }
 
 // Look gives the stamp of a stream as it is now.
 func Look(dir string, s Stream) (stamp Stamp) {
 	path := Path(dir, s)
 	if st, err := os.Stat(path); err == nil {
-		stamp.inode, stamp.length = st.Sys().(*syscall.Stat_t).Ino, st.Size()
+		stamp.inode, stamp.length, stamp.at = st.Sys().(*syscall.Stat_t).Ino, st.Size(), st.ModTime().UnixNano()
 	}
 	if st, err := os.Stat(path + ".idx"); err == nil {
 		stamp.index = st.Size()
