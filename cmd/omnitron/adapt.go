@@ -41,16 +41,15 @@ func (o output) Keep(app *config.App) {
 	}
 }
 
-func (o output) Ends(slot string) map[journal.Stream]int64 {
-	streams, err := o.j.Streams(slot)
+// Ends names both streams, the ones that do not exist yet too: of a first start everything is new.
+func (o output) Ends(s journal.Stream) map[journal.Stream]int64 {
 	from := map[journal.Stream]int64{}
-	if err != nil {
-		return from
-	}
-	for _, s := range streams {
-		if pos, err := o.j.End(s); err == nil {
-			from[s] = pos
+	for _, s.Name = range []string{"out", "err"} {
+		pos, err := o.j.End(s)
+		if err != nil {
+			pos = 0 // rather read what is old as well than miss what is new
 		}
+		from[s] = pos
 	}
 	return from
 }

@@ -95,7 +95,7 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 		spec.Umask = *g.def.Umask
 	}
 	if g.def.Ready.Kind == "log" {
-		g.from = s.Lines.Ends(fmt.Sprintf("%s:%s#%d", g.app.Key, process, n))
+		g.from = s.Lines.Ends(stream)
 	}
 	g.at = s.Now()
 	g.proc, err = s.Keeper.Spawn(ctx, spec)
@@ -129,6 +129,8 @@ func (g *generation) watch(r *runner, u *unit) {
 				return
 			case n := <-p.Notices():
 				r.mail.post(func() { r.noticed(u, g, n) })
+			case <-r.s.quit:
+				return
 			}
 		}
 	})

@@ -50,7 +50,7 @@ type memory interface {
 type lines interface {
 	Tail(ctx context.Context, slot string, since time.Time, n int) []string // the last lines that a slot printed
 	Keep(app *config.App)                                                   // as much output as its definition says
-	Ends(slot string) map[journal.Stream]int64                              // where its streams go on
+	Ends(s journal.Stream) map[journal.Stream]int64                         // where both streams of an instance go on
 	Await(ctx context.Context, from map[journal.Stream]int64, pattern string) error
 	AwaitSince(ctx context.Context, slot, pattern string, since time.Time) error
 }
@@ -107,6 +107,13 @@ func (s *Supervisor) Run(ctx context.Context, ready func()) error {
 	s.mu.RUnlock()
 	s.calls.Wait()
 	return nil
+}
+
+// ending reports whether everything is being stopped because the daemon ends.
+func (s *Supervisor) ending() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.halting
 }
 
 // letGo ends the watchers of a runner, on its goroutine or on nobody's any more.
