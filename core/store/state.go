@@ -38,25 +38,26 @@ type Cluster struct {
 
 // AppState is what is known and wanted of one app.
 type AppState struct {
-	Name       string         `json:"name"`
-	Key        string         `json:"key"` // project/stack/name
-	Status     string         `json:"status"`
-	Desired    Desired        `json:"desired"`
-	Enabled    bool           `json:"enabled"`
-	Revision   int64          `json:"revision"` // the definition that is wanted
-	Hash       string         `json:"definitionHash,omitempty"`
-	Scale      map[string]int `json:"scale,omitempty"`     // process → instances, until the file's number changes
-	ScaleBase  map[string]int `json:"scaleBase,omitempty"` // the file's numbers when scale was said
-	PID        int            `json:"pid,omitempty"`       // of the first slot, with its StartTime and BootID
-	StartTime  uint64         `json:"startTime,omitempty"` // clock ticks since boot
-	BootID     string         `json:"bootId,omitempty"`
-	StartedAt  time.Time      `json:"startedAt,omitzero"`
-	LastError  string         `json:"lastError,omitempty"`
-	LastExit   *Exit          `json:"lastExit,omitempty"`
-	Restarts   int            `json:"restarts"`
-	Generation uint64         `json:"generation"`        // moves whenever the app is started, stopped or changed
-	Command    int64          `json:"command,omitempty"` // ledger number of the last command that counted
-	Processes  []Slot         `json:"processes,omitempty"`
+	Name       string             `json:"name"`
+	Key        string             `json:"key"` // project/stack/name
+	Status     string             `json:"status"`
+	Desired    Desired            `json:"desired"`
+	Parts      map[string]Desired `json:"parts,omitempty"` // of processes and process#n that were commanded by themselves
+	Enabled    bool               `json:"enabled"`
+	Revision   int64              `json:"revision"` // the definition that is wanted
+	Hash       string             `json:"definitionHash,omitempty"`
+	Scale      map[string]int     `json:"scale,omitempty"`     // process → instances, until the file's number changes
+	ScaleBase  map[string]int     `json:"scaleBase,omitempty"` // the file's numbers when scale was said
+	PID        int                `json:"pid,omitempty"`       // of the first slot, with its StartTime and BootID
+	StartTime  uint64             `json:"startTime,omitempty"` // clock ticks since boot
+	BootID     string             `json:"bootId,omitempty"`
+	StartedAt  time.Time          `json:"startedAt,omitzero"`
+	LastError  string             `json:"lastError,omitempty"`
+	LastExit   *Exit              `json:"lastExit,omitempty"`
+	Restarts   int                `json:"restarts"`
+	Generation uint64             `json:"generation"`        // moves whenever the app is started, stopped or changed
+	Command    int64              `json:"command,omitempty"` // ledger number of the last command that counted
+	Processes  []Slot             `json:"processes,omitempty"`
 }
 
 // Slot is one place for a process to run in, app:process#instance, and the generation that fills it.
@@ -209,7 +210,7 @@ func (s *State) snapshot() State {
 }
 
 func (a AppState) clone() AppState {
-	a.Scale, a.ScaleBase = maps.Clone(a.Scale), maps.Clone(a.ScaleBase)
+	a.Scale, a.ScaleBase, a.Parts = maps.Clone(a.Scale), maps.Clone(a.ScaleBase), maps.Clone(a.Parts)
 	a.LastExit = a.LastExit.clone()
 	a.Processes = slices.Clone(a.Processes)
 	for i := range a.Processes {

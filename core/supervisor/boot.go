@@ -77,6 +77,9 @@ func (s *Supervisor) definition(ctx context.Context, key string, rev int64) (*co
 // recall gives a runner what the state remembers of its app.
 func (s *Supervisor) recall(r *runner, a store.AppState) {
 	r.desired, r.enabled = a.Desired == store.WantRunning, a.Enabled
+	for part, want := range a.Parts {
+		r.want(part, want == store.WantRunning)
+	}
 	for process, n := range a.Scale {
 		r.scale[process] = n
 	}
@@ -86,13 +89,19 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 		if u == nil {
 			continue
 		}
-		u.last, u.starts, u.seq, u.up = sl.Generation, sl.Restarts, a.Command, r.desired
-		u.outcome, u.since = settledState(State(sl.Status)), a.StartedAt
+		u.last, u.starts, u.seq, u.up = sl.Generation, sl.Restarts, a.Command, r.wanted(u)
+		u.outcome = settledState(State(sl.Status))
+		if left := sl.BackoffUntil.Sub(s.Now()); State(sl.Status) == Backoff && left > 0 && left < time.Hour {
+			u.phase, u.delay = backoff, left
+		}
 		u.hist = history{Active: sl.Active, Streak: sl.Attempt, Restarts: sl.RestartsAt}
 		if x := sl.LastExit; x != nil {
 			u.exit = &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS, Generation: x.Generation, PID: x.PID, Stderr: x.StderrTail}
 		}
 		u.reason, u.since, u.unready = sl.LastError, s.Now(), State(sl.Status) == Starting
+		if u.exit != nil && u.exit.At.Before(bootTime()) && u.outcome != Completed { // what happened before the machine was started does not count
+			u.outcome, u.reason, u.hist, u.starts = Stopped, "", history{}, 0
+		}
 	}
 }
 
@@ -196,7 +205,7 @@ func (r *runner) resume(start bool) {
 		switch {
 		case u.gen != nil:
 			u.gen.watch(r, u)
-			if u.parting || !r.desired || !start {
+			if u.parting || !r.wanted(u) || !start {
 				r.send(u, evStop, ended{})
 				continue
 			}
@@ -207,15 +216,24 @@ func (r *runner) resume(start bool) {
 			default:
 				u.gen.watchHealth(r, u)
 			}
-		case r.desired && start && r.wants(u):
+		case u.phase == backoff && r.wanted(u) && start:
+			r.wait(u, evOver)
+		case r.wanted(u) && start && r.wants(u):
+			hist := u.hist
 			r.send(u, evStart, ended{})
+			u.hist = hist
+		case u.phase == backoff:
+			r.send(u, evStop, ended{})
 		}
 	}
 }
 
-// wants reports whether a slot that does not run should be started at boot: not what ended for good.
+// wants reports whether a slot that does not run should be started at boot: not what ended for good since the machine
+// was started.
 func (r *runner) wants(u *unit) bool {
-	return !u.parting && u.outcome == Stopped && !(u.reason != "" && u.exit != nil && u.exit.Reason == "exited" && u.exit.Known && u.exit.Code == 0 && u.def.Restart.Policy != "always" && u.exit.At.After(bootTime()))
+	x := u.exit
+	byItself := x != nil && x.Reason == "exited" && x.Known && x.Code == 0 && u.def.Restart.Policy != "always" && x.At.After(bootTime())
+	return !u.parting && u.phase == idle && u.outcome == Stopped && !byItself
 }
 
 // alive reports whether the main process has not ended yet.

@@ -51,6 +51,9 @@ func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, 
 		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
 		defer cancel()
 	}
+	if s.ending() && k.up() {
+		return nil, fault.New(fault.Unavailable, "the daemon is ending: nothing is started any more").WithReason("shutting_down").WithHint("omnitron up")
+	}
 	targets := c.Targets
 	if k == kindStart {
 		targets = s.withDependencies(targets)
@@ -68,7 +71,7 @@ func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, 
 		case over[t.Key]:
 			results[i] = superseded(t.Key, s.view(t.Key))
 		case r == nil:
-			results[i] = Result{Key: t.Key, State: Stopped, Reason: "it is not known any more", code: "not_found"}
+			results[i] = unknownNow(t.Key)
 		default:
 			w := &waiter{kind: k, target: t, seq: c.Seq, began: began, patient: c.Wait || k == kindStop, result: make(chan Result, 1)}
 			waits[i] = w
@@ -93,7 +96,14 @@ func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, 
 
 // tell hands a command to the runner that owns the app.
 func (s *Supervisor) tell(r *runner, w *waiter) {
-	r.mail.post(func() { r.obey(w) })
+	if r == nil || !r.mail.post(func() { r.obey(w) }) {
+		w.result <- unknownNow(w.target.Key)
+	}
+}
+
+// unknownNow is the result of a command on an app that was removed meanwhile.
+func unknownNow(key string) Result {
+	return Result{Key: key, State: Stopped, Reason: "it is not known any more", code: "not_found"}
 }
 
 // collect waits for the answers.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"maps"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -21,7 +22,7 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 	st := s.State.View()
 	for _, t := range targets {
 		a, ok := st.App(t.Key)
-		quiet = quiet && ok && a.Desired == want && (seq == 0 || seq <= a.Command) && !(k.up() && st.HomeDown)
+		quiet = quiet && ok && a.Desired == want && len(a.Parts) == 0 && t.Process == "" && (seq == 0 || seq <= a.Command) && !(k.up() && st.HomeDown)
 	}
 	if quiet {
 		return over, nil
@@ -30,14 +31,27 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 		clear(over)
 		for _, t := range targets {
 			a, ok := st.App(t.Key)
-			if !ok || t.Process != "" {
-				continue // a part of an app does not change what is wanted of the whole
-			}
-			if seq != 0 && seq < a.Command {
-				over[t.Key] = a.Desired != want
+			if !ok {
 				continue
 			}
-			a.Desired, a.Command = want, max(a.Command, seq)
+			part := partOf(t)
+			if seq != 0 && seq < a.Command {
+				have, isPart := a.Parts[part]
+				if !isPart {
+					have = a.Desired
+				}
+				over[t.Key] = have != want
+				continue
+			}
+			if part == "" {
+				a.Desired, a.Parts = want, nil
+			} else { // a part of an app does not change what is wanted of the rest
+				if a.Parts == nil {
+					a.Parts = map[string]store.Desired{}
+				}
+				a.Parts[part] = want
+			}
+			a.Command = max(a.Command, seq)
 			st.Set(a)
 		}
 		if k.up() {
@@ -49,11 +63,46 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 		return nil, err
 	}
 	for _, t := range targets {
-		if r := s.runner(t.Key); r != nil && t.Process == "" && !over[t.Key] {
-			r.mail.post(func() { r.desired = k.up() })
+		if r := s.runner(t.Key); r != nil && !over[t.Key] {
+			r.mail.post(func() { r.want(partOf(t), k.up()) })
 		}
 	}
 	return over, nil
+}
+
+// partOf names the part of an app that a target means: a process, process#n, or "" for the whole.
+func partOf(t op.Target) string {
+	switch {
+	case t.Process == "":
+		return ""
+	case t.Instance == 0:
+		return t.Process
+	}
+	return fmt.Sprintf("%s#%d", t.Process, t.Instance)
+}
+
+// want notes what is wanted of a part, or of the whole.
+func (r *runner) want(part string, up bool) {
+	if part == "" {
+		r.desired, r.parts = up, nil
+		return
+	}
+	r.parts = maps.Clone(r.parts)
+	if r.parts == nil {
+		r.parts = map[string]bool{}
+	}
+	r.parts[part] = up
+}
+
+// wanted reports whether a slot should run: what was said of it, else of its process, else of the app.
+func (r *runner) wanted(u *unit) bool {
+	if up, ok := r.parts[fmt.Sprintf("%s#%d", u.process, u.number)]; ok {
+		return up
+	}
+	if up, ok := r.parts[u.process]; ok {
+		return up
+	}
+	return r.desired
 }
 
 // Enable lets up and boot start apps, or not; disabling also stops them.

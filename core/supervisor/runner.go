@@ -21,7 +21,8 @@ type runner struct {
 
 	app     *config.App
 	rev     int64
-	desired bool // running
+	desired bool            // running
+	parts   map[string]bool // of processes and process#n that were commanded by themselves, until the whole app is
 	enabled bool
 	scale   map[string]int // process → instances, until the file's number changes
 	units   []*unit
@@ -76,11 +77,22 @@ func (r *runner) loop(ctx context.Context) {
 			}
 			r.settle()
 			if r.removed && len(r.units) == 0 {
-				close(r.done)
+				r.leave()
 				return
 			}
 		}
 	}
+}
+
+// leave is the end of a runner whose app was removed: whoever still waits is told so.
+func (r *runner) leave() {
+	for _, fn := range r.mail.close() {
+		fn()
+	}
+	for _, w := range append([]*waiter(nil), r.waiters...) {
+		r.reply(w, unknownNow(r.key))
+	}
+	close(r.done)
 }
 
 // settle publishes what the last messages made of the app and answers whoever waited for it.
@@ -200,6 +212,10 @@ func (u *unit) explain(now State) {
 	}
 	switch now {
 	case Crashed, Failed:
+		if u.end.permanent { // the message says it all
+			u.reason = u.exit.Message
+			return
+		}
 		u.reason = fmt.Sprintf("%s; not started again: %s", u.exit.Message, u.reason)
 	case Backoff:
 		u.reason = fmt.Sprintf("%s; try %d of %d in %s", u.exit.Message, len(u.hist.Restarts), u.def.Restart.MaxRestarts, u.delay.Round(10*time.Millisecond))
@@ -248,6 +264,14 @@ func (r *runner) arm(u *unit) {
 			r.send(u, evOver, ended{})
 			return
 		}
+	}
+	r.wait(u, e)
+}
+
+// wait lets an event happen to a slot when its delay is over.
+func (r *runner) wait(u *unit, e event) {
+	if e == evOver {
+		u.nextTry = r.s.Now().Add(u.delay)
 	}
 	var t *time.Timer
 	t = time.AfterFunc(u.delay, func() {
@@ -392,10 +416,8 @@ func (r *runner) spawn(u *unit) {
 		r.mail.post(func() {
 			if err != nil {
 				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: err.Error(), Generation: g.number}
-				u.reason = err.Error()
 				r.ended(u, u.exit)
 				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
-				u.reason = err.Error()
 				return
 			}
 			u.gen = g
