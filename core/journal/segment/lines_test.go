@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 )
 
@@ -71,20 +72,11 @@ func TestBoundariesAgreeInBothDirections(t *testing.T) {
 			for _, w := range []int{MaxLine + 2, MaxLine + 777, 2 * MaxLine} {
 				for from := 1; from < len(tc.data)-w; from += 997 {
 					b := firstBoundary(tc.data[from:from+w], tc.pos+int64(from), nil)
-					if b < 0 || !contains(starts, from+b) {
+					if b < 0 || !slices.Contains(starts, from+b) {
 						t.Fatalf("window %d+%d finds a line at %d, the lines start at %v", from, w, from+b, starts)
 					}
 				}
 			}
 		})
 	}
-}
-
-func contains(list []int, v int) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,462 @@
+package journal
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/journal/segment"
+)
+
+// shop has lines of three instances and two apps, a millisecond between two.
+func shop(t testing.TB) *Journal {
+	j := newJournal(t)
+	web, fail, two, job := open(t, j, out1), open(t, j, err1), open(t, j, out2), open(t, j, job1)
+	web.PID, two.PID = 11, 12
+	web.Write(at(1), "level=info msg=one\n")
+	fail.Write(at(2), "ERROR two\n")
+	fail.Write(at(3), "    at three\n")
+	two.Write(at(4), "four\n")
+	job.Write(at(5), "[warn] five\n")
+	web.Rotate(at(6))
+	web.Write(at(6), "six\n")
+	return j
+}
+
+func TestFilter(t *testing.T) {
+	j := shop(t)
+	for _, tc := range []struct {
+		name string
+		f    Filter
+		want []string
+	}{
+		{"all", Filter{}, []string{"one", "two", "three", "four", "five", "six"}},
+		{"the newest", Filter{Limit: 2}, []string{"five", "six"}},
+		{"an app", Filter{Keys: []string{"shop/dev/job"}}, []string{"five"}},
+		{"two keys", Filter{Keys: []string{"shop/dev/job", "shop/dev/web:web#2"}}, []string{"four", "five"}},
+		{"a process", Filter{Keys: []string{"shop/dev/web:web"}}, []string{"one", "two", "three", "four", "six"}},
+		{"an instance", Filter{Keys: []string{"shop/dev/web#1"}}, []string{"one", "two", "three", "six"}},
+		{"an unknown app", Filter{Keys: []string{"shop/dev/none"}}, nil},
+		{"another process", Filter{Keys: []string{"shop/dev/web:mail"}}, nil},
+		{"stderr", Filter{Stream: "err"}, []string{"two", "three"}},
+		{"since", Filter{Since: at(4)}, []string{"four", "five", "six"}},
+		{"until", Filter{Until: at(4)}, []string{"one", "two", "three", "four"}},
+		{"since and until", Filter{Since: at(2), Until: at(3)}, []string{"two", "three"}},
+		{"until with a limit", Filter{Until: at(4), Limit: 2}, []string{"three", "four"}},
+		{"warn", Filter{Level: "warn"}, []string{"two", "three", "five"}},
+		{"error, and the trace behind it", Filter{Level: "error"}, []string{"two", "three"}},
+		{"debug", Filter{Level: "debug"}, []string{"one", "two", "three", "four", "five", "six"}},
+		{"grep", Filter{Grep: `^(four|six)$|f.ve`}, []string{"four", "five", "six"}},
+		{"grep and level", Filter{Grep: `t`, Level: "error"}, []string{"two", "three"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []string
+			for _, l := range texts(ask(t, j, tc.f)) {
+				got = append(got, l[strings.LastIndexAny(l, " =")+1:])
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Fatalf("got %q, want %q", got, tc.want)
+			}
+			// One line a page says the same.
+			if tc.f.Limit = 1; tc.name == "the newest" || tc.name == "until with a limit" {
+				return
+			}
+			var paged []string
+			for {
+				lines, next, more, err := j.Query(t.Context(), tc.f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range texts(lines) {
+					paged = append([]string{l[strings.LastIndexAny(l, " =")+1:]}, paged...)
+				}
+				if tc.f.Cursor = next; !more {
+					break
+				}
+			}
+			if !slices.Equal(paged, tc.want) {
+				t.Fatalf("pages: got %q, want %q", paged, tc.want)
+			}
+		})
+	}
+}
+
+func TestLineSaysWhereItComesFrom(t *testing.T) {
+	l := ask(t, shop(t), Filter{Grep: "one"})[0]
+	l.At = l.At.UTC()
+	want := Line{At: at(1), Project: "shop", Stack: "dev", App: "web", Process: "web", Instance: 1, Stream: "out", PID: 11, Level: "info", Text: "level=info msg=one"}
+	if l != want {
+		t.Fatalf("got  %+v\nwant %+v", l, want)
+	}
+}
+
+func TestBadFilters(t *testing.T) {
+	j := shop(t)
+	_, next, _, err := j.Query(t.Context(), Filter{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]Filter{
+		"regexp":        {Grep: "("},
+		"backreference": {Grep: `(a)\1`},
+		"level":         {Level: "loud"},
+		"stream":        {Stream: "in"},
+		"limit":         {Limit: 1001},
+		"times":         {Since: at(2), Until: at(1)},
+		"key":           {Keys: []string{"web"}},
+		"key up":        {Keys: []string{"shop/../web"}},
+		"process up":    {Keys: []string{"shop/dev/web:../x"}},
+		"instance":      {Keys: []string{"shop/dev/web:web#x"}},
+		"instance 0":    {Keys: []string{"shop/dev/web:web#0"}},
+		"cursor":        {Cursor: "!"},
+		"short cursor":  {Cursor: next[:len(next)-3]},
+	} {
+		if _, _, _, err := j.Query(t.Context(), f); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: query says %v", name, err)
+		}
+		for _, err := range j.Follow(t.Context(), f) {
+			if !fault.Is(err, fault.Invalid) {
+				t.Errorf("%s: follow says %v", name, err)
+			}
+			break
+		}
+	}
+	for _, err := range j.Follow(t.Context(), Filter{Cursor: next}) {
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("a page's cursor in a follow: %v", err)
+		}
+		break
+	}
+}
+
+func FuzzFilter(f *testing.F) {
+	f.Add("shop/dev/web:web#1", "info", "a+", "out", 5, "")
+	f.Add("a/b/c", "", `(a+)+$`, "", 0, "cQ")
+	f.Add("///:#", "x", "[", "in", -1, "ZgAAAAAAAAAAAAAAAAAAAAAAAAAA")
+	f.Add("a/b/c#99999999999999999999", "fatal", `\pL`, "err", 1000, "cQAAAAAAAAAAAAAAAAAAAAAA_____w")
+	f.Add("../../..:x", "warn", "", "out", 1001, "\xff")
+	dir := f.TempDir()
+	j := New(dir, nil)
+	w := open(f, j, out1)
+	w.Write(at(1), "level=info aaa\nERROR x\n")
+	f.Fuzz(func(t *testing.T, key, lvl, grep, stream string, limit int, cursor string) {
+		filter := Filter{Keys: []string{key}, Level: lvl, Grep: grep, Stream: stream, Limit: limit, Cursor: cursor}
+		lines, next, _, err := j.Query(t.Context(), filter)
+		if (filter.Validate() != nil) != (err != nil) && cursor == "" {
+			t.Fatalf("Validate says %v, Query %v", filter.Validate(), err)
+		}
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			t.Fatalf("no fault of the caller: %v", err)
+		}
+		if next != "" {
+			if _, err := parseCursor(next, cursorPage); err != nil {
+				t.Fatalf("the next cursor is none: %v", err)
+			}
+		}
+		for _, l := range lines {
+			if l.App != "web" {
+				t.Fatalf("asked for %q, got %+v", key, l)
+			}
+		}
+	})
+}
+
+func TestRawBytes(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	w.Write(at(1), "cr\r\nnul\x00\n\xff\xfeab\xc3\n\x1b[2J\n")
+	lines := ask(t, j, Filter{})
+	if got, want := texts(lines), []string{"cr\r", "nul\x00", "\uFFFDab\uFFFD", "\x1b[2J"}; !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	for i, l := range lines {
+		b, err := json.Marshal(l)
+		if err != nil || !json.Valid(b) {
+			t.Fatalf("line %d: %v", i, err)
+		}
+		if (l.Raw != "") != (i == 2) {
+			t.Fatalf("line %d has raw %q", i, l.Raw)
+		}
+	}
+	raw, err := base64.StdEncoding.DecodeString(lines[2].Raw)
+	if err != nil || string(raw) != "\xff\xfeab\xc3" {
+		t.Fatalf("raw gives %q (%v)", raw, err)
+	}
+}
+
+func TestLongLineComesInPieces(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	w.Write(at(1), "head\n"+strings.Repeat("x", 150_000)+"\nlast")
+	var b strings.Builder
+	lines := ask(t, j, Filter{})
+	for _, l := range lines {
+		if len(l.Text) > segment.MaxLine {
+			t.Fatalf("a piece of %d bytes", len(l.Text))
+		}
+		if b.WriteString(l.Text); !l.Partial {
+			b.WriteByte('\n')
+		}
+	}
+	if len(lines) != 5 || b.String() != "head\n"+strings.Repeat("x", 150_000)+"\nlast" {
+		t.Fatalf("%d pieces, %d bytes", len(lines), b.Len())
+	}
+}
+
+func TestTimeIsBounded(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	for i := range 20 {
+		w.Write(at(i), strings.Repeat(strings.Repeat("a", 60)+"\n", 10_000))
+		w.Rotate(at(i))
+	}
+	w.Write(at(99), "needle\n")
+	j.budget = time.Nanosecond
+	f, calls := Filter{Grep: "(a+)+$b|needle"}, 0
+	var got []string
+	for {
+		lines, next, more, err := j.Query(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, texts(lines)...)
+		calls++
+		if f.Cursor = next; !more {
+			break
+		}
+	}
+	if !slices.Equal(got, []string{"needle"}) || calls < 20 {
+		t.Fatalf("%d calls gave %q", calls, got)
+	}
+}
+
+func TestPageIsBounded(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	for i := range 100 {
+		w.Write(at(i), strings.Repeat("\x00", 50_000)+"\n")
+	}
+	total := 0
+	for f := (Filter{}); ; {
+		lines, next, more, err := j.Query(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := json.Marshal(lines); err != nil || len(b) > 4<<20 {
+			t.Fatalf("a page of %d bytes (%v)", len(b), err)
+		}
+		total += len(lines)
+		if f.Cursor = next; !more {
+			break
+		}
+	}
+	if total != 100 {
+		t.Fatalf("%d lines in all", total)
+	}
+}
+
+// TestPagesAreStable pages while lines are added, files rotated and compressed, and streams appear.
+func TestPagesAreStable(t *testing.T) {
+	j := newJournal(t)
+	w, other := open(t, j, out1), open(t, j, out2)
+	var want []string
+	for i := range 200 {
+		s := fmt.Sprintf("line %d", i)
+		want = append(want, s)
+		w.Write(at(10*i), s+"\n")
+	}
+	other.Write(at(1), "old\n") // its turn comes last
+	want = append([]string{want[0], "old"}, want[1:]...)
+	var got []string
+	for f := (Filter{Limit: 13}); ; {
+		lines, next, more, err := j.Query(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(texts(lines), got...)
+		if f.Cursor = next; !more {
+			break
+		}
+		now := time.Now().Add(time.Hour)
+		w.Write(now, "new\n")
+		w.Rotate(now)
+		other.Write(now, "new\n")
+		open(t, j, err1).Write(now, "new\n")
+		if err := j.Maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		j.SetPolicy(out1.Key(), Policy{MaxFiles: 99})
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestCancelledQuery(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, _, err := shop(t).Query(ctx, Filter{}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestRingIsDroppedWhenTheStreamGrows(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	for i := range 3 {
+		w.Write(at(i), fmt.Sprintf("%d\n", i))
+		for range 2 {
+			if got := texts(ask(t, j, Filter{Limit: 1})); !slices.Equal(got, []string{fmt.Sprint(i)}) {
+				t.Fatalf("after line %d: %q", i, got)
+			}
+		}
+	}
+	if len(j.ring.tails) != 1 || j.ring.used == 0 {
+		t.Fatalf("the ring keeps %d tails, %d bytes", len(j.ring.tails), j.ring.used)
+	}
+	if ask(t, j, Filter{Limit: 1}); j.ring.find(out1, segment.Look(j.Dir(), out1)) == nil {
+		t.Fatal("the tail is not in the ring")
+	}
+}
+
+func TestRingIsBounded(t *testing.T) {
+	j := newJournal(t)
+	for i := range 3 * ringTotal / firstChunk {
+		s := Stream{Project: "p", Stack: "s", App: "a", Process: "p", Instance: i + 1, Name: "out"}
+		open(t, j, s).Write(at(i), strings.Repeat(strings.Repeat("x", 99)+"\n", 400))
+	}
+	ask(t, j, Filter{Limit: 1000})
+	used := 0
+	for _, tail := range j.ring.tails {
+		used += tail.chunk.Size()
+	}
+	if used != j.ring.used || used > ringTotal || used < ringTotal/4 {
+		t.Fatalf("the ring holds %d bytes, says %d, may %d", used, j.ring.used, ringTotal)
+	}
+}
+
+func TestStatsAndPurge(t *testing.T) {
+	j := shop(t)
+	stats, err := j.Stats(t.Context(), "shop/dev/web:web#1")
+	if err != nil || len(stats) != 2 {
+		t.Fatalf("%+v, %v", stats, err)
+	}
+	st := stats[1]
+	if st.Stream != "out" || st.Files != 2 || st.Bytes != 23 || st.Next != 23 || !st.Oldest.Equal(epoch) || !st.Newest.Equal(at(6)) || st.Disk <= st.Bytes {
+		t.Fatalf("%+v", st)
+	}
+	if _, err := j.Purge(t.Context()); !fault.Is(err, fault.Invalid) {
+		t.Fatalf("a purge of nothing says %v", err)
+	}
+	p, err := j.Purge(t.Context(), "shop/dev/web")
+	if err != nil || p.Files != 4 || p.Bytes != 23+23+5 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if got := texts(ask(t, j, Filter{})); !slices.Equal(got, []string{"[warn] five"}) {
+		t.Fatalf("left: %q", got)
+	}
+	open(t, j, out1).Write(at(9), "again\n")
+	if l := ask(t, j, Filter{Keys: []string{"shop/dev/web"}}); len(l) != 1 || l[0].Pos != 23 {
+		t.Fatalf("after the purge: %+v", l)
+	}
+	files, err := os.ReadDir(out1.Folder(j.Dir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".log") && !strings.HasSuffix(f.Name(), ".log.idx") {
+			t.Errorf("left behind: %s", f.Name())
+		}
+	}
+}
+
+func TestStatsCountLosses(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	for i := range 4 {
+		w.Write(at(i), "x\n")
+		w.Mark(at(i), segment.KindLost, 10)
+		w.Mark(at(i), segment.KindGap, 0)
+		if i == 1 {
+			w.Rotate(at(i))
+		}
+		st, err := j.Stats(t.Context())
+		if err != nil || len(st) != 1 || st[0].Lost != int64(10*(i+1)) || st[0].Gaps != i+1 {
+			t.Fatalf("after %d: %+v, %v", i+1, st, err)
+		}
+	}
+}
+
+func TestRetention(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	j.SetPolicy(out1.Key(), Policy{MaxFiles: 7})
+	j.SetPolicy(out1.Key()+":web", Policy{MaxFiles: 3, Compress: "gzip"})
+	for i := range 10 {
+		w.Write(at(i), fmt.Sprintf("%d\n", i))
+		w.Rotate(at(i))
+		if err := j.Rotated(t.Context(), w.Path()); err != nil {
+			t.Fatal(err)
+		}
+		set, err := segment.Load(j.Dir(), out1)
+		if err != nil || len(set.Files) != min(i+2, 3) {
+			t.Fatalf("after %d rotations: %d files (%v)", i+1, len(set.Files), err)
+		}
+	}
+	if got := texts(ask(t, j, Filter{})); !slices.Equal(got, []string{"8", "9"}) {
+		t.Fatalf("kept: %q", got)
+	}
+	set, err := segment.Load(j.Dir(), out1)
+	if err != nil || set.Files[0].Format != segment.Gzip {
+		t.Fatalf("%+v, %v", set.Files, err)
+	}
+	if err := j.Rotated(t.Context(), "/elsewhere/x.log"); err == nil {
+		t.Fatal("a foreign file was tended to")
+	}
+}
+
+func TestMaintainCleansUp(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	w.Write(at(1), "a\n")
+	w.Rotate(at(1))
+	for _, name := range []string{segment.Archive(w.Path(), 0) + ".zst.part", w.Path() + ".idx.part"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(segment.Archive(w.Path(), 1)+".idx", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(out1.Folder(j.Dir()))
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%v, %v: want the live file, the archive, and their indexes", files, err)
+	}
+}
+
+// TestMaintainLeavesWhatTheKeeperNeeds: while a rotation is half done, the newest archive says where the stream goes on.
+func TestMaintainLeavesWhatTheKeeperNeeds(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	j.SetPolicy(out1.Key(), Policy{MaxFiles: 1})
+	w.Write(at(1), "a\n")
+	w.RotateLog()
+	w.RotateIndex()
+	if err := j.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(segment.Archive(w.Path(), 0)); err != nil {
+		t.Fatal(err)
+	}
+}
