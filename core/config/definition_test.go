@@ -157,6 +157,11 @@ func TestDiff(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	shared := load(t, "project: shop\nsupervision: {strategy: one_for_all}\nmonitoring: {metrics: {interval: 9s}}"+everything[len("\nproject: shop"):], map[string]string{"X": "x", "PATH": "/bin"})
+	wantShared := []Change{{"", "changed", "monitoring.metrics.interval", "5s", "9s", Live}, {"", "changed", "supervision.strategy", "one_for_one", "one_for_all", Live}}
+	if diff := cmp.Diff(wantShared, Diff(old, shared)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 	if d := Diff(old, old); d != nil {
 		t.Errorf("nothing changed, yet: %v", d)
 	}
@@ -330,12 +335,21 @@ func TestReferences(t *testing.T) {
 		{"a single one, wrongly written", "apps: [{name: a, envFile: a.env}]", []string{"/srv/a.env"}, true},
 		{"broken otherwise", "what: is this\napps: {x: {envFile: [a.env]}}", []string{"/srv/a.env"}, true},
 		{"a variable missing", "apps: [{name: '${NO}', envFile: [a.env]}]", []string{"/srv/a.env"}, false},
+		{"a name that only .env knows", "apps: [{name: a, envFile: ['${LATER}.env', a.env]}]", []string{"/srv/a.env"}, false},
 		{"no YAML", "apps: [{", nil, false},
 	} {
 		got, err := References(Source{Files: []File{{Path: "/srv/omnitron.yaml", Text: c.text}}, Home: "/home/ann", Env: map[string]string{"F": "f"}})
 		if want := append([]string{"/srv/.env"}, c.want...); !slices.Equal(got, want) || (err == nil) != c.ok {
 			t.Errorf("%s: %v, %v; want %v", c.what, got, err, want)
 		}
+	}
+}
+
+func TestReferencesThatDotenvDecides(t *testing.T) {
+	src := Source{Files: []File{{Path: "/srv/omnitron.yaml", Text: "apps: [{name: a, envFile: ['${LATER}.env']}]"}}, EnvFiles: map[string]string{"/srv/.env": "LATER=prod\n"}}
+	got, err := References(src)
+	if want := []string{"/srv/.env", "/srv/prod.env"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Change is one difference between two definitions.
 type Change struct {
-	App   string `json:"app" jsonschema:"key of the app, project/stack/app"`
+	App   string `json:"app,omitempty" jsonschema:"key of the app, project/stack/app; absent: it holds for all of them"`
 	Kind  string `json:"kind" jsonschema:"added, changed or removed" enum:"added,changed,removed"`
 	Path  string `json:"path,omitempty" jsonschema:"the key that changed, as omnitron.yaml has it"`
 	Old   string `json:"old,omitempty" jsonschema:"value before, secrets masked"`
@@ -29,10 +29,13 @@ const (
 	NextRestart = "next"    // a captured shell value: no reason for a restart
 )
 
-// Diff says what apps come, go and change from old to new, in the order of new, then the removed ones. A nil definition
-// has no apps.
+// Diff says what comes, goes and changes from old to new: what holds for all apps first, then the apps in the order of
+// new, then the removed ones. A nil definition has no apps.
 func Diff(old, new *Definition) []Change {
 	var out []Change
+	if old != nil && new != nil {
+		out = compare("", flattenShared(old), flattenShared(new), fileKind.Keys())
+	}
 	before := map[string]App{}
 	if old != nil {
 		for _, a := range old.Apps {
@@ -61,7 +64,10 @@ func Diff(old, new *Definition) []Change {
 }
 
 func diffApp(old, new App) []Change {
-	was, is := flatten(old), flatten(new)
+	return compare(new.Key, flatten(old), flatten(new), appKind.Keys())
+}
+
+func compare(app string, was, is map[string]leaf, keys []*schema.Key) []Change {
 	paths := maps.Clone(was)
 	maps.Copy(paths, is)
 	var out []Change
@@ -71,7 +77,7 @@ func diffApp(old, new App) []Change {
 		if a == b && inOld == inNew {
 			continue
 		}
-		c := Change{App: new.Key, Kind: "changed", Path: path, Old: a.shown, New: b.shown, Takes: takes(path)}
+		c := Change{App: app, Kind: "changed", Path: path, Old: a.shown, New: b.shown, Takes: takes(keys, path)}
 		if (a.captured || !inOld) && (b.captured || !inNew) && (a.captured || b.captured) {
 			c.Takes = NextRestart
 		}
@@ -84,6 +90,16 @@ func diffApp(old, new App) []Change {
 type leaf struct {
 	raw, shown string
 	captured   bool
+}
+
+// flattenShared gives what holds for all apps together. What they inherit stands with each of them.
+func flattenShared(d *Definition) map[string]leaf {
+	out := map[string]leaf{}
+	out["supervision.strategy"] = leaf{raw: d.Supervision.Strategy, shown: d.Supervision.Strategy}
+	for path, v := range map[string]time.Duration{"monitoring.metrics.interval": d.Monitoring.MetricsInterval, "monitoring.metrics.retention": d.Monitoring.Retention} {
+		out[path] = leaf{raw: v.String(), shown: unit.FormatDuration(v)}
+	}
+	return out
 }
 
 // flatten gives every value of an app by the path of its key in omnitron.yaml.
@@ -185,8 +201,7 @@ func human(key string, v any, text string) string {
 }
 
 // takes finds how a changed key is taken up, in the one table of keys.
-func takes(path string) string {
-	keys := appKind.Keys()
+func takes(keys []*schema.Key, path string) string {
 	if i := strings.Index(path, "]."); i >= 0 {
 		keys, path = processKind.Keys(), path[i+2:]
 	}

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
 	"github.com/omnitron-dev/omnitron/core/config/tree"
+	"github.com/omnitron-dev/omnitron/core/config/variable"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
@@ -224,7 +226,8 @@ func (l *loader) path(base, p string) string {
 }
 
 // References names the env files that the command line has to read and send along: .env beside the file, which may be
-// missing, and every envFile. Of a broken file it gives what can still be seen, together with the error.
+// missing, and every envFile. When .env itself decides a name by a ${}, that name comes with a second call that has .env
+// in EnvFiles. Of a broken file it gives what can still be seen, together with the error; Load says the same in full.
 func References(src Source) ([]string, error) {
 	l := newLoader(src)
 	paths := []string{filepath.Join(l.dir, ".env")}
@@ -239,11 +242,83 @@ func References(src Source) ([]string, error) {
 			return
 		}
 		files.Walk(func(f *tree.Node) {
-			if p := l.path(l.dir, f.Text); f.Kind == tree.Text && f.Text != "" && !seen[p] {
+			if p := l.path(l.dir, f.Text); f.Kind == tree.Text && f.Text != "" && !f.Broken && !seen[p] {
 				seen[p] = true
 				paths = append(paths, p)
 			}
 		})
 	})
 	return paths, failed(&l.problems)
+}
+
+// lookup finds a variable for ${}: the shell first, then .env beside the file.
+func (l *loader) lookup(name string) (string, bool) {
+	v, ok := l.src.Env[name]
+	if !ok {
+		v, ok = l.dotenv[name]
+	}
+	return v, ok && !strings.ContainsRune(v, 0)
+}
+
+// expand replaces ${} in a scalar.
+func (l *loader) expand(n *tree.Node) {
+	if n.Kind != tree.Text || !strings.Contains(n.Text, "$") {
+		return
+	}
+	out, used, err := variable.Expand(n.Text, l.lookup)
+	if err == nil {
+		n.Text, n.Expanded = out, n.Expanded || used
+		return
+	}
+	at := n.Pos
+	if l.problems.Len() < 1000 { // looking for the exact place takes time, and nobody reads so many
+		at = l.find(n, err.Text)
+	}
+	p := l.problems.Add(at, tree.Meaning, "%s", err.Message)
+	p.Hint = err.Hint
+	if err.Unknown != "" && l.problems.Len() < 1000 {
+		p.Near = fault.Near(err.Unknown, l.variables())
+		if p.Near != "" {
+			p.Hint = fmt.Sprintf("did you mean ${%s}?", p.Near)
+		}
+	}
+	n.Expanded, n.Broken = true, true
+}
+
+// variables lists what ${} can see.
+func (l *loader) variables() []string {
+	var names []string
+	for n := range l.src.Env {
+		names = append(names, n)
+	}
+	for n := range l.dotenv {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// find is the place of a piece of a scalar's text, as exactly as the source shows it.
+func (l *loader) find(n *tree.Node, text string) tree.Pos {
+	for i := range 1000 {
+		line, skip := l.file.Line(n.Line+i), 0
+		if i == 0 {
+			skip = byteOf(line, n.Column-1)
+		}
+		if j := strings.Index(line[skip:], text); j >= 0 {
+			return tree.Pos{File: l.file, Line: n.Line + i, Column: utf8.RuneCountInString(line[:skip+j]) + 1, Width: utf8.RuneCountInString(text)}
+		}
+	}
+	return n.Pos
+}
+
+// byteOf is where the nth character of a line begins.
+func byteOf(line string, n int) int {
+	for i := range line {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(line)
 }

@@ -73,6 +73,9 @@ func (s *scalar[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
 	if p.Hint, p.Near = m.Hint, m.Near; m.Meaning || n.Expanded {
 		p.Class = tree.Meaning
 	}
+	if n.Expanded && n.Text != "" && strings.Contains(p.Hint, n.Text) { // a suggestion made of the value
+		p.Hint = ""
+	}
 	if p.Near == "" && p.Hint == "" {
 		p.Allowed = s.words
 	}

@@ -167,7 +167,7 @@ func excess(tokens token.Tokens) (*token.Token, string) {
 }
 
 func place(f *File, t *token.Token) Pos {
-	p := Pos{File: f, Line: max(1, t.Position.Line), Column: max(1, t.Position.Column), Width: 1}
+	p := Pos{File: f, Line: min(max(1, t.Position.Line), len(f.lines)), Column: max(1, t.Position.Column), Width: 1}
 	switch t.Type {
 	case token.SingleQuoteType, token.DoubleQuoteType, token.StringType:
 		origin := strings.TrimSpace(t.Origin)

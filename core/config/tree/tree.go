@@ -87,6 +87,8 @@ func check(f *File, ps *Problems) bool {
 		ps.Add(start, Syntax, "the file has %d bytes; at most %d are read", len(f.Text), MaxBytes)
 	case !utf8.ValidString(f.Text):
 		ps.Add(f.at(invalid(f.Text)), Syntax, "the file is not UTF-8 text")
+	case bareReturn(f.Text) >= 0: // a line break for YAML, for nobody else
+		ps.Add(f.at(bareReturn(f.Text)), Syntax, "a carriage return without a line feed").Hint = "save the file with \\n or \\r\\n at the end of lines"
 	case i >= 0:
 		r, _ := utf8.DecodeRuneInString(f.Text[i:])
 		ps.Add(f.at(i), Syntax, "the file has a control character (%U)", r).Hint = "write it as an escape in double quotes"
@@ -96,6 +98,15 @@ func check(f *File, ps *Problems) bool {
 
 func control(r rune) bool {
 	return r < 0x20 && r != '\n' && r != '\r' && r != '\t' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff'
+}
+
+func bareReturn(s string) int {
+	for i := strings.IndexByte(s, '\r'); i >= 0 && i < len(s); i++ {
+		if s[i] == '\r' && (i+1 == len(s) || s[i+1] != '\n') {
+			return i
+		}
+	}
+	return -1
 }
 
 func invalid(s string) int {

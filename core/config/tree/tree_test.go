@@ -71,6 +71,7 @@ func TestRefused(t *testing.T) {
 		{"tab after spaces", "a:\n  \tb: 1", "2:3", "tab"},
 		{"NUL", "a: b\x00c", "1:5", "control character"},
 		{"NUL escaped", "a: \"b\\0c\"", "1:4", "NUL"},
+		{"carriage return", "a: 1\r\nb: 2\rc: 3", "2:5", "carriage return"},
 		{"bell", "a: b\ac", "1:5", "control character"},
 		{"byte order mark inside", "a: \ufeffb", "1:4", "control character"},
 		{"not UTF-8", "a: b\xffc", "1:5", "UTF-8"},
