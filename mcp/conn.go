@@ -36,7 +36,7 @@ type conn struct {
 	surface *surface
 	log     *slog.Logger
 	hangUp  func()
-	places  int // requests in flight; 0 on a connection that may only look whether the daemon is well
+	places  int             // requests in flight; 0 on a connection that may only look whether the daemon is well
 	life    context.Context // ends with the connection; what it started beside requests lives by it
 
 	flights flights

@@ -1,9 +1,14 @@
 package mcp
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/policy"
 )
 
 const formHello = `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"elicitation":{}},"clientInfo":{"name":"t","version":"1"}}}`
@@ -92,6 +97,21 @@ func TestQuestion(t *testing.T) {
 	} {
 		p.send(formCall(2, c.tool, c.args, c.more))
 		if r := p.reply(); !r.Result.IsError || !strings.Contains(r.line, c.want) {
+			t.Errorf("%s: %s", name, r.line)
+		}
+	}
+	digest, err := policy.Digest([]byte(`{"names":["web"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]kept{
+		"expired":              {"tok-1", owner.Principal(), "apps.stop", digest, time.Now().Add(-time.Second)},
+		"of another principal": {"tok-1", "eve/agent", "apps.stop", digest, time.Now().Add(time.Minute)},
+	} {
+		plain, _ := json.Marshal(k)
+		old := base64.RawURLEncoding.EncodeToString(b.seal.Seal(nil, nil, plain, nil))
+		p.send(formCall(2, "apps_stop", `{"names":["web"]}`, yes+fmt.Sprintf(`,"requestState":%q`, old)))
+		if r := p.reply(); !r.Result.IsError || !strings.Contains(r.line, "request_state") {
 			t.Errorf("%s: %s", name, r.line)
 		}
 	}

@@ -192,3 +192,17 @@ func TestVisible(t *testing.T) {
 		t.Errorf("the value has changed: %q", got.Note)
 	}
 }
+
+// TestResultsBound: what is kept is bounded in bytes too.
+func TestResultsBound(t *testing.T) {
+	var s results
+	first := s.keep(make([]byte, keepBytes/2))
+	s.keep(make([]byte, keepBytes/2+1))
+	if _, err := s.read(first); err == nil || s.bytes > keepBytes {
+		t.Errorf("%d bytes are kept", s.bytes)
+	}
+	huge := s.keep(make([]byte, 2*keepBytes))
+	if _, err := s.read(huge); err != nil || s.bytes > keepBytes {
+		t.Errorf("%v, %d bytes are kept", err, s.bytes)
+	}
+}

@@ -34,7 +34,8 @@ type Options struct {
 	Sessions *session.Sessions // where connections are listed and cut; nil: nowhere
 	Bus      *bus.Bus          // says when a resource has changed; nil: nobody does
 
-	// Complete gives the values of a kind, such as the keys of apps, that begin with or contain what was typed.
+	// Complete gives the values of a kind that contain what was typed; this plane asks for the keys of applications,
+	// project/stack/app, by the kind keys. Nil: nothing is completed.
 	Complete func(ctx context.Context, kind, typed string) []string
 
 	MaxLine   int           // bytes of one message, default 4 MiB

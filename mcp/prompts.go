@@ -110,7 +110,7 @@ func (k completer) keys(ctx context.Context, typed string) []string {
 	if k.s.o.Complete == nil {
 		return nil
 	}
-	return k.s.o.Complete(ctx, "apps", typed)
+	return k.s.o.Complete(ctx, "keys", typed)
 }
 
 func completion(values []string) *mcplib.Completion {

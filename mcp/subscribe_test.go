@@ -68,6 +68,23 @@ func TestSubscribeBurst(t *testing.T) {
 	p.nothing(t)
 }
 
+// TestUnsubscribe: a change that was to be told a little later is not told to who has left meanwhile.
+func TestUnsubscribe(t *testing.T) {
+	b := newBed(t)
+	p := b.peer(t)
+	p.send(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"omnitron://apps"}}`)
+	p.next()
+	b.bus.Publish(appEvent("shop/dev/web"))
+	p.next()
+	b.bus.Publish(appEvent("shop/dev/web"))
+	p.send(`{"jsonrpc":"2.0","id":2,"method":"resources/unsubscribe","params":{"uri":"omnitron://apps"}}`)
+	p.next()
+	_ = p.c.SetReadDeadline(time.Now().Add(2 * settleFor))
+	if l, err := p.in.ReadString('\n'); err == nil {
+		t.Errorf("told all the same: %s", l)
+	}
+}
+
 // TestListen: in the era without a handshake what is told carries the id of the request that listens, and ends with it.
 func TestListen(t *testing.T) {
 	b := newBed(t)

@@ -235,7 +235,7 @@ func newBed(tb testing.TB, change ...func(*Options)) *testbed {
 	o := Options{Version: "1.2.3", Sessions: kernel.Sessions, Bus: b, Complete: func(_ context.Context, kind, typed string) []string {
 		var keys []string
 		for _, k := range []string{"blog/dev/web", "shop/dev/api", "shop/dev/web", "shop/prod/api"} {
-			if kind == "apps" && strings.Contains(k, typed) {
+			if kind == "keys" && strings.Contains(k, typed) {
 				keys = append(keys, k)
 			}
 		}

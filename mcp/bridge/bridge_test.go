@@ -244,7 +244,7 @@ func TestOutlives(t *testing.T) {
 			c.send(call(2, "toys_list", "{}"))
 			c.expect(`"id":2`, `"car"`)
 		}
-		tick := time.NewTicker(20 * time.Millisecond)
+		tick, late := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
 		for heard := false; !heard; {
 			d.bus.Publish(bus.Event{Topic: "toys"})
 			select {
@@ -254,6 +254,8 @@ func TestOutlives(t *testing.T) {
 					t.Fatalf("got %s", l)
 				}
 			case <-tick.C:
+			case <-late:
+				t.Fatal("nothing is heard of a change")
 			}
 		}
 		tick.Stop()
