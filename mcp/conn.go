@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
+	"github.com/omnitron-dev/omnitron/mcp/lines"
 	"github.com/omnitron-dev/omnitron/mcp/object"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
@@ -30,7 +31,7 @@ type conn struct {
 	srv     *Server
 	session *session.Session
 	rwc     io.ReadWriteCloser
-	out     *writer
+	out     *lines.Writer
 	caller  op.Caller
 	launch  Launch
 	surface *surface
@@ -62,7 +63,7 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	if c.places = s.o.MaxFlight; wire.IsReserved(ctx) {
 		c.places = 0
 	}
-	c.out = newWriter(rwc, maxQueue, s.o.Stall, c.hangUp)
+	c.out = lines.NewWriter(rwc, maxQueue, s.o.Stall, c.hangUp)
 	defer context.AfterFunc(ctx, c.hangUp)()
 	defer c.hangUp()
 	c.session = s.o.Sessions.Of(caller.Session)
@@ -81,7 +82,7 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	stop()
 	c.calls.Wait()
 	c.watches.Wait()
-	c.out.drain()
+	c.out.Drain()
 	return err
 }
 
@@ -116,13 +117,13 @@ func (c *conn) read(ctx context.Context, line []byte) error {
 		if !opened {
 			opened = true
 			if err := c.open(m); err != nil {
-				c.out.post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeOf("invalid"), Message: err.Error()}))
-				c.out.drain()
+				c.out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeOf("invalid"), Message: err.Error()}))
+				c.out.Drain()
 				return err
 			}
 		}
 		if bad != nil {
-			c.out.post(ErrorLine(m.ID, bad))
+			c.out.Post(ErrorLine(m.ID, bad))
 			continue
 		}
 		c.take(ctx, m)
@@ -133,8 +134,8 @@ func (c *conn) read(ctx context.Context, line []byte) error {
 func (c *conn) ended(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, wire.ErrTooLong):
-		c.out.post(ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: fmt.Sprintf("the message is longer than %d bytes", c.srv.o.MaxLine)}))
-		c.out.drain()
+		c.out.Post(ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: fmt.Sprintf("the message is longer than %d bytes", c.srv.o.MaxLine)}))
+		c.out.Drain()
 		return err
 	case errors.Is(err, io.EOF):
 		return nil
@@ -185,7 +186,7 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 		c.greet(ctx, r)
 		return
 	case m.Method == "ping" && !r.modern:
-		c.out.post(append(head(nil, m.ID), "{}}"...))
+		c.out.Post(append(head(nil, m.ID), "{}}"...))
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -194,10 +195,10 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 	switch {
 	case full:
 		cancel()
-		c.out.post(c.limited(r))
+		c.out.Post(c.limited(r))
 	case !ok:
 		cancel()
-		c.out.post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is in flight"}))
+		c.out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is in flight"}))
 	default:
 		c.calls.Add(1)
 		go c.serve(ctx, f, r)
@@ -213,13 +214,13 @@ func (c *conn) urgent(m wire.Message) bool {
 	return name == "daemon_status" || name == "daemon_ping"
 }
 
-var lines = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+var spares = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
 // serve answers one request, unless it is cancelled meanwhile.
 func (c *conn) serve(ctx context.Context, f *flight, r *request) {
 	defer c.calls.Done()
 	defer f.cancel()
-	buf := lines.Get().(*[]byte)
+	buf := spares.Get().(*[]byte)
 	line, failed := c.answer(ctx, r, head((*buf)[:0], r.ID))
 	if failed != nil {
 		line = ErrorLine(r.ID, failed)
@@ -227,13 +228,13 @@ func (c *conn) serve(ctx context.Context, f *flight, r *request) {
 		line = append(line, '}')
 	}
 	if c.flights.end(f) {
-		if err := c.out.write(line); err != nil {
+		if err := c.out.Write(line); err != nil {
 			c.hangUp()
 		}
 	}
-	if cap(line) <= keepBuffer {
+	if cap(line) <= lines.Keep {
 		*buf = line
-		lines.Put(buf)
+		spares.Put(buf)
 	}
 }
 

@@ -93,7 +93,7 @@ func (c *conn) ask(ctx context.Context, r *request, m *method, p toolCall, o op.
 	id, reply, forget := c.asked.begin()
 	defer forget()
 	line := append([]byte(`{"jsonrpc":"2.0","id":`+id+`,"method":"elicitation/create","params":`), form(m, o)...)
-	if err := c.out.write(append(line, '}')); err != nil {
+	if err := c.out.Write(append(line, '}')); err != nil {
 		return nil, err
 	}
 	select {

@@ -177,7 +177,7 @@ func (s *Server) services() []string {
 func (c *conn) greet(ctx context.Context, r *request) {
 	line, failed := c.forward(ctx, r, head(nil, r.ID))
 	if failed != nil {
-		c.out.post(ErrorLine(r.ID, failed))
+		c.out.Post(ErrorLine(r.ID, failed))
 		return
 	}
 	caller := c.caller
@@ -188,7 +188,7 @@ func (c *conn) greet(ctx context.Context, r *request) {
 	c.version = mcplib.NegotiateLegacyVersion(object.String(r.Params, "protocolVersion"))
 	c.elicits = elicitsForms(object.Get(r.Params, "capabilities")) && c.version >= richSince
 	c.mu.Unlock()
-	c.out.post(append(line, '}'))
+	c.out.Post(append(line, '}'))
 }
 
 // forward lets the library answer. It sees an id of ours, because it would round the client's.

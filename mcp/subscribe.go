@@ -150,7 +150,7 @@ func (c *conn) listen(ctx context.Context, r *request, line []byte) ([]byte, *wi
 	}
 	ack := append([]byte(`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"`+metaStream+`":`), r.ID...)
 	ack = append(append(ack, `},"notifications":`...), notifications...)
-	if err := c.out.write(append(ack, "}}"...)); err != nil {
+	if err := c.out.Write(append(ack, "}}"...)); err != nil {
 		return nil, invalidParams("the client has gone")
 	}
 	if len(subs) > 0 {
@@ -222,7 +222,7 @@ func (c *conn) tell(pending map[string]subscription) bool {
 			b = append(append(append(b, `"_meta":{"`+metaStream+`":`...), s.stream...), "},"...)
 		}
 		b = answer.AppendString(append(b, `"uri":`...), s.uri)
-		if c.subs.has(s) && c.out.write(append(b, "}}"...)) != nil {
+		if c.subs.has(s) && c.out.Write(append(b, "}}"...)) != nil {
 			return false
 		}
 	}
