@@ -130,15 +130,21 @@ func (s *Sessions) Resume(name string) (bool, error) {
 	return true, nil
 }
 
+// Count gives how many open sessions are meant by the id of a session or the name of a principal. Faults: not_found.
+func (s *Sessions) Count(name string) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := len(s.named(name))
+	if n == 0 && !s.paused[name] {
+		return 0, s.known(name)
+	}
+	return n, nil
+}
+
 // Disconnect ends the session, or all sessions of the principal, of that name, and says how many. Faults: not_found.
 func (s *Sessions) Disconnect(name string) (int, error) {
 	s.mu.RLock()
-	var ends []func()
-	for id, one := range s.open {
-		if id == name || one.Caller().Principal() == name {
-			ends = append(ends, one.end)
-		}
-	}
+	ends := s.named(name)
 	err := s.known(name)
 	s.mu.RUnlock()
 	for _, end := range ends { // without the lock: ending a session closes it
@@ -148,6 +154,16 @@ func (s *Sessions) Disconnect(name string) (int, error) {
 		err = nil
 	}
 	return len(ends), err
+}
+
+// named gives what ends the sessions of a name.
+func (s *Sessions) named(name string) (ends []func()) {
+	for id, one := range s.open {
+		if id == name || one.Caller().Principal() == name {
+			ends = append(ends, one.end)
+		}
+	}
+	return ends
 }
 
 // Admit is the gate of changing calls: it refuses those of whoever is paused (denied, reason paused).

@@ -129,6 +129,14 @@ func TestDisconnect(t *testing.T) {
 	one := open("one", agent)
 	open("two", agent)
 	open("other", op.Caller{User: "bob", Channel: op.Agent})
+	for name, want := range map[string]int{one.Caller().Session: 1, agent.Principal(): 2, "carol/agent": 0} {
+		if n, err := s.Count(name); n != want || err != nil {
+			t.Errorf("%s: %d open, want %d: %v", name, n, want, err)
+		}
+	}
+	if n, err := s.Count("nope"); n != 0 || !fault.Is(err, fault.NotFound) {
+		t.Error(n, err)
+	}
 	if n, err := s.Disconnect(one.Caller().Session); n != 1 || err != nil || ended["one"] != 1 {
 		t.Error(n, err, ended)
 	}

@@ -3,6 +3,7 @@ package agents
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/host"
@@ -97,21 +98,25 @@ func (s *Service) tell(ctx context.Context, what, whom string) {
 	s.bus.Publish(bus.Event{Topic: "agents", Type: what, Text: whom + " " + what, Data: map[string]any{"by": op.CallerOf(ctx).Principal()}})
 }
 
-// PlanPause says who would be paused.
+// PlanPause says who would be paused. Faults: not_found.
 func (s *Service) PlanPause(_ context.Context, in Whom) (*op.Plan, error) {
-	return single(in.Name, "changing calls refused")
+	return s.plan(in.Name, "changing calls refused")
 }
 
-// PlanResume says who would be resumed.
+// PlanResume says who would be resumed. Faults: not_found.
 func (s *Service) PlanResume(_ context.Context, in Whom) (*op.Plan, error) {
-	return single(in.Name, "changing calls let through")
+	return s.plan(in.Name, "changing calls let through")
 }
 
-// PlanDisconnect says who would be disconnected.
+// PlanDisconnect says who would be disconnected. Faults: not_found.
 func (s *Service) PlanDisconnect(_ context.Context, in Whom) (*op.Plan, error) {
-	return single(in.Name, "disconnected")
+	return s.plan(in.Name, "disconnected")
 }
 
-func single(target, to string) (*op.Plan, error) {
-	return &op.Plan{Items: []op.Item{{Target: target, To: to}}}, nil
+func (s *Service) plan(target, to string) (*op.Plan, error) {
+	n, err := s.sessions.Count(target)
+	if err != nil {
+		return nil, err
+	}
+	return &op.Plan{Items: []op.Item{{Target: target, From: strconv.Itoa(n) + " open", To: to}}}, nil
 }
