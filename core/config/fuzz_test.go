@@ -44,7 +44,7 @@ func FuzzLoad(f *testing.F) {
 		began := time.Now()
 		_, refErr := config.References(src)
 		def, _, err := config.Load(src)
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Fatalf("took %v", took)
 		}
 		switch e, ok := errors.AsType[*config.Errors](err); {
@@ -94,7 +94,7 @@ func TestManyProblems(t *testing.T) {
 		if len(e.Problems) != 100 || e.More < 9000 || !strings.Contains(e.Error(), fmt.Sprintf("and %d more", e.More)) || len(e.Error()) > 100_000 {
 			t.Errorf("%s: %d problems and %d more in %d bytes", what, len(e.Problems), e.More, len(e.Error()))
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("%s: took %v", what, took)
 		}
 	}

@@ -121,7 +121,8 @@ func TestDepthWithinTheLimit(t *testing.T) {
 	}
 }
 
-// A file at the limit is read, or refused, while somebody waits for it.
+// A file at the limit is read, or refused, while somebody waits for it. The bound is generous, for slow machines and the
+// race detector: without the limits on entries and marks these files take minutes.
 func TestLargeFiles(t *testing.T) {
 	for what, text := range map[string]string{
 		"one scalar":    "a: " + strings.Repeat("x", MaxBytes-10),
@@ -147,7 +148,7 @@ func TestLargeFiles(t *testing.T) {
 	} {
 		began := time.Now()
 		parse(text)
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("%s: took %v", what, took)
 		} else {
 			t.Logf("%s: %v", what, took)
