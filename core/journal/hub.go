@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +35,7 @@ type hub struct {
 type folder struct {
 	path string
 	wd   int32 // -1: not watched by the kernel
+	told bool  // that it cannot be watched was logged
 	subs map[*sub]struct{}
 }
 
@@ -115,7 +115,8 @@ func (h *hub) add(f *folder) {
 	const mask = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
 	wd, err := unix.InotifyAddWatch(h.fd, f.path, mask)
 	if err != nil {
-		if !errors.Is(err, unix.ENOENT) {
+		if !errors.Is(err, unix.ENOENT) && !f.told {
+			f.told = true
 			h.log.Warn("cannot watch a folder of logs, looking at it four times a second", "path", f.path, "err", err)
 		}
 		return
@@ -230,11 +231,10 @@ func (h *hub) stop() {
 func (h *hub) dispatch(b []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	const head = int(unsafe.Sizeof(unix.InotifyEvent{}))
-	for len(b) >= head {
+	for len(b) >= unix.SizeofInotifyEvent {
 		wd, mask := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:])
-		size := head + int(binary.NativeEndian.Uint32(b[12:]))
-		name := string(bytes.TrimRight(b[head:size], "\x00"))
+		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
+		name := string(bytes.TrimRight(b[unix.SizeofInotifyEvent:size], "\x00"))
 		b = b[size:]
 		if mask&unix.IN_Q_OVERFLOW != 0 {
 			for s := range h.subs {

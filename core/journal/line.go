@@ -1,11 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/base64"
-	"strings"
 	"time"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/omnitron-dev/omnitron/core/journal/level"
 	"github.com/omnitron-dev/omnitron/core/journal/segment"
@@ -57,7 +56,7 @@ func (l *Line) set(s *Stream, c *segment.Chunk, it segment.Item) {
 		l.Text = string(b)
 		return
 	}
-	l.Text = strings.ToValidUTF8(unsafe.String(&b[0], len(b)), "\uFFFD")
+	l.Text = string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
 	l.Raw = base64.StdEncoding.EncodeToString(b)
 }
 

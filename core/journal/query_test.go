@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/journal/journaltest"
 	"github.com/omnitron-dev/omnitron/core/journal/segment"
 )
 
@@ -378,6 +379,37 @@ func TestStatsAndPurge(t *testing.T) {
 	}
 }
 
+// TestPurgeAfterAHalfDoneRotation: whatever the keeper's death has left, nothing stays and the position does.
+func TestPurgeAfterAHalfDoneRotation(t *testing.T) {
+	for name, leave := range map[string]func(*journaltest.Writer){
+		"log renamed":   func(w *journaltest.Writer) { w.RotateLog() },
+		"index renamed": func(w *journaltest.Writer) { w.RotateIndex() },
+		"both renamed":  func(w *journaltest.Writer) { w.RotateLog(); w.RotateIndex() },
+		"begun anew":    func(w *journaltest.Writer) { w.Rotate(at(3)) },
+		"no index":      func(w *journaltest.Writer) { os.Remove(w.Path() + ".idx") },
+		"empty":         func(w *journaltest.Writer) { os.Remove(w.Path()); os.Remove(w.Path() + ".idx") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJournal(t)
+			w := open(t, j, out1)
+			w.Write(at(1), "12345\n")
+			leave(w)
+			w.Close()
+			for range 2 {
+				if _, err := j.Purge(t.Context(), out1.Key()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := ask(t, j, Filter{}); len(got) > 0 {
+				t.Fatalf("left: %q", texts(got))
+			}
+			if pos := open(t, j, out1).Pos(); pos != 6 && name != "empty" {
+				t.Fatalf("the stream goes on at %d", pos)
+			}
+		})
+	}
+}
+
 func TestStatsCountLosses(t *testing.T) {
 	j := newJournal(t)
 	w := open(t, j, out1)
@@ -458,5 +490,62 @@ func TestMaintainLeavesWhatTheKeeperNeeds(t *testing.T) {
 	}
 	if _, err := os.Stat(segment.Archive(w.Path(), 0)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLevelsAreTheSameHoweverRead compares what pages of all sizes and a follower say of the same lines.
+func TestLevelsAreTheSameHoweverRead(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	kinds := []string{"plain\n", "ERROR x\n", "  at y\n", `{"level":20}` + "\n", strings.Repeat("z", 3000) + "\n", "[warn] w\n"}
+	ms := 0
+	for i := range 3000 {
+		n := (i*i + i/7) % 11
+		if n > 5 {
+			n = i % 2 * 4 / 2
+		}
+		if i%13 == 0 {
+			ms += 200
+		}
+		w.PID = uint32(1 + i/500)
+		w.Write(at(ms+i), kinds[n])
+		if i%900 == 899 {
+			w.Rotate(at(ms + i))
+		}
+	}
+	var want []string
+	for _, l := range take(t, follow(t, j, Filter{Since: epoch}), 3000) {
+		want = append(want, fmt.Sprintf("%d %s", l.Pos, l.Level))
+	}
+	for _, limit := range []int{1, 7, 1000} {
+		var got []string
+		for f := (Filter{Limit: limit}); ; {
+			lines, next, more, err := j.Query(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page := make([]string, len(lines))
+			for i, l := range lines {
+				page[i] = fmt.Sprintf("%d %s", l.Pos, l.Level)
+			}
+			got = append(page, got...)
+			if f.Cursor = next; !more {
+				break
+			}
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Fatalf("pages of %d: line %d is %q, the follower says %q", limit, i, got[i], want[i])
+			}
+		}
+	}
+	errs := 0
+	for _, l := range want {
+		if strings.HasSuffix(l, "error") {
+			errs++
+		}
+	}
+	if errs < 300 {
+		t.Fatalf("only %d lines have or inherit the level error", errs)
 	}
 }

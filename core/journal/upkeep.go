@@ -142,7 +142,8 @@ type Purged struct {
 	Bytes int64 `json:"bytes" table:"2" unit:"bytes" jsonschema:"how many bytes of output they held"`
 }
 
-// Purge deletes what is stored of the apps. Positions go on from where they were, so that a follower sees a gap of
+// Purge deletes what is stored of the apps. Of a live file that has something in it, the keeper is asked to rotate first
+// (SetRotate); one that nobody has open is rotated here, so nobody may begin to write it meanwhile. Positions go on from where they were, so that a follower sees a gap of
 // exactly what was deleted before it was read. What is printed meanwhile is kept.
 //
 // Faults: invalid.
@@ -189,8 +190,17 @@ func (j *Journal) purge(ctx context.Context, s Stream, p *Purged) error {
 		}
 	}
 	set, err := segment.Load(j.dir, s)
+	for range 1000 { // an app that prints a lot may be in the middle of its next rotation
+		if err != nil || set.Settled() {
+			break
+		}
+		set, err = segment.Load(j.dir, s)
+	}
 	if err != nil {
 		return err
+	}
+	if len(set.Archives()) > 0 && !set.Settled() {
+		return errors.New("its rotation is half done; the keeper mends it when the app starts next")
 	}
 	for _, f := range set.Archives() {
 		if err := ctx.Err(); err != nil {

@@ -149,8 +149,16 @@ func ofPrefix(line []byte) Level {
 				return None
 			}
 		}
-	case bytes.IndexByte([]byte("IWEF"), c) >= 0 && len(line) > 6 && line[5] == ' ' && isDigits(line[1:5]) && isDigits(line[6:7]):
-		return map[byte]Level{'I': Info, 'W': Warn, 'E': Error, 'F': Fatal}[c]
+	case (c == 'I' || c == 'W' || c == 'E' || c == 'F') && len(line) > 6 && line[5] == ' ' && isDigits(line[1:5]) && isDigits(line[6:7]):
+		switch c {
+		case 'I':
+			return Info
+		case 'W':
+			return Warn
+		case 'E':
+			return Error
+		}
+		return Fatal
 	case c == 'p' && bytes.HasPrefix(line, []byte("panic: ")), c == 'f' && bytes.HasPrefix(line, []byte("fatal error: ")):
 		return Fatal
 	case c == 'T' && bytes.HasPrefix(line, []byte("Traceback (most recent call last)")):

@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Archives gives the rotated files, oldest first.
+// Archives gives the rotated files, oldest first, without one whose index still has the live file's name.
 func (set Set) Archives() []File {
-	if n := len(set.Files); n > 0 && set.Files[n-1].Live {
-		return set.Files[:n-1]
+	n := len(set.Files)
+	for n > 0 && (set.Files[n-1].Live || set.Files[n-1].moving) {
+		n--
 	}
-	return set.Files
+	return set.Files[:n]
 }
 
 // Settled reports whether the archives may be compressed and removed. They may not while the keeper, or its next start,
