@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -181,7 +180,6 @@ func unknown(name, app string, views []*App) error {
 	names = slices.Compact(names)
 	e := fault.New(fault.NotFound, "there is no app %q", app).WithReason("app_unknown").WithCandidates(names...)
 	if near := fault.Near(app, names); near != "" {
-		e.Message += fmt.Sprintf("; did you mean %q?", near)
 		e.Candidates = []string{near}
 	}
 	if len(names) == 0 {
