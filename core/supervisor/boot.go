@@ -141,7 +141,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process) {
 	if u.gen != nil {
 		s.discard(u.gen.proc)
 	}
-	g := &generation{number: number, rev: rev, app: app, def: def, at: p.Started(), proc: p, ports: portsOf(p.Identity().PID, def)}
+	g := &generation{number: number, rev: rev, app: app, def: def, at: p.Started(), proc: p, ports: portsOf(p.ID())}
 	s.ports.keep(g.ports)
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
 	u.slot = slot{phase: running, hist: u.hist}
@@ -244,29 +244,6 @@ func (g *generation) alive() bool {
 	default:
 		return true
 	}
-}
-
-// portsOf reads from a living process's environment which ports it was given.
-func portsOf(pid int, def *config.Process) map[string]int {
-	if len(def.Ports) == 0 {
-		return nil
-	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return nil
-	}
-	env := map[string]string{}
-	for _, kv := range strings.Split(string(data), "\x00") {
-		k, v, _ := strings.Cut(kv, "=")
-		env[k] = v
-	}
-	got := map[string]int{}
-	for _, p := range def.Ports {
-		if n, err := strconv.Atoi(env[portVariable(p.Name)]); err == nil {
-			got[p.Name] = n
-		}
-	}
-	return got
 }
 
 // bootTime is when the machine was started.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,13 +45,19 @@ type generation struct {
 }
 
 // generationID names a generation in the keeper's records. What the daemon must know to adopt it is in the name:
-// it is the one thing that outlives both daemons for certain.
-func generationID(key, process string, n int, number uint64, rev int64) string {
-	return fmt.Sprintf("%s:%s#%d@%d.%d", key, process, n, number, rev)
+// it is the one thing that outlives both daemons for certain. That goes for its ports, too: many a server overwrites the
+// environment that it was given them in.
+func generationID(key, process string, n int, number uint64, rev int64, ports map[string]int) string {
+	id := fmt.Sprintf("%s:%s#%d@%d.%d", key, process, n, number, rev)
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		id += fmt.Sprintf("+%s=%d", name, ports[name])
+	}
+	return id
 }
 
-// parseGeneration is the inverse of generationID.
+// parseGeneration is the inverse of generationID, but for the ports.
 func parseGeneration(id string) (key, process string, n int, number uint64, rev int64, ok bool) {
+	id, _, _ = strings.Cut(id, "+")
 	key, rest, ok1 := strings.Cut(id, ":")
 	process, rest, ok2 := strings.Cut(rest, "#")
 	num, rest, ok3 := strings.Cut(rest, "@")
@@ -58,6 +66,21 @@ func parseGeneration(id string) (key, process string, n int, number uint64, rev 
 	number, e2 := strconv.ParseUint(gen, 10, 64)
 	rev, e3 := strconv.ParseInt(r, 10, 64)
 	return key, process, n, number, rev, ok1 && ok2 && ok3 && ok4 && e1 == nil && e2 == nil && e3 == nil
+}
+
+// portsOf gives the ports that a generation's name tells.
+func portsOf(id string) map[string]int {
+	var got map[string]int
+	for _, part := range strings.Split(id, "+")[1:] {
+		name, text, _ := strings.Cut(part, "=")
+		if number, err := strconv.Atoi(text); err == nil {
+			if got == nil {
+				got = map[string]int{}
+			}
+			got[name] = number
+		}
+	}
+	return got
 }
 
 // groupName is the generation's cgroup: short, and made of harmless characters.
@@ -82,7 +105,7 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 	out, errs := stream, stream
 	out.Name, errs.Name = "out", "err"
 	spec := proc.Spec{
-		ID:    generationID(g.app.Key, process, n, g.number, g.rev),
+		ID:    generationID(g.app.Key, process, n, g.number, g.rev, ports),
 		Group: groupName(g.app.Key, process, n, g.number), Kind: "app",
 		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, who, process, n),
 		UID: who.uid, GID: who.gid, Groups: who.groups, Umask: -1,

@@ -1,0 +1,257 @@
+package programs_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/evals/rig"
+)
+
+// The programs as Debian installs them; another build of the same name may come first in PATH.
+const (
+	redisServer = "/usr/bin/redis-server"
+	nginx       = "/usr/sbin/nginx"
+	postgres    = "/usr/lib/postgresql/15/bin"
+	python      = "/usr/bin/python3"
+	node        = "/usr/bin/node"
+)
+
+// need fails the test, with the line that helps, when a program is not installed.
+func need(t *testing.T, path, pkg string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v\nto install it: apt-get install -y --no-install-recommends %s (or make setup, which does that for everything)", err, pkg)
+	}
+}
+
+// project is one project of five servers.
+type project struct {
+	*rig.Rig
+	name    string
+	data    string // folder of PostgreSQL's data
+	webPort int
+	dbPort  int
+}
+
+func newProject(t *testing.T) *project {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("these servers change their user: run the tests as root")
+	}
+	need(t, redisServer, "redis-server")
+	need(t, nginx, "nginx")
+	need(t, postgres+"/postgres", "postgresql-15")
+	need(t, python, "python3")
+	need(t, node, "nodejs")
+	data, err := os.MkdirTemp("", "ompg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(data); err != nil {
+			t.Error(err)
+		}
+	})
+	p := &project{Rig: rig.New(t), data: data, webPort: freePort(t), dbPort: freePort(t)}
+	p.name = strings.ToLower(filepath.Base(filepath.Dir(p.Home)))
+	p.initdb(t)
+	p.Write("node.js", script)
+	p.Write("nginx.conf", fmt.Sprintf(nginxConf, p.Dir, p.webPort))
+	p.Write("public/index.html", "hello from python\n")
+	return p
+}
+
+// initdb makes an empty cluster that belongs to the user postgres.
+func (p *project) initdb(t *testing.T) {
+	t.Helper()
+	run := func(argv ...string) {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Dir = p.data
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("cannot run %v: %v\n%s", argv, err, out)
+		}
+	}
+	run("chown", "postgres:", p.data)
+	run("setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", "--reset-env",
+		postgres+"/initdb", "--no-sync", "--auth", "trust", "--pgdata", p.data+"/pg")
+}
+
+// freePort is one that nobody listens on now, for programs that take theirs from a file of their own.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+const nginxConf = `daemon off;
+user nobody nogroup;
+worker_processes 2;
+pid %[1]s/nginx.pid;
+error_log stderr notice;
+events {}
+http {
+  access_log /dev/stdout;
+  client_body_temp_path %[1]s/body;
+  proxy_temp_path %[1]s/proxy;
+  fastcgi_temp_path %[1]s/fastcgi;
+  uwsgi_temp_path %[1]s/uwsgi;
+  scgi_temp_path %[1]s/scgi;
+  server {
+    listen 127.0.0.1:%[2]d;
+    location / { return 200 "hello from nginx\n"; }
+  }
+}
+`
+
+const script = `const http = require('http');
+const server = http.createServer((req, res) => res.end('hello from node\n'));
+server.listen(process.env.PORT, '127.0.0.1', () => {
+  console.log(JSON.stringify({ level: 'info', msg: 'listening', port: server.address().port }));
+  let n = 0;
+  setInterval(() => {
+    for (let i = 0; i < 5; i++) console.log(JSON.stringify({ level: 'debug', n: ++n, msg: 'tick' }));
+  }, 5);
+});
+`
+
+func (p *project) yaml() string {
+	return fmt.Sprintf(`
+project: %[1]s
+logging: {maxSize: 200KB, maxFiles: 1000}
+monitoring: {healthCheck: {interval: 500ms, timeout: 5s, retries: 3}}
+apps:
+  - name: cache
+    command: exec %[2]s --bind 127.0.0.1 --port $PORT --save "" --appendonly no --dir %[3]s
+    ports: {redis: auto}
+    ready: {tcp: redis}
+    health: {tcp: redis}
+  - name: db
+    user: postgres
+    cwd: %[4]s
+    command: [%[5]s/postgres, -D, %[4]s/pg, -k, %[4]s, -p, %[6]d, -c, listen_addresses=127.0.0.1]
+    ports: {db: %[6]d}
+    ready: {exec: [%[5]s/pg_isready, -h, 127.0.0.1, -p, %[6]d]}
+    health: {exec: [%[5]s/pg_isready, -h, 127.0.0.1, -p, %[6]d]}
+    stop: {signal: SIGINT, timeout: 20s}
+  - name: web
+    command: [%[7]s, -p, %[3]s, -e, stderr, -c, %[3]s/nginx.conf]
+    ports: {http: %[8]d}
+    ready: {http: /}
+    health: {http: /}
+  - name: files
+    command: exec %[9]s -m http.server --bind 127.0.0.1 --directory public $PORT
+    ports: {http: auto}
+    ready: {http: /}
+    health: {http: /}
+  - name: node
+    command: [%[10]s, node.js]
+    ports: {http: auto}
+    ready: {log: '"msg":"listening"'}
+    dependsOn: [cache, db]
+`, p.name, redisServer, p.Dir, p.data, postgres, p.dbPort, nginx, p.webPort, python, node)
+}
+
+func (p *project) key(name string) string { return p.name + "/dev/" + name }
+
+// port is the one port of an app, as the daemon tells it.
+func (p *project) port(name string) int {
+	p.T.Helper()
+	for _, n := range p.App(name).Instances[0].Ports {
+		return n
+	}
+	p.T.Fatalf("%s has no port", name)
+	return 0
+}
+
+// served asks each program for what it is there for.
+func (p *project) served(t *testing.T) {
+	for _, name := range names {
+		p.answers(t, name)
+	}
+}
+
+func (p *project) answers(t *testing.T, name string) {
+	t.Helper()
+	switch port := p.port(name); name {
+	case "cache":
+		if got := redis(t, port, "SET k v"); got != "+OK" {
+			t.Errorf("redis answers %q", got)
+		}
+	case "db":
+		out, err := exec.Command(postgres+"/psql", "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-U", "postgres", "-Atc", "select 6*7").CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != "42" {
+			t.Errorf("PostgreSQL answers %q: %v", out, err)
+		}
+		p.runsAs(t, name, "postgres")
+	case "web":
+		fetch(t, port, "hello from nginx\n")
+		p.runsAs(t, name, "nobody")
+	case "files":
+		fetch(t, port, "hello from python\n")
+	case "node":
+		fetch(t, port, "hello from node\n")
+	}
+}
+
+// runsAs looks at who the last process of a tree is: a backend or worker.
+func (p *project) runsAs(t *testing.T, name, user string) {
+	t.Helper()
+	want, err := exec.Command("id", "-u", user).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := p.tree(name)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tree[len(tree)-1].PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(status), "\nUid:\t"+strings.TrimSpace(string(want))+"\t") || len(tree) < 3 {
+		t.Errorf("%s does not run as %s below %d processes", name, user, len(tree))
+	}
+}
+
+// redis sends one inline command.
+func redis(t *testing.T, port int, command string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, command+"\r\n"); err != nil {
+		t.Error(err)
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Error(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+func fetch(t *testing.T, port int, want string) {
+	t.Helper()
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || string(body) != want {
+		t.Errorf("port %d answers %q, expected %q: %v", port, body, want, err)
+	}
+}
