@@ -18,11 +18,12 @@ import (
 const notAgain = 3
 
 const (
-	shortLife   = time.Second      // a daemon that lived less counts as failing
-	quitTime    = 60 * time.Second // how long a daemon that is about to end may take
-	signalTime  = 10 * time.Second // how long a signal waits for a daemon that is starting
-	stopTime    = 10 * time.Second // what programs get when there is no daemon to stop them
-	longestWait = 10 * time.Second // between two starts of a daemon that fails
+	shortLife   = time.Second            // a daemon that lived less counts as failing
+	quitTime    = 60 * time.Second       // how long a daemon that is about to end may take
+	signalTime  = 10 * time.Second       // how long a signal waits for a daemon that is starting
+	stopTime    = 10 * time.Second       // what programs get when there is no daemon to stop them
+	longestWait = 10 * time.Second       // between two starts of a daemon that fails
+	soon        = 500 * time.Millisecond // the same for one that had come up: killed in a row, it is back within a second each time
 )
 
 // daemon is what the keeper knows of its daemon.
@@ -33,7 +34,8 @@ type daemon struct {
 	child     bool
 	connected bool // has said hello: it then has its signal handlers
 	since     time.Time
-	fails     int // short lives in a row
+	fails     int  // short lives in a row
+	came      bool // the one that died last had said hello
 	restart   *timer
 	pending   []unix.Signal
 	status    int  // of its end, once that matters
@@ -92,8 +94,11 @@ func (k *keeper) restartDaemon(err error) {
 	if d.fails > 5 {
 		wait = min(time.Second<<min(d.fails-5, 10), longestWait)
 	}
+	if d.came {
+		wait = min(wait, soon)
+	}
 	if err != nil { // it could not even be started
-		d.fails++
+		d.fails, d.came = d.fails+1, false
 		k.log("error", "cannot start the daemon", "path", k.o.Daemon, "err", err.Error(), "again_in", wait.String())
 	}
 	k.cancel(d.restart)
@@ -164,6 +169,7 @@ func (k *keeper) daemonDied(status int, known bool) {
 		code = 128 + int(ws.Signal())
 	}
 	k.log("info", "the daemon has ended", "daemon", d.pid, "status", code, "known", known, "lived", lived.String())
+	d.came = d.connected
 	d.pid, d.child, d.connected, d.pending = 0, false, false, nil
 	if d.fails++; lived >= shortLife {
 		d.fails = 0

@@ -18,9 +18,16 @@ import (
 func (s *Supervisor) boot(ctx context.Context) error {
 	st := s.State.View()
 	living := map[string][]*proc.Process{}
+	for _, f := range s.leftovers() {
+		_ = os.Remove(f) // whoever looks at the folder sees it, and nothing else depends on it
+	}
 	for _, p := range s.Keeper.Processes() {
 		key, _, _, _, _, ok := parseGeneration(p.ID())
-		if !ok {
+		switch {
+		case isProbe(p): // of a daemon that died while it asked
+			s.discard(p)
+			continue
+		case !ok:
 			s.Log.Warn("the keeper runs something that has no name of ours; it is left alone", "generation", p.ID())
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/omnitron-dev/omnitron/core/proc"
@@ -58,6 +59,15 @@ func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx co
 		x := p.Exit()
 		return x.Code, head(out), nil
 	}
+}
+
+// isProbe reports whether a generation is an exec probe.
+func isProbe(p *proc.Process) bool { return strings.HasPrefix(p.ID(), "probe!") }
+
+// leftovers gives the files of exec probes that an earlier daemon did not live to remove.
+func (s *Supervisor) leftovers() []string {
+	found, _ := filepath.Glob(filepath.Join(s.RunDir, "probe-*.out*")) // the pattern is well-formed
+	return found
 }
 
 // head reads the beginning of a probe's output.
