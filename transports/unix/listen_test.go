@@ -101,7 +101,9 @@ func TestAnotherUserIsRefused(t *testing.T) {
 		must(t, err)
 		exe := filepath.Join(filepath.Dir(p.Path), "stranger")
 		must(t, os.WriteFile(exe, self, 0o755))
-		cmd := exec.CommandContext(t.Context(), exe)
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		defer stop()
+		cmd := exec.CommandContext(ctx, exe)
 		cmd.Env = []string{asStranger + "=" + p.Path}
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -111,6 +113,7 @@ func TestAnotherUserIsRefused(t *testing.T) {
 		}
 	} else {
 		p.Owner++
+		p.FirstTimeout = patience
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		must(t, err)
 		ours, theirs := connOf(t, pair[0]), connOf(t, pair[1])

@@ -64,6 +64,17 @@ func TestFullPipelineIsNeverLimited(t *testing.T) {
 	}
 }
 
+// TestAnAnswerFreesItsPlaceAtOnce: who has read an answer may use its id, and its place, again.
+func TestAnAnswerFreesItsPlaceAtOnce(t *testing.T) {
+	p := serve(t, t.Context(), newToys().handle, Options{InFlight: 1})
+	for i := range 20_000 {
+		p.send(rpc("same", "toy.echo", ""))
+		if a := p.read(); a.Error != nil {
+			t.Fatalf("call %d: %v", i, a.Error)
+		}
+	}
+}
+
 func TestReservedConnectionOnlyLooks(t *testing.T) {
 	p := serve(t, Reserved(t.Context()), newToys().handle, Options{Priority: func(m string) bool { return m == "daemon.ping" }})
 	p.send(rpc(1, "toy.echo", ""), rpc(2, "daemon.ping", ""))
@@ -78,6 +89,7 @@ func TestReservedConnectionOnlyLooks(t *testing.T) {
 func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	for _, c := range []struct{ name, line string }{
 		{"stream", rpc(1, "toy.flood", "")},
+		{"two streams", rpc(1, "toy.flood", "") + "\n" + rpc(2, "toy.flood", "")}, // one writes, the other queues
 		{"answers", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
