@@ -73,8 +73,12 @@ func environment(g *generation, who account, process string, n int) []string {
 	for k, v := range g.def.Env {
 		env[k] = v
 	}
-	if who.name != "" {
-		env["USER"], env["LOGNAME"], env["HOME"] = who.name, who.name, who.home
+	if who.name != "" { // unless the definition says otherwise, even that there is none
+		for name, value := range map[string]string{"USER": who.name, "LOGNAME": who.name, "HOME": who.home} {
+			if _, set := env[name]; !set && !slices.Contains(g.def.Unset, name) {
+				env[name] = value
+			}
+		}
 	}
 	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = projectOf(g.app.Key), stackOf(g.app.Key), g.app.Name
 	env["OMNITRON_PROCESS"], env["OMNITRON_INSTANCE"] = process, strconv.Itoa(n)

@@ -49,7 +49,7 @@ type AppliedApp struct {
 }
 
 func (s *Service) source(in Application) config.Source {
-	src := config.Source{Env: in.Env, Stack: in.Stack, EnvFiles: map[string]string{}}
+	src := config.Source{Env: in.Env, Stack: in.Stack, EnvFiles: map[string]string{}, Home: in.Env["HOME"], User: s.user}
 	for _, f := range in.Files {
 		src.Files = append(src.Files, config.File{Path: f.Path, Text: f.Text})
 	}

@@ -76,9 +76,10 @@ type Service struct {
 	revs    *store.Revisions
 	samples *sample.Sampler
 	load    func(config.Source) (*config.Definition, []config.Warning, error)
+	user    string // who the daemon runs as
 }
 
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
-	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, revs: h.Revisions, samples: h.Samples, load: config.Load}, nil
+	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, revs: h.Revisions, samples: h.Samples, load: config.Load, user: h.User}, nil
 }

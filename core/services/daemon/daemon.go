@@ -61,6 +61,7 @@ type Service struct {
 	shutdown func(ctx context.Context, down bool) ([]supervisor.Result, error)
 	restart  func()
 	load     func(config.Source) (*config.Definition, []config.Warning, error)
+	user     string // who the daemon runs as
 }
 
 // keeper is the part of *proc.Keeper that status tells about.
@@ -69,7 +70,7 @@ type keeper interface{ Info() proc.Info }
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
 	return &Service{log: h.Log, home: h.Home, version: h.Version, started: h.Started, sup: h.Supervisor, keeper: h.Keeper, state: h.State, stores: h.Store,
-		ledger: h.Ledger, revs: h.Revisions, tasks: h.Sched, parts: h.Parts, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load}, nil
+		ledger: h.Ledger, revs: h.Revisions, tasks: h.Sched, parts: h.Parts, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load, user: h.User}, nil
 }
 
 // Pong is the answer to ping.

@@ -83,6 +83,7 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 	if err := json.Unmarshal(rev.Env, &src.Env); err != nil {
 		return src, fmt.Errorf("cannot read the environment of %s revision %d: %w", rev.Project, rev.Rev, err)
 	}
+	src.Home, src.User = src.Env["HOME"], s.user
 	for _, f := range files {
 		text, err := os.ReadFile(f.Path)
 		if err != nil {
