@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/progress"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/spf13/cobra"
 )
@@ -79,10 +80,11 @@ type applied struct {
 }
 
 func (u *bringUp) run(ctx context.Context) error {
-	in, err := u.application()
+	src, err := read(u.Session, u.files)
 	if err != nil {
 		return err
 	}
+	in := u.application(src)
 	start := map[string]any{}
 	if u.timeout != "" {
 		d, err := field.Duration(u.timeout, time.Second)
@@ -91,16 +93,16 @@ func (u *bringUp) run(ctx context.Context) error {
 		}
 		start["timeout_s"] = int64(max(1, d.Round(time.Second)/time.Second))
 	}
-	if err := ensure(ctx, u.Session); err != nil {
-		return err
-	}
-	if u.dryRun {
+	if u.dryRun { // which changes nothing: it starts no daemon either
 		in["dry_run"] = true
 		raw, err := u.Call(ctx, "apps.apply", in)
 		if err != nil {
 			return err
 		}
 		return u.Show(ctx, raw, nil, nil)
+	}
+	if err := u.daemon(ctx, src); err != nil {
+		return err
 	}
 	raw, err := u.Call(ctx, "apps.apply", in)
 	if err != nil {
@@ -133,12 +135,18 @@ func (u *bringUp) run(ctx context.Context) error {
 	return u.Show(ctx, raw, nil, func(_ any, o render.Options) { u.summary(len(names), o) })
 }
 
-// application reads the files and makes the input of apps.apply. Nothing has been started when a file is wrong.
-func (u *bringUp) application() (map[string]any, error) {
-	src, err := read(u.Session, u.files)
-	if err != nil {
-		return nil, err
+// daemon starts the daemon when there is none, but not for a file that it would refuse.
+func (u *bringUp) daemon(ctx context.Context, src config.Source) error {
+	if _, err := u.Connect(ctx); fault.Is(err, fault.Unavailable) && u.Config.Resolve != nil {
+		if _, _, err := u.Config.Resolve(src); err != nil {
+			return err
+		}
 	}
+	return ensure(ctx, u.Session)
+}
+
+// application makes the input of apps.apply.
+func (u *bringUp) application(src config.Source) map[string]any {
 	env := make([]any, 0, len(src.EnvFiles))
 	for path, text := range src.EnvFiles {
 		env = append(env, map[string]any{"path": path, "text": text})
@@ -150,7 +158,7 @@ func (u *bringUp) application() (map[string]any, error) {
 	if src.Stack != "" {
 		in["stack"] = src.Stack
 	}
-	return u.Fit("apps.apply", in), nil
+	return u.Fit("apps.apply", in)
 }
 
 // tell says what applying changed.
