@@ -160,11 +160,10 @@ func (s *sub) changed(path string) {
 func (s *sub) news() (dirty map[string]bool, rescan, poll bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dirty, rescan = s.dirty, s.rescan
-	if len(dirty) > 0 {
-		s.dirty = map[string]bool{}
+	if len(s.dirty) > 0 {
+		dirty, s.dirty = s.dirty, map[string]bool{}
 	}
-	s.rescan = false
+	rescan, s.rescan = s.rescan, false
 	return dirty, rescan, s.poll
 }
 

@@ -121,7 +121,7 @@ func parseKey(key string) (s selector, err error) {
 	rest, inst, numbered := strings.Cut(key, "#")
 	rest, s.process, _ = strings.Cut(rest, ":")
 	parts := strings.Split(rest, "/")
-	if len(parts) != 3 || slices.Contains(parts, "") || slices.Contains(parts, ".") || slices.Contains(parts, "..") || strings.Contains(s.process, "/") {
+	if len(parts) != 3 || s.process != "" && !isName(s.process) || slices.ContainsFunc(parts, func(p string) bool { return !isName(p) }) {
 		return s, bad
 	}
 	s.project, s.stack, s.app = parts[0], parts[1], parts[2]
@@ -137,6 +137,11 @@ func parseKey(key string) (s selector, err error) {
 		}
 	}
 	return s, nil
+}
+
+// isName reports whether a part of a key can be a file's name.
+func isName(p string) bool {
+	return p != "" && p != "." && p != ".." && len(p) <= 200 && !strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == '/' || r == 0x7f })
 }
 
 // Streams lists the streams of apps that have anything stored, in the order of their names; without keys, all.
