@@ -195,7 +195,6 @@ func (k *keeper) beginStub(g *gen, p launch.Program) *protocol.Error {
 	if err != nil {
 		return refusal("limited", "no_resources", "cannot make a socket pair: %v", err)
 	}
-	defer unix.Close(pair[1])
 	l := &stubLink{fd: pair[0], pidfd: -1}
 	g.stub = l
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"omnitron-keeper", "stub", k.homeID, g.rec.ID}, &syscall.ProcAttr{
@@ -203,11 +202,11 @@ func (k *keeper) beginStub(g *gen, p launch.Program) *protocol.Error {
 		Files: []uintptr{uintptr(p.Files[0]), uintptr(p.Files[1]), uintptr(p.Files[2]), uintptr(pair[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &l.pidfd},
 	})
+	unix.Close(pair[1]) // at once: the end of the stub has to be the end of the socket
 	if err != nil {
 		return refusal("internal", "spawn_failed", "cannot start a stub: %v", err)
 	}
 	l.pid, l.child = pid, true
-	unix.Close(pair[1])
 	// The answer comes within milliseconds; a stub that hangs must not hang everybody.
 	tv := unix.Timeval{Sec: 5}
 	_ = unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) // without it we would wait longer

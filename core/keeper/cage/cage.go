@@ -140,7 +140,18 @@ func ValidName(name string) bool {
 
 // Join puts this process into a group.
 func Join(dir string) error {
-	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0)
+	return write(filepath.Join(dir, "cgroup.procs"), "0")
+}
+
+// write does not try to make a file that is not there, which these file systems answer with another error.
+func write(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
 }
 
 // Groups gives the groups below a directory, itself included, the deepest first.
@@ -189,7 +200,7 @@ func Kill(dir string) error {
 	if !exists(dir) {
 		return nil
 	}
-	err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+	err := write(filepath.Join(dir, "cgroup.kill"), "1")
 	if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}
@@ -212,10 +223,7 @@ func freeze(dir string, on bool) {
 	}
 	for _, d := range Groups(dir) {
 		for name, word := range map[string]string{"cgroup.freeze": v2, "freezer.state": v1} {
-			if f, err := os.OpenFile(filepath.Join(d, name), os.O_WRONLY, 0); err == nil {
-				_, _ = f.WriteString(word) // see above
-				f.Close()
-			}
+			_ = write(filepath.Join(d, name), word) // see above
 		}
 	}
 }

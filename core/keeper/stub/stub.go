@@ -39,6 +39,7 @@ func Main() int {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 125
 	}
+	unix.CloseOnExec(Control)
 	died, others := make(chan os.Signal, 1), make(chan os.Signal, 8)
 	signal.Notify(died, unix.SIGCHLD)
 	signal.Notify(others, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE) // caught, not ignored: that would be inherited

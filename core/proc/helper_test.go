@@ -1,0 +1,125 @@
+package proc_test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// helper is a program of many talents, for keepers to run.
+func helper(name string, args []string) int {
+	num := func(i int) int { n, _ := strconv.Atoi(args[i]); return n }
+	switch name {
+	case "lines": // numbered lines on both streams, of random length, in random portions
+		var wg sync.WaitGroup
+		for i, f := range []*os.File{os.Stdout, os.Stderr} {
+			wg.Go(func() { writeLines(f, num(0), int64(i)) })
+		}
+		wg.Wait()
+	case "ticks": // numbered lines for ever
+		w := bufio.NewWriterSize(os.Stdout, 512)
+		t := time.NewTicker(time.Millisecond)
+		for i := 0; ; i++ {
+			fmt.Fprintf(w, "%09d tick\n", i)
+			w.Flush()
+			<-t.C
+		}
+	case "bytes": // n bytes without a newline
+		b := make([]byte, 64<<10)
+		for i := range b {
+			b[i] = byte('a' + i%26)
+		}
+		for n := num(0); n > 0; {
+			k, err := os.Stdout.Write(b[:min(n, len(b))])
+			if err != nil {
+				return 1
+			}
+			n -= k
+		}
+	case "notify": // sends args, with a barrier after the last, then waits for a line on a fifo or for ever
+		for _, m := range args {
+			if err := sendNotice(os.Getenv("NOTIFY_SOCKET"), strings.ReplaceAll(m, `\n`, "\n")); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+		}
+		if err := barrier(os.Getenv("NOTIFY_SOCKET")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println("barrier passed")
+		waitTerm()
+	case "stranger": // sends to the socket of somebody else
+		if err := sendNotice(args[0], "READY=1"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		fmt.Println("sent")
+	case "burn":
+		for end := time.Now().Add(time.Duration(num(0)) * time.Millisecond); time.Now().Before(end); {
+		}
+	}
+	return 0
+}
+
+func writeLines(f *os.File, n int, seed int64) {
+	r := rand.New(rand.NewSource(seed))
+	pad := strings.Repeat("x", 100)
+	var b []byte
+	for i := range n {
+		b = fmt.Appendf(b, "%09d %s\n", i, pad[:r.Intn(100)])
+		if len(b) > r.Intn(9000) {
+			f.Write(b)
+			b = b[:0]
+		}
+	}
+	f.Write(b)
+}
+
+func waitTerm() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGTERM)
+	<-c
+}
+
+func sendNotice(path, text string) error {
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(text))
+	return err
+}
+
+// barrier is sd_notify_barrier: it returns when the other side has read everything up to here.
+func barrier(path string) error {
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if _, _, err := c.WriteMsgUnix([]byte("BARRIER=1"), unix.UnixRights(int(w.Fd())), nil); err != nil {
+		return err
+	}
+	w.Close()
+	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err == nil {
+		return fmt.Errorf("barrier: read %d, %v", n, err)
+	} else if os.IsTimeout(err) {
+		return err
+	}
+	return nil
+}
