@@ -337,6 +337,7 @@ func TestStranger(t *testing.T) {
 			e := start(t, contain)
 			p := e.spawn(e.spec("/bin/sleep", "1000"))
 			id := p.Identity()
+			e.recorded(p)
 			e.hangUp()
 			k, err := ident.Of(e.k.Info().PID)
 			if err != nil {
@@ -394,6 +395,14 @@ func TestStranger(t *testing.T) {
 			stranger.Wait()
 			e.stop()
 		}
+	})
+}
+
+// recorded waits until keeper.json tells of a process.
+func (e *env) recorded(p *proc.Process) {
+	e.t.Helper()
+	eventually(e.t, "the record", func() bool {
+		return strings.Contains(read(e.t, filepath.Join(e.home, "keeper.json")), fmt.Sprintf(`"pid":%d,`, p.Identity().PID))
 	})
 }
 
