@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,10 +25,11 @@ const (
 type Events struct {
 	db  database
 	log *slog.Logger
+	bus *bus.Bus // whose events are recorded: its newest ones may not be on disk yet
 }
 
 // NewEvents gives the repository in db.
-func NewEvents(db database, log *slog.Logger) *Events { return &Events{db, log} }
+func NewEvents(db database, log *slog.Logger) *Events { return &Events{db: db, log: log} }
 
 // First is the number that the first event of a new bus should have, above all that a cursor may name.
 func (e *Events) First(ctx context.Context) (first uint64, err error) {
@@ -76,8 +78,8 @@ type EventFilter struct {
 	Limit  int    // 1 to 1000; 0: 20
 }
 
-// List gives events newest first (with After: oldest first). more says that there are others beyond the last one; its
-// number is the After or Before of the next page.
+// List gives events newest first, those included that Record has not written yet; with After it gives what is on disk,
+// oldest first. more says that there are others beyond the last one; its number is the After or Before of the next page.
 func (e *Events) List(ctx context.Context, f EventFilter) (events []bus.Event, more bool, err error) {
 	where, args := f.where()
 	order, limit := "DESC", pageSize(f.Limit)
@@ -92,10 +94,30 @@ func (e *Events) List(ctx context.Context, f EventFilter) (events []bus.Event, m
 	if err != nil {
 		return nil, false, fmt.Errorf("cannot read events: %w", err)
 	}
+	if f.After == 0 {
+		events = append(e.unwritten(f, events), events...)
+	}
 	if len(events) > limit {
 		return events[:limit], true, nil
 	}
 	return events, false, nil
+}
+
+// unwritten gives the events, newest first, that a list from the disk lacks at its beginning.
+func (e *Events) unwritten(f EventFilter, written []bus.Event) (fresh []bus.Event) {
+	if e.bus == nil {
+		return nil
+	}
+	var newest uint64
+	if len(written) > 0 {
+		newest = written[0].Seq
+	}
+	for _, ev := range slices.Backward(e.bus.Recent(bus.Filter{Topics: f.Topics, Keys: f.Keys}, newest, eventRoom)) {
+		if (f.Before == 0 || ev.Seq < f.Before) && !ev.At.Before(f.Since) && (f.Until.IsZero() || ev.At.Before(f.Until)) {
+			fresh = append(fresh, ev)
+		}
+	}
+	return fresh
 }
 
 func (f EventFilter) where() (string, []any) {
@@ -163,6 +185,7 @@ func (e *Events) Retire(ctx context.Context, before time.Time, keep int) (delete
 // refuses, events wait in the subscription; those that find no room there are lost and an event of the type "lost" says
 // how many. Its subscription begins with the call of Record's maker, so nothing published after it is missed.
 func (e *Events) Record(b *bus.Bus) func(ctx context.Context) error {
+	e.bus = b
 	sub := b.Subscribe(bus.Filter{}, eventRoom)
 	return func(ctx context.Context) error {
 		defer sub.Close()

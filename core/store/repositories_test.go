@@ -221,12 +221,31 @@ func TestRecordedEventsAreThere(t *testing.T) {
 	for range 700 {
 		b.Publish(bus.Event{Topic: "apps", Data: map[string]any{"bad": func() {}}})
 	}
+	if events, more, err := e.List(t.Context(), store.EventFilter{Limit: 2}); err != nil || !more || len(events) != 2 || events[0].Seq != 704 || events[1].Seq != 703 {
+		t.Errorf("before they are written: %v, more %v, %v", events, more, err)
+	}
+	if events, _, err := e.List(t.Context(), store.EventFilter{Before: 704, Keys: []string{"other"}}); err != nil || len(events) != 0 {
+		t.Errorf("of another key: %v, %v", events, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	events, more, err := e.List(t.Context(), store.EventFilter{Limit: 1000})
+	if err := e.Append(t.Context(), []bus.Event{{Seq: 2, At: time.Unix(1, 0), Topic: "apps"}}); err != nil {
+		t.Fatal(err)
+	}
+	b.Publish(bus.Event{Topic: "apps", Text: "unwritten"})
+	if events, more, err := e.List(t.Context(), store.EventFilter{Limit: 2}); err != nil || !more || events[0].Text != "unwritten" || events[1].Seq != 704 {
+		t.Errorf("one is not written yet: %v, more %v, %v", events, more, err)
+	}
+	if events, _, err := e.List(t.Context(), store.EventFilter{Limit: 3, Before: 705}); err != nil || len(events) != 3 || events[0].Seq != 704 {
+		t.Errorf("the page after it: %v, %v", events, err)
+	}
+	if events, _, err := e.List(t.Context(), store.EventFilter{Until: time.Unix(2, 0)}); err != nil || len(events) != 1 || events[0].Seq != 2 {
+		t.Errorf("of long ago: %v, %v", events, err)
+	}
+	events, more, err := e.List(t.Context(), store.EventFilter{Limit: 1000, Before: 705, Since: time.Unix(2, 0)})
 	if err != nil || more || len(events) != 700 || events[0].Seq != 704 || events[0].Data["encoding_error"] == nil {
 		t.Errorf("%d events, %v", len(events), err)
 	}

@@ -135,22 +135,7 @@ func (s *Service) List(ctx context.Context, in Past) (op.List[bus.Event], error)
 	if err != nil {
 		return out, err
 	}
-	if before == 0 { // what the store has not got yet
-		var newest uint64
-		if len(evs) > 0 {
-			newest = evs[0].Seq
-		}
-		fresh := s.bus.Recent(bus.Filter{Topics: in.Topics, Keys: in.Apps}, newest, limit)
-		for i := len(fresh) - 1; i >= 0; i-- {
-			if fresh[i].At.After(in.Since) {
-				out.Items = append(out.Items, fresh[i])
-			}
-		}
-	}
 	out.Items = append(out.Items, evs...)
-	if len(out.Items) > limit {
-		out.Items, more = out.Items[:limit], true
-	}
 	if out.Truncated = more; more {
 		out.NextCursor = strconv.FormatUint(out.Items[len(out.Items)-1].Seq, 10)
 	}
