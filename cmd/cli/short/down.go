@@ -37,7 +37,7 @@ const patience = 2 * time.Minute
 func takeDown(ctx context.Context, s *session.Session, all bool) error {
 	if _, err := s.Connect(ctx); err != nil {
 		if fault.Is(err, fault.Unavailable) {
-			return nothing(ctx, s)
+			return nothing(ctx, s, "nothing to stop: no daemon runs")
 		}
 		return err
 	}
@@ -47,7 +47,14 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 			return err
 		}
 		if others {
-			raw, err := s.Call(ctx, "apps.stop", s.Fit("apps.stop", map[string]any{"project": dir, "stack": s.Stack, "wait": true}))
+			in := map[string]any{"project": dir}
+			if s.Stack != "" {
+				in["stack"] = s.Stack
+			}
+			raw, err := s.Call(ctx, "apps.stop", in)
+			if fault.Is(err, fault.NotFound) {
+				return nothing(ctx, s, "nothing to stop: this project is not up")
+			}
 			if err != nil {
 				return err
 			}
@@ -131,7 +138,7 @@ func keys(ctx context.Context, s *session.Session, in map[string]any) (map[strin
 }
 
 // nothing says that there was nothing to do.
-func nothing(ctx context.Context, s *session.Session) error {
+func nothing(ctx context.Context, s *session.Session, why string) error {
 	answer := map[string]any{"status": "done", "result": map[string]any{"was_running": false}}
-	return s.ShowValue(ctx, answer, func(render.Options) { fmt.Fprintln(s.Stdout, "nothing to stop: no daemon runs") })
+	return s.ShowValue(ctx, answer, func(render.Options) { fmt.Fprintln(s.Stdout, why) })
 }
