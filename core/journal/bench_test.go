@@ -27,7 +27,7 @@ func bulk(b *testing.B, j *Journal, total, file int64) {
 	}
 }
 
-// peak is the largest resident size of the process so far, in KiB.
+// rss is the resident size of the process in bytes.
 func rss(b *testing.B) int64 {
 	data, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

@@ -54,7 +54,9 @@ func TestFollowAcrossEverything(t *testing.T) {
 		}
 		w.Write(at(5), "e\n")
 		expect(t, lines, "e")
-		w.Mark(at(6), segment.KindLost, 77)
+		w.Mark(at(6), segment.KindLost, 70)
+		w.Mark(at(6), segment.KindLost, 7)
+		w.Mark(at(6), segment.KindResumed, 0)
 		expect(t, lines, "<lost 77>")
 		w.Mark(at(6), segment.KindGap, 0)
 		expect(t, lines, "<gap 0>")

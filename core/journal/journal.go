@@ -67,7 +67,7 @@ func New(dir string, log *slog.Logger) *Journal {
 	j := &Journal{dir: dir, log: log, budget: queryBudget, policies: map[string]Policy{}, upkeep: make(chan struct{}, 1)}
 	j.hub.init(log)
 	j.ring.init()
-	j.counts.seen = map[string]count{}
+	j.counts.seen = map[string]segment.Losses{}
 	return j
 }
 

@@ -30,12 +30,14 @@ type model struct {
 	items []item
 	open  string // an unfinished line
 	since int64  // position of open
+	lost  int64  // a loss that still grows, the last of items; 0: none
 	first int64  // what lies in front was deleted
 	seen  int    // items that the follower has given
 	at    int64  // position behind the last thing that it gave
 }
 
 func (m *model) write(text string) {
+	m.lost = 0
 	for text != "" {
 		i := strings.IndexByte(text, '\n')
 		if i < 0 {
@@ -105,6 +107,7 @@ func newModel(rt *rapid.T, dir string) *world {
 		for _, m := range w.streams {
 			if m.w.Path() == path {
 				m.w.Rotate(at(w.ms))
+				m.lost = 0
 				m.close()
 				return true, nil
 			}
@@ -146,11 +149,13 @@ func (w *world) run() {
 		"rotate": func(rt *rapid.T) {
 			if m := pick(); m.open == "" && m.w.Size() > 0 {
 				m.w.Rotate(at(w.ms))
+				m.lost = 0
 			}
 		},
 		"restart": func(rt *rapid.T) {
 			m := pick()
 			m.w.PID++
+			m.lost = 0
 			m.w.Mark(at(w.ms), segment.KindEnd, 0)
 			if rapid.Bool().Draw(rt, "torn") {
 				m.w.Tear()
@@ -165,7 +170,16 @@ func (w *world) run() {
 			n := rapid.Int64Range(1, 99).Draw(rt, "lost")
 			m.w.Mark(at(w.ms), segment.KindLost, n)
 			m.close()
-			m.items = append(m.items, item{pos: m.w.Pos(), loss: fmt.Sprintf("lost %d", n)})
+			if m.lost > 0 {
+				m.items = m.items[:len(m.items)-1]
+			}
+			m.lost += n
+			m.items = append(m.items, item{pos: m.w.Pos(), loss: fmt.Sprintf("lost %d", m.lost)})
+		},
+		"resume": func(*rapid.T) {
+			m := pick()
+			m.w.Mark(at(w.ms), segment.KindResumed, 0)
+			m.lost = 0
 		},
 		"compress": func(rt *rapid.T) {
 			p := Policy{MaxFiles: rapid.IntRange(1, 6).Draw(rt, "files"), Compress: rapid.SampledFrom([]string{"zstd", "gzip", "none"}).Draw(rt, "format")}
@@ -212,7 +226,11 @@ func (w *world) retired() {
 // pending reports whether the follower still owes something.
 func (w *world) pending() bool {
 	for _, m := range w.streams {
-		for _, it := range m.items[m.seen:] {
+		owed := m.items[m.seen:]
+		if m.lost > 0 {
+			owed = owed[:len(owed)-1]
+		}
+		for _, it := range owed {
 			if it.loss == "" || it.pos > m.first {
 				return true
 			}

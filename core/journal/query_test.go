@@ -460,7 +460,7 @@ func TestMaintainCleansUp(t *testing.T) {
 	w := open(t, j, out1)
 	w.Write(at(1), "a\n")
 	w.Rotate(at(1))
-	for _, name := range []string{segment.Archive(w.Path(), 0) + ".zst.part", w.Path() + ".idx.part"} {
+	for _, name := range []string{segment.Archive(w.Path(), 0) + ".zst.tmp", w.Path() + ".idx.tmp"} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

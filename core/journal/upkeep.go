@@ -35,27 +35,18 @@ type Stat struct {
 // counts remembers what was counted in indexes, which only grow.
 type counts struct {
 	mu   sync.Mutex
-	seen map[string]count // by the name that the file has or will have as an archive
+	seen map[string]segment.Losses // by the name that the file has or will have as an archive
 }
 
-type count struct {
-	records int
-	lost    int64
-	gaps    int
-}
-
-func (c *counts) of(s Stream, f segment.File) (count, error) {
+func (c *counts) of(s Stream, f segment.File) (segment.Losses, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := segment.Archive(s.String(), f.Base)
-	n := c.seen[key]
-	lost, gaps, records, err := segment.Count(f, n.records)
-	if err != nil {
-		return n, err
+	all, next, err := segment.Count(f, c.seen[key])
+	if err == nil {
+		c.seen[key] = next
 	}
-	n = count{records, n.lost + lost, n.gaps + gaps}
-	c.seen[key] = n
-	return n, nil
+	return all, err
 }
 
 func (c *counts) forget(s Stream, f segment.File) {
@@ -118,8 +109,8 @@ func (j *Journal) statOnce(s Stream) (Stat, error) {
 		st.Next, st.Newest = e.End, e.Newest
 		st.Bytes += e.End - e.Base
 		st.Disk += e.Disk
-		st.Lost += n.lost
-		st.Gaps += n.gaps
+		st.Lost += n.Bytes
+		st.Gaps += n.Gaps
 	}
 	return st, nil
 }
@@ -143,8 +134,9 @@ type Purged struct {
 }
 
 // Purge deletes what is stored of the apps. Of a live file that has something in it, the keeper is asked to rotate first
-// (SetRotate); one that nobody has open is rotated here, so nobody may begin to write it meanwhile. Positions go on from where they were, so that a follower sees a gap of
-// exactly what was deleted before it was read. What is printed meanwhile is kept.
+// (SetRotate); if it has to wait for the end of a line, that file stays. One that nobody has open is rotated here, so
+// nobody may begin to write it meanwhile. Positions go on from where they were, so that a follower sees a gap of exactly
+// what was deleted before it was read.
 //
 // Faults: invalid.
 func (j *Journal) Purge(ctx context.Context, keys ...string) (p Purged, err error) {

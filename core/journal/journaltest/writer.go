@@ -3,6 +3,7 @@
 package journaltest
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
@@ -30,6 +31,7 @@ type Writer struct {
 	base int64
 	size int64
 	lag  bool
+	last segment.Record
 	PID  uint32 // put into every record
 }
 
@@ -53,10 +55,7 @@ func (w *Writer) must(err error) {
 // nextBase is the live file's position: what its index says, else the end of the newest archive.
 func (w *Writer) nextBase() (base int64) {
 	if b, err := os.ReadFile(w.path + ".idx"); err == nil && len(b) >= segment.RecordSize {
-		for i := range 8 {
-			base |= int64(b[8+i]) << (8 * i)
-		}
-		return base
+		return int64(binary.LittleEndian.Uint64(b[8:]))
 	}
 	names, err := filepath.Glob(w.path + ".*")
 	w.must(err)
@@ -74,8 +73,8 @@ func (w *Writer) nextBase() (base int64) {
 
 func (w *Writer) open(base int64, at time.Time) {
 	var err error
-	w.base = base
-	w.idx, err = os.OpenFile(w.path+".idx", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	w.base, w.last = base, segment.Record{}
+	w.idx, err = os.OpenFile(w.path+".idx", os.O_RDWR|os.O_CREATE, 0o600)
 	w.must(err)
 	st, err := w.idx.Stat()
 	w.must(err)
@@ -88,12 +87,38 @@ func (w *Writer) open(base int64, at time.Time) {
 	st, err = w.f.Stat()
 	w.must(err)
 	w.size = st.Size()
+	if known := w.known(); known < w.Pos() {
+		w.record(segment.Record{Time: at.UnixNano(), Pos: known, Val: w.Pos() - known, Kind: segment.KindData, PID: w.PID})
+	}
 }
 
+// known is the position up to which the index tells of bytes.
+func (w *Writer) known() (pos int64) {
+	b, err := os.ReadFile(w.path + ".idx")
+	w.must(err)
+	for ; len(b) >= segment.RecordSize; b = b[segment.RecordSize:] {
+		pos = int64(binary.LittleEndian.Uint64(b[8:]))
+		if binary.LittleEndian.Uint32(b[24:]) == segment.KindData {
+			pos += int64(binary.LittleEndian.Uint64(b[16:]))
+		}
+	}
+	return pos
+}
+
+// record appends a record, or lets the last one grow when it tells the same.
 func (w *Writer) record(r segment.Record) {
 	w.t.Helper()
-	_, err := w.idx.Write(r.Append(nil))
+	st, err := w.idx.Stat()
 	w.must(err)
+	off, l := st.Size(), &w.last
+	same := r.Kind == l.Kind && r.PID == l.PID
+	if same && r.Kind == segment.KindData && r.Time == l.Time && r.Pos == l.Pos+l.Val || same && r.Kind == segment.KindLost && r.Pos == l.Pos {
+		r.Pos, r.Time, r.Val = l.Pos, l.Time, l.Val+r.Val
+		off -= segment.RecordSize
+	}
+	_, err = w.idx.WriteAt(r.Append(nil), off)
+	w.must(err)
+	w.last = r
 }
 
 // Path is the live file.
@@ -113,7 +138,7 @@ func (w *Writer) Write(at time.Time, b string) {
 	w.must(err)
 	w.size += int64(len(b))
 	if !w.lag {
-		w.record(segment.Record{Time: at.UnixNano(), Pos: pos, Kind: segment.KindData, PID: w.PID})
+		w.record(segment.Record{Time: at.UnixNano(), Pos: pos, Val: int64(len(b)), Kind: segment.KindData, PID: w.PID})
 	}
 }
 
@@ -128,22 +153,24 @@ func (w *Writer) Mark(at time.Time, kind uint32, val int64) {
 
 // Tear leaves half a record at the end of the index.
 func (w *Writer) Tear() {
-	_, err := w.idx.Write(make([]byte, segment.RecordSize/2+1))
+	st, err := w.idx.Stat()
+	w.must(err)
+	_, err = w.idx.WriteAt(make([]byte, segment.RecordSize/2+1), st.Size())
 	w.must(err)
 }
 
 // Rotate gives the live file its archive's name and begins a new one.
 func (w *Writer) Rotate(at time.Time) {
 	w.t.Helper()
-	w.RotateLog()
 	w.RotateIndex()
+	w.RotateLog()
 	w.Reopen(at)
 }
 
-// RotateLog is the first half of Rotate: after it the keeper may die.
+// RotateLog is one half of Rotate: behind each of them the keeper may die.
 func (w *Writer) RotateLog() { w.must(os.Rename(w.path, segment.Archive(w.path, w.base))) }
 
-// RotateIndex is its second half.
+// RotateIndex is the other half; the keeper does it first.
 func (w *Writer) RotateIndex() {
 	err := os.Rename(w.path+".idx", segment.Archive(w.path, w.base)+".idx")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

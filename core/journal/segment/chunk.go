@@ -38,11 +38,9 @@ type Chunk struct {
 	Waiting int64 // bytes of a line that is not finished yet
 	recs    []Record
 	buf     []byte
-	mod     time.Time // what is known of the time without an index
+	mod     time.Time // when the file last grew: what is known of bytes that no index tells of
 	end     int64     // of the file
-	seen    int64     // bytes from here on came after seenAt, whatever an index says that lags behind
-	seenAt  int64
-	ended   bool // whether whoever printed the file's last byte has ended
+	ended   bool      // whether whoever printed the file's last byte has ended
 }
 
 // reset empties the chunk; what it has allocated stays.
@@ -180,8 +178,9 @@ func (c *Chunk) Stamp(i Item) (at int64, pid int) {
 	if k < 0 {
 		return c.mod.UnixNano(), 0
 	}
-	if at = c.recs[k].Time; at < c.seenAt && c.recs[k].Pos < c.seen && c.Pos+int64(i.Off) >= c.seen {
-		at = max(at, c.mod.UnixNano())
+	at = c.recs[k].Time
+	if r := c.recs[k]; r.Kind != KindData || r.Val > 0 && c.Pos+int64(i.Off) >= r.Pos+r.Val {
+		at = max(at, c.mod.UnixNano()) // the index lags behind
 	}
 	for ; k >= 0 && pid == 0; k-- {
 		pid = int(c.recs[k].PID)

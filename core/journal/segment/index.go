@@ -16,10 +16,10 @@ const RecordSize = 32
 // The kinds of index records.
 const (
 	KindBase    = 1 // first record: position of the file's first byte
-	KindData    = 2 // bytes from Pos on arrived at Time, until the next record
+	KindData    = 2 // Val bytes from Pos on arrived at Time; the last record of an index may still grow
 	KindStart   = 3 // a generation with this pid prints from Pos on
 	KindEnd     = 4 // the pid ended
-	KindLost    = 5 // Val bytes were lost at Pos
+	KindLost    = 5 // Val bytes were lost at Pos; the last record of an index may still grow
 	KindGap     = 6 // an unknown number of bytes was lost at Pos
 	KindBlocked = 7 // the disk is full
 	KindResumed = 8 // it no longer is
@@ -182,6 +182,15 @@ func (x *index) losses(pos int64) (list []Record) {
 		}
 	}
 	return list
+}
+
+// growing reports whether the last record is of a loss at pos that goes on.
+func (x *index) growing(pos int64) bool {
+	if x == nil {
+		return false
+	}
+	r := x.at(x.n - 1)
+	return r.Kind == KindLost && r.Pos == pos
 }
 
 // ended reports whether the last word of the index is that whoever printed up to pos has ended.

@@ -18,8 +18,6 @@ type Reader struct {
 	inode  uint64
 	frames map[string][]frame
 	broken map[string]bool // archives that cannot be unpacked: what they held is a hole
-	seen   int64           // where nothing more was, at seenAt
-	seenAt time.Time
 }
 
 // NewReader makes a reader of a stream below dir.
@@ -106,7 +104,7 @@ func (r *Reader) lossesAt(pos int64) (list []Loss, err error) {
 
 // Forward reads into c what stands behind at: about size bytes of whole lines, more where a line is longer. A chunk
 // without items means that nothing more is there yet. At the end of the live file an unfinished line is left (Waiting),
-// unless its printer has ended.
+// unless its printer has ended, and so is a loss that is still going on.
 func (r *Reader) Forward(c *Chunk, at Point, size int) error {
 	pick := func(fs []File) int {
 		i := sort.Search(len(fs), func(i int) bool { return fs[i].Base > at.Pos }) - 1
@@ -141,6 +139,13 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 		if err != nil {
 			return err
 		}
+		x, err := o.index()
+		if err != nil {
+			return err
+		}
+		if n := len(list); n > 0 && o.Live && !more && x.growing(at.Pos) {
+			list = list[:n-1] // it is told when it is whole
+		}
 		if at.Pos == o.end {
 			c.addLosses(list, at.Marks, AllMarks)
 			c.Next = behind(at, list)
@@ -149,7 +154,6 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 			c.hole(at.Pos, r.set.Files[i+1].Base)
 			return nil
 		}
-		r.seen, r.seenAt = o.end, time.Now()
 		c.weave()
 		return nil
 	}
@@ -162,7 +166,6 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 		if err := c.fill(o, x, at.Pos, n); err != nil {
 			return err
 		}
-		c.seen, c.seenAt = r.seen, r.seenAt.UnixNano()
 		full, tail := at.Pos+int64(n) == o.end, Hold
 		if full && (!o.Live || c.ended) {
 			tail = Close
@@ -171,9 +174,6 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 		if took == 0 && !full {
 			size = max(2*size, MaxLine+1)
 			continue
-		}
-		if full && took == 0 {
-			r.seen, r.seenAt = o.end, time.Now()
 		}
 		if full {
 			c.Waiting = int64(n - took)

@@ -76,7 +76,7 @@ const (
 var suffixes = [...]string{"", ".zst", ".gz"}
 
 // Temporary ends the name of a file that is not finished; nobody reads it.
-const Temporary = ".part"
+const Temporary = ".tmp"
 
 const digits = 20 // of an archive's position
 

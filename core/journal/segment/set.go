@@ -268,7 +268,7 @@ func Written(dir string, s Stream) time.Time {
 type Stamp struct {
 	inode         uint64
 	length, index int64
-	at            int64
+	at, indexed   int64
 }
 
 // Look gives the stamp of a stream as it is now.
@@ -278,7 +278,7 @@ func Look(dir string, s Stream) (stamp Stamp) {
 		stamp.inode, stamp.length, stamp.at = st.Sys().(*syscall.Stat_t).Ino, st.Size(), st.ModTime().UnixNano()
 	}
 	if st, err := os.Stat(path + ".idx"); err == nil {
-		stamp.index = st.Size()
+		stamp.index, stamp.indexed = st.Size(), st.ModTime().UnixNano()
 	}
 	return stamp
 }

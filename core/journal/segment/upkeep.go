@@ -122,22 +122,40 @@ func Measure(f File) (e Extent, err error) {
 	return e, nil
 }
 
-// Count adds up the losses that an index records from one record on.
-func Count(f File, from int) (lost int64, gaps, records int, err error) {
+// Losses is what an index tells of missing output.
+type Losses struct {
+	Records int // how many records were looked at
+	Bytes   int64
+	Gaps    int // of unknown size
+}
+
+func (l *Losses) add(r Record) {
+	l.Records++
+	switch r.Kind {
+	case KindLost:
+		l.Bytes += r.Val
+	case KindGap:
+		l.Gaps++
+	}
+}
+
+// Count adds up the losses in a file's index, going on from an earlier count. The last record may still grow, so what to
+// go on from leaves it out.
+func Count(f File, from Losses) (all, next Losses, err error) {
 	x, err := f.index()
 	if x == nil || err != nil {
-		return 0, 0, 0, err
+		return Losses{}, Losses{}, err
 	}
 	defer x.close()
-	for i := from; i < x.n; i++ {
-		switch r := x.at(i); r.Kind {
-		case KindLost:
-			lost += r.Val
-		case KindGap:
-			gaps++
-		}
+	if next = from; next.Records >= x.n {
+		next = Losses{} // a power loss has cut the index
 	}
-	return lost, gaps, x.n, nil
+	for next.Records < x.n-1 {
+		next.add(x.at(next.Records))
+	}
+	all = next
+	all.add(x.at(x.n - 1))
+	return all, next, nil
 }
 
 // Moved reports whether an error means that the files have changed under a look at them: look again.
