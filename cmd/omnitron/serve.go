@@ -156,13 +156,14 @@ func (d *daemon) components() {
 	add("ledger", h.Ledger.Run)
 	add("events", h.Events.Record(h.Bus))
 	add("journal", h.Journal.Run)
-	add("keeper events", d.keeperEvents)
-	d.schedule()
-	add("scheduler", h.Sched.Run)
 	up := make(chan struct{})
 	d.group.Add(life.Component{Name: "supervisor", Ready: up, StartTimeout: time.Minute, Run: func(ctx context.Context) error {
 		return h.Supervisor.Run(ctx, func() { close(up) })
 	}})
+	// These two tend to logs: not before the supervisor has said what is kept of each app.
+	add("keeper events", d.keeperEvents)
+	d.schedule()
+	add("scheduler", h.Sched.Run)
 }
 
 // schedule adds the periodic tasks.
