@@ -246,7 +246,7 @@ func (k *keeper) endMarked() {
 // mourn keeps the record of a generation that died unseen, until the daemon has taken note.
 func (k *keeper) mourn(rec protocol.Generation) {
 	if rec.Exit == nil {
-		rec.Exit = &protocol.Exit{At: k.now, Note: "lost"}
+		rec.Exit, rec.Ending = &protocol.Exit{At: k.now, Note: "lost"}, protocol.BothDied
 		for i, path := range []string{rec.Out, rec.Err} {
 			if path == "" || i == 1 && path == rec.Out {
 				continue

@@ -20,6 +20,7 @@ type conn struct {
 	dec    protocol.Decoder
 	out    []chunk
 	queued int
+	deaf   bool // the peer takes nothing any more
 	hello  protocol.HelloBody
 }
 
@@ -118,7 +119,7 @@ func (c *conn) ready(ev uint32) {
 
 // send queues a frame. The descriptors stay the caller's.
 func (c *conn) send(f protocol.Frame, body any, fds []int) {
-	if c.fd < 0 {
+	if c.fd < 0 || c.deaf {
 		return
 	}
 	var dups []int
@@ -165,7 +166,7 @@ func (c *conn) flush() {
 			return
 		}
 		if err != nil {
-			c.close()
+			c.hangUp()
 			return
 		}
 		protocol.CloseAll(ch.fds)
@@ -178,16 +179,29 @@ func (c *conn) flush() {
 	c.arm()
 }
 
+// hangUp gives up sending to a peer that is gone. What it said before is still read to the end: it may be that a program
+// is about to end because it was asked to.
+func (c *conn) hangUp() {
+	c.deaf = true
+	c.unqueue()
+	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // a peer that only stopped reading gets its end too
+	c.arm()
+}
+
+func (c *conn) unqueue() {
+	for _, ch := range c.out {
+		protocol.CloseAll(ch.fds)
+	}
+	c.out, c.queued = nil, 0
+}
+
 func (c *conn) close() {
 	if c.fd < 0 {
 		return
 	}
 	c.k.drop(&c.fd)
 	c.dec.Close()
-	for _, ch := range c.out {
-		protocol.CloseAll(ch.fds)
-	}
-	c.out = nil
+	c.unqueue()
 	delete(c.k.conns, c)
 	if c.k.boss == c {
 		c.k.boss = nil
@@ -309,6 +323,14 @@ func (c *conn) serveDaemon(f protocol.Frame) {
 	case protocol.Upgrade:
 		if c.body(f, &path) {
 			c.refuse(f, k.upgrade(path.Path)) // it returns only when it could not
+		}
+	case protocol.Ending:
+		var b protocol.EndingBody
+		if c.body(f, &b) {
+			if g := k.gens[b.ID]; g != nil {
+				g.rec.Ending = b.Why
+				k.save()
+			}
 		}
 	case protocol.Quit:
 		k.quit()

@@ -187,7 +187,10 @@ func (k *keeper) daemonDied(status int, known bool) {
 		k.sweep(true)
 	}
 	for _, g := range k.gens {
-		if g.rec.DieWithDaemon {
+		if g.rec.DieWithDaemon && code != 0 { // a daemon that leaves in order is being replaced
+			if g.rec.Exit == nil {
+				g.rec.Ending = protocol.DaemonDied
+			}
 			k.kill(g, func() {})
 		}
 	}
@@ -325,6 +328,12 @@ func (k *keeper) clean() {
 	k.abandon()
 	for _, s := range k.sinks {
 		s.Close()
+	}
+	if k.contain == cage.Stub { // stubs that were let go take a moment
+		waitUntil(time.Second, func() bool {
+			_, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			return err == unix.ECHILD
+		})
 	}
 	for _, name := range []string{"keeper.sock", "keeper.json"} {
 		_ = os.Remove(k.path(name)) // may not be there

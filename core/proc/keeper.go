@@ -187,6 +187,19 @@ func (k *Keeper) call(ctx context.Context, typ string, body any) (answer, error)
 	return answer{}, fault.Wrap(ctx.Err(), code, "the keeper did not answer to %s in time", typ).WithReason("keeper_slow")
 }
 
+// say sends what is not answered. Without a connection it is not sent: the next keeper is handed it with the rest.
+func (k *Keeper) say(typ string, body any) {
+	k.mu.Lock()
+	l := k.link
+	k.mu.Unlock()
+	if l == nil {
+		return
+	}
+	if err := l.send(protocol.Frame{Type: typ}, body, nil); err != nil {
+		k.o.Log.Debug("cannot tell the keeper", "what", typ, "err", err) // the reader sees the end of the connection
+	}
+}
+
 func (k *Keeper) take(seq uint64) *call {
 	k.mu.Lock()
 	defer k.mu.Unlock()

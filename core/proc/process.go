@@ -76,6 +76,24 @@ func (p *Process) Notices() <-chan Notice { return p.notices }
 // that has ended is no error.
 func (p *Process) Signal(sig unix.Signal) error { return p.signal(sig, 0) }
 
+// SetEnding has the keeper note why the program is about to be asked to end. A daemon that comes after us then does not
+// take the end that follows for the program's own doing. It is on its way to the keeper when SetEnding returns, and it
+// outlives this process and the keeper.
+func (p *Process) SetEnding(why string) {
+	p.mu.Lock()
+	p.gen.Ending = why
+	p.mu.Unlock()
+	p.keeper.say(protocol.Ending, protocol.EndingBody{ID: p.id, Why: why})
+}
+
+// Ending is why the program was asked to end: what SetEnding said last, protocol.DaemonDied when the keeper ended it
+// because its daemon had died, "" when nobody asked.
+func (p *Process) Ending() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gen.Ending
+}
+
 // SignalGroup sends a signal to the process group of the main process, as a terminal's Ctrl-C does. Once the main
 // process has ended nothing is sent.
 func (p *Process) SignalGroup(sig unix.Signal) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
@@ -105,7 +106,10 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 		if x := sl.LastExit; x != nil {
 			u.exit = &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS, Generation: x.Generation, PID: x.PID, Stderr: x.StderrTail}
 		}
-		u.reason, u.since, u.unready = sl.LastError, s.Now(), State(sl.Status) == Starting
+		u.reason, u.since, u.was = sl.LastError, s.Now(), State(sl.Status)
+		if !sl.ReadyAt.IsZero() {
+			u.ready = sl.Generation
+		}
 		if u.exit != nil && u.exit.At.Before(bootTime()) && u.outcome != Completed { // what happened before the machine was started does not count
 			u.outcome, u.reason, u.hist, u.starts = Stopped, "", history{}, 0
 		}
@@ -141,6 +145,10 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process) {
 		s.discard(p)
 		return
 	}
+	if u != nil && u.gen == nil && u.judged(p, number) {
+		s.discard(p)
+		return
+	}
 	if u == nil { // scaled away or out of the definition: it has to go
 		u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: process, number: n, def: def, parting: true}
 		r.units = append(r.units, u)
@@ -153,9 +161,20 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process) {
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
 	u.slot = slot{phase: running, hist: u.hist}
 	u.since, g.readyAt = p.Started(), p.Started()
-	if u.unready {
+	if u.was != "" && u.ready != number {
 		u.phase, g.readyAt = starting, time.Time{}
 	}
+}
+
+// judged reports whether the end of a generation was seen to by the daemon before, which only did not live to forget it:
+// nothing of it is left, and it must not count twice.
+func (u *unit) judged(p *proc.Process, number uint64) bool {
+	select {
+	case <-p.Done():
+	default:
+		return false
+	}
+	return number < u.last || u.exit != nil && u.exit.Generation == number && u.was != Stopping && u.was != Stuck
 }
 
 // exitUnless drops the memory of an exit that the keeper will report again.
@@ -216,7 +235,18 @@ func (r *runner) resume(start bool) {
 				r.send(u, evStop, ended{})
 				continue
 			}
-			switch {
+			switch why := u.gen.proc.Ending(); {
+			case why == protocol.DaemonDied || why == protocol.BothDied || why == string(byStop): // it ends because it was asked to, and is wanted
+				hist := u.hist
+				r.send(u, evStop, ended{})
+				r.send(u, evStart, ended{})
+				u.hist = hist
+			case why == string(byUnready):
+				u.phase = starting
+				r.send(u, evUnready, ended{})
+			case why == string(byUnhealthy):
+				u.phase = running
+				r.send(u, evUnhealthy, ended{})
 			case !u.gen.alive(): // the watcher brings the news
 			case u.phase == starting:
 				u.gen.watchReady(r, u)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 )
 
@@ -50,9 +51,10 @@ type unit struct {
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
 	exit    *Exit
-	parting bool  // scaled away or removed: forget it once it is idle
-	unready bool  // at boot: it was not ready yet when the daemon before died
-	told    State // what the world was told last
+	parting bool   // scaled away or removed: forget it once it is idle
+	was     State  // at boot: how it stood when the daemon before died; "" when nothing is remembered
+	ready   uint64 // at boot: the generation that was ready then
+	told    State  // what the world was told last
 	toldGen uint64
 }
 
@@ -235,6 +237,7 @@ func (r *runner) act(u *unit, a action) {
 		u.gen.watchHealth(r, u)
 	case actSignal:
 		u.gen.quiet()
+		u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
 		if err := u.gen.proc.Signal(signalNamed(u.gen.def.Stop.Signal)); err != nil {
 			r.s.Log.Warn("cannot signal", "app", r.key, "slot", u.name(r.app.Name), "err", err)
 		}
@@ -503,6 +506,14 @@ func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {
 		e.Reason, e.Message = "signal", "ended by "+x.Signal+" "+after
 	default:
 		e.Reason, e.Message = "exited", fmt.Sprintf("exited %d %s", x.Code, after)
+	}
+	switch g.proc.Ending() {
+	case protocol.DaemonDied:
+		e.Reason, e.Message = "stopped", "ended with its daemon, which died (onDaemonExit: stop)"
+		return e
+	case protocol.BothDied:
+		e.Reason, e.Message = "lost", "ended because daemon and keeper died at once"
+		return e
 	}
 	if u.phase == ending || u.phase == killing || u.phase == stuck {
 		switch u.end.cause {

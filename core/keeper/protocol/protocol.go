@@ -15,7 +15,7 @@ const Version = 1
 const MaxFrame = 8 << 20
 
 // Capabilities lists what this side of the protocol can do beyond version 1's hello.
-var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit"}
+var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit", "ending"}
 
 // The types of frames. Requests carry a Seq and are answered by a frame with that number in Re; events carry neither.
 const (
@@ -24,6 +24,7 @@ const (
 	Kill     = "kill"      // end the tree; answered when nothing is left
 	Tree     = "tree"      // live pids of the tree
 	Forget   = "forget"    // drop the record of a generation that has ended
+	Ending   = "ending"    // note why a generation is about to be asked to end; not answered
 	Quit     = "quit"      // end after the daemon, leave nothing
 	Hold     = "hold"      // do (not) start the daemon again when it dies
 	Rotate   = "rotate"    // begin a new log file at the next end of a line
@@ -117,6 +118,7 @@ type Generation struct {
 	StubPID       int       `json:"stub_pid,omitempty"`
 	StubStart     uint64    `json:"stub_start,omitempty"`
 	NotifyPath    string    `json:"notify_path,omitempty"`
+	Ending        string    `json:"ending,omitempty"` // why it was asked to end: a word of the daemon, or one of the keeper
 	Exit          *Exit     `json:"exit,omitempty"`
 	Notice        *Notice   `json:"notice,omitempty"`  // latest state, merged
 	Handles       []string  `json:"handles,omitempty"` // names of the descriptors that travel with it, in order
@@ -131,6 +133,18 @@ const (
 	HandleStub      = "stub"
 	HandleStubPidfd = "stub_pidfd"
 )
+
+// The keeper's own reasons for the end of a generation.
+const (
+	DaemonDied = "daemon_died" // it was not to outlive its daemon
+	BothDied   = "both_died"   // nobody held its pipes any more
+)
+
+// EndingBody says why a generation is about to be asked to end.
+type EndingBody struct {
+	ID  string `json:"id"`
+	Why string `json:"why"`
+}
 
 // Exit is how a main process ended.
 type Exit struct {
