@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -116,7 +117,8 @@ func (k *keeper) hear(g *gen) {
 		}
 		if k.owns(g, sender) {
 			k.note(g, sender, string(buf[:n]))
-		} else {
+		} else if k.now.Sub(g.refused) > time.Second { // a stranger must not fill our log
+			g.refused = k.now
 			k.log("warn", "refused a notice of a stranger", "id", g.rec.ID, "sender", sender)
 		}
 		protocol.CloseAll(protocol.Rights(oob[:m])) // closing answers BARRIER=1, and nothing else is wanted

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,7 @@ type gen struct {
 	killing *timer
 	round   int
 	unsent  *protocol.Notice
+	refused time.Time // a stranger's notice, logged last
 
 	forgotten bool
 }

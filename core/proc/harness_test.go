@@ -459,3 +459,5 @@ func agent(home string) int {
 	}
 	return 1
 }
+
+func homeID(e *env) string { return keeper.HomeID(e.home) }

@@ -102,16 +102,16 @@ func sendNotice(path, text string) error {
 
 // barrier is sd_notify_barrier: it returns when the other side has read everything up to here.
 func barrier(path string) error {
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer unix.Close(fd)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.WriteMsgUnix([]byte("BARRIER=1"), unix.UnixRights(int(w.Fd())), nil); err != nil {
+	if err := unix.Sendmsg(fd, []byte("BARRIER=1"), unix.UnixRights(int(w.Fd())), &unix.SockaddrUnix{Name: path}, 0); err != nil {
 		return err
 	}
 	w.Close()

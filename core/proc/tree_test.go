@@ -333,7 +333,11 @@ func TestStranger(t *testing.T) {
 		return
 	}
 	contains(t, func(t *testing.T, contain string) {
-		for range count(3, 50) {
+		rounds := count(3, 50)
+		if contain == "stub" {
+			rounds = 1 // the stub does not end by itself, because this test lives and holds its socket: 5 s each
+		}
+		for range rounds {
 			e := start(t, contain)
 			p := e.spawn(e.spec("/bin/sleep", "1000"))
 			id := p.Identity()
