@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -136,6 +137,19 @@ func TestFit(t *testing.T) {
 	}
 	if _, ok := fit(whole, s, 100); ok {
 		t.Error("what cannot be cut was cut")
+	}
+}
+
+// TestHidden compares what is escaped with what Unicode says of each rune.
+func TestHidden(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		want := unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+		if want && !hidden(r) {
+			t.Errorf("%U hides and is shown", r)
+		}
+		if !want && hidden(r) && unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point) {
+			t.Errorf("%U is seen and is escaped", r)
+		}
 	}
 }
 
