@@ -79,6 +79,7 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	if err == nil && c.flights.busy() {
 		c.await(grace)
 	}
+	c.out.Drain() // before stop hangs up: the last thing said may be why
 	stop()
 	c.calls.Wait()
 	c.watches.Wait()
@@ -102,6 +103,7 @@ func (c *conn) await(d time.Duration) {
 // read takes messages one after the other. What must not be overtaken happens here, everything else in a goroutine.
 func (c *conn) read(ctx context.Context, line []byte) error {
 	in := wire.NewReader(c.rwc, c.srv.o.MaxLine)
+	defer in.Release()
 	var parser wire.Parser
 	for opened := false; ; line = nil {
 		if line == nil {
@@ -113,7 +115,10 @@ func (c *conn) read(ctx context.Context, line []byte) error {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		m, bad := parser.Parse(bytes.Clone(line))
+		m, bad := parser.Parse(line)
+		if bad == nil { // what is refused costs no memory
+			m = m.Clone()
+		}
 		if !opened {
 			opened = true
 			if err := c.open(m); err != nil {
@@ -181,6 +186,9 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 		return
 	}
 	r := c.request(m)
+	if r.modern {
+		c.introduce(r.client)
+	}
 	switch {
 	case m.Method == "initialize":
 		c.greet(ctx, r)
@@ -202,6 +210,21 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 	default:
 		c.calls.Add(1)
 		go c.serve(ctx, f, r)
+	}
+}
+
+// introduce keeps what the client calls itself. In the era without a handshake each request says it.
+func (c *conn) introduce(client string) {
+	c.mu.Lock()
+	news := client != "" && client != c.client
+	if news {
+		c.client = client
+	}
+	c.mu.Unlock()
+	if news {
+		caller := c.caller
+		caller.Client = client
+		c.session.Became(caller)
 	}
 }
 
@@ -270,15 +293,19 @@ func head(dst []byte, id json.RawMessage) []byte {
 	return append(append(append(dst, `{"jsonrpc":"2.0","id":`...), id...), `,"result":`...)
 }
 
-// ErrorLine is a whole answer of the protocol's own kind of failure; an id that could not be made out is null.
+// maxMessage is how many bytes the message of an error may have; what is longer quotes what a client sent.
+const maxMessage = 4 << 10
+
+// ErrorLine is a whole answer of the protocol's own kind of failure; an id that could not be made out is null. Messages
+// repeat what the client said, and a model may be shown them: nothing hidden stays in them.
 func ErrorLine(id json.RawMessage, e *wire.Error) []byte {
 	if id == nil {
 		id = json.RawMessage("null")
 	}
 	b := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"error":{"code":`...)
-	b = answer.AppendString(fmt.Appendf(b, `%d,"message":`, e.Code), e.Message)
+	b = answer.AppendString(fmt.Appendf(b, `%d,"message":`, e.Code), answer.Text(e.Message, maxMessage))
 	if len(e.Data) > 0 {
-		b = append(append(b, `,"data":`...), e.Data...)
+		b = append(append(b, `,"data":`...), answer.JSON(e.Data)...)
 	}
 	return append(b, "}}"...)
 }

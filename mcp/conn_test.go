@@ -265,3 +265,55 @@ func TestPause(t *testing.T) {
 		t.Errorf("a paused client cannot look: %s", r.line)
 	}
 }
+
+// TestNamesWithoutHandshake: a client that makes no handshake is known by what its requests call it.
+func TestNamesWithoutHandshake(t *testing.T) {
+	b := newBed(t)
+	p := b.peer(t)
+	for id, name := range []string{"first", "second\x1b"} {
+		meta := map[string]any{"io.modelcontextprotocol/protocolVersion": modernEra, "io.modelcontextprotocol/clientCapabilities": map[string]any{},
+			"io.modelcontextprotocol/clientInfo": map[string]any{"name": name, "version": "2"}}
+		line, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": id, "method": "tools/list", "params": map[string]any{"_meta": meta}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.send(string(line))
+		if r := p.reply(); r.Error != nil {
+			t.Fatal(r.line)
+		}
+		want := []string{"first/2", `second\u001b/2`}[id]
+		if got := b.kernel.Sessions.List()[0].Client; got != want {
+			t.Errorf("the client is called %q, want %q", got, want)
+		}
+	}
+}
+
+// TestErrorsHideNothing: an error repeats what the client said only with every hidden rune made visible.
+func TestErrorsHideNothing(t *testing.T) {
+	p := newBed(t).peer(t)
+	p.send(hello(""))
+	p.next()
+	bad := "\u202ex\x1b[2J\u180b\U000e0041"
+	for _, c := range []struct {
+		method string
+		params map[string]any
+	}{
+		{"prompts/get", map[string]any{"name": bad}},
+		{"resources/read", map[string]any{"uri": "omnitron://" + bad}},
+		{"tools/call", map[string]any{"name": bad}},
+		{bad + "/x", map[string]any{}},
+	} {
+		line, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": c.method, "params": c.params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.send(string(line))
+		r := p.reply()
+		if r.Error == nil {
+			t.Fatalf("%s: %s", c.method, r.line)
+		}
+		if strings.ContainsAny(r.Error.Message, bad[:3]+"\x1b\u180b\U000e0041") || strings.ContainsAny(r.line, bad[:3]+"\u180b\U000e0041") {
+			t.Errorf("%s: %+q in %+q", c.method, r.Error.Message, r.line)
+		}
+	}
+}

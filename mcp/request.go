@@ -180,11 +180,8 @@ func (c *conn) greet(ctx context.Context, r *request) {
 		c.out.Post(ErrorLine(r.ID, failed))
 		return
 	}
-	caller := c.caller
-	caller.Client = clientName(object.Get(r.Params, "clientInfo"))
-	c.session.Became(caller)
+	c.introduce(clientName(object.Get(r.Params, "clientInfo")))
 	c.mu.Lock()
-	c.client = caller.Client
 	c.version = mcplib.NegotiateLegacyVersion(object.String(r.Params, "protocolVersion"))
 	c.elicits = elicitsForms(object.Get(r.Params, "capabilities")) && c.version >= richSince
 	c.mu.Unlock()
