@@ -219,6 +219,38 @@ func TestHold(t *testing.T) {
 	}
 }
 
+func TestSignalsReachTheDaemon(t *testing.T) {
+	e := raw(t, "auto", "agent")
+	e.launch()
+	e.agentPID(1)
+	e.cmd.Process.Signal(unix.SIGHUP)
+	eventually(t, "the hangup", func() bool { return strings.Contains(e.answers(), "got hangup") })
+	word := fmt.Sprintf("44%05d%05d", os.Getpid(), serial.Add(1))
+	e.orderSpawn(e.stubborn(word))
+	e.cmd.Process.Signal(unix.SIGTERM)
+	if err := e.cmd.Wait(); err != nil {
+		t.Errorf("the keeper ended with %v", err)
+	}
+	if left := alive(word); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
+func TestSignalDuringStart(t *testing.T) { // it would kill a daemon that has no handler yet
+	e := raw(t, "auto", "agent")
+	e.launch()
+	eventually(t, "the lock", func() bool {
+		return strings.Contains(read(t, filepath.Join(e.home, "keeper.json")), `"daemon":{"pid"`) || e.starts() > 0
+	})
+	e.cmd.Process.Signal(unix.SIGTERM)
+	if err := e.cmd.Wait(); err != nil {
+		t.Errorf("the keeper ended with %v", err)
+	}
+	if !strings.Contains(e.answers(), "got terminated") {
+		t.Errorf("the daemon was not told: %q", e.answers())
+	}
+}
+
 func TestBothDie(t *testing.T) {
 	contains(t, func(t *testing.T, contain string) {
 		e := raw(t, contain, "agent")

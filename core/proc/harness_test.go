@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -410,6 +411,8 @@ func asNobody(t *testing.T, pattern string) {
 // to "answers".
 func agent(home string) int {
 	c := context.Background()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGHUP) // before the keeper hears of us, and may send some
 	o := proc.Options{Home: home, KeeperPath: os.Getenv("OMNITRON_TEST_KEEPER"), Daemon: os.Args[0], Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	k, err := proc.Dial(c, proc.Socket(home), o)
 	if err != nil {
@@ -425,6 +428,17 @@ func agent(home string) int {
 		fmt.Fprintf(answers, "has %s %d\n", p.ID(), p.Identity().PID)
 	}
 	fmt.Fprintf(answers, "ready %d\n", os.Getpid())
+	go func() {
+		for s := range signals {
+			fmt.Fprintf(answers, "got %v\n", s)
+			if s == unix.SIGTERM {
+				if err := k.Quit(c); err != nil {
+					os.Exit(1)
+				}
+				os.Exit(0)
+			}
+		}
+	}()
 	orders, err := os.OpenFile(filepath.Join(home, "orders"), os.O_RDWR, 0)
 	if err != nil {
 		return 1

@@ -150,7 +150,7 @@ func (f *File) found() uint64 {
 	names := f.archives()
 	for i := len(names) - 1; i >= 0; i-- {
 		at, _ := strconv.ParseUint(names[i][len(f.Path)+1:], 10, 64)
-		if st, err := os.Stat(names[i]); err == nil {
+		if st, err := os.Stat(names[i]); err == nil && st.Mode().IsRegular() {
 			return at + uint64(st.Size())
 		}
 		if pos, ok := lastKnown(names[i] + ".idx"); ok { // compressed by now
