@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -15,6 +16,12 @@ type Message struct {
 	Params json.RawMessage // nil where there are none
 	Result json.RawMessage
 	Error  json.RawMessage
+}
+
+// Clone gives the message bytes of its own.
+func (m Message) Clone() Message {
+	m.ID, m.Params, m.Result, m.Error = bytes.Clone(m.ID), bytes.Clone(m.Params), bytes.Clone(m.Result), bytes.Clone(m.Error)
+	return m
 }
 
 // Request reports a call that wants an answer.

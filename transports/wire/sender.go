@@ -70,6 +70,21 @@ func (s *sender) send(ctx context.Context, msg []byte) error {
 	return err
 }
 
+// flush returns when everything that was sent is written or cannot be.
+func (s *sender) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.busy && s.err == nil {
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		room := s.room
+		s.mu.Unlock()
+		<-room // the writer closes it each time it takes out, and at its end
+		s.mu.Lock()
+	}
+}
+
 // drain writes until nothing is queued. It is called, and returns, with the lock held.
 func (s *sender) drain() error {
 	for len(s.out) > 0 && s.err == nil {

@@ -90,6 +90,7 @@ func (s *server) read(first []byte) error {
 			err = s.line(line)
 		case errors.Is(err, ErrTooLong):
 			s.refuse(nil, CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", s.o.MaxLine))
+			s.out.flush() // another answer may be on its way, and this one behind it
 			s.end(errGone)
 			r.Release()
 			Linger(s.conn)
