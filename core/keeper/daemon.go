@@ -38,7 +38,6 @@ type daemon struct {
 	came      bool // the one that died last had said hello
 	restart   *timer
 	pending   []unix.Signal
-	status    int  // of its end, once that matters
 	hold      bool // stays down when it dies
 	quit      bool // about to end, and we after it
 	stopping  bool // we were told to end

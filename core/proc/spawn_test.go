@@ -1,6 +1,7 @@
 package proc_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/proc"
 )
 
@@ -278,6 +281,75 @@ func asExit(err error, x **exec.ExitError) bool {
 	e, ok := err.(*exec.ExitError)
 	*x = e
 	return ok
+}
+
+// TestSpawnGivenUp has nobody wait for the answer any more: what was started must not run on unknown to all.
+func TestSpawnGivenUp(t *testing.T) {
+	e := start(t, "auto")
+	k, err := ident.Of(e.k.Info().PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := fmt.Sprintf("33%05d%05d", os.Getpid(), serial.Add(1))
+	k.Signal(unix.SIGSTOP)
+	c, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = e.k.Spawn(c, e.spec("sleep", word))
+	if !fault.Is(err, fault.Deadline) || reason(err) != "keeper_slow" {
+		t.Errorf("%v", err)
+	}
+	k.Signal(unix.SIGCONT)
+	if x, _, _ := e.run(e.spec("true")); x.Code != 0 { // comes after the one that was given up
+		t.Errorf("%+v", x)
+	}
+	eventually(t, "it to be ended and forgotten", func() bool { return len(alive("sleep\x00"+word)) == 0 && len(e.k.Processes()) == 0 })
+}
+
+// TestLogReaderDies takes away whoever reads the keeper's own log.
+func TestLogReaderDies(t *testing.T) {
+	e := &env{t: t, home: shortDir(t), contain: "auto"}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.cmd = e.keeperCmd()
+	e.cmd.Stderr = w
+	if err := e.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go e.cmd.Wait()
+	w.Close()
+	e.dial()
+	t.Cleanup(e.stop)
+	r.Close()
+	was := e.k.Info().Instance
+	if err := e.k.Upgrade(ctx(t), "/bin/true"); err == nil { // something to be logged about
+		t.Error("upgraded to /bin/true")
+	}
+	s := e.spec("sh", "-c", "echo $NOTIFY_SOCKET; sleep 1000")
+	s.Notify = true
+	e.spawn(s)
+	eventually(t, "the name of the socket", func() bool { return strings.HasSuffix(read(t, s.Out), "\n") })
+	if err := sendNotice(strings.TrimSpace(read(t, s.Out)), "READY=1"); err != nil { // refused and logged
+		t.Fatal(err)
+	}
+	if x, _, _ := e.run(e.spec("true")); x.Code != 0 || e.k.Info().Instance != was {
+		t.Errorf("%+v, keeper %+v", x, e.k.Info())
+	}
+}
+
+func TestNoGoroutineIsLeft(t *testing.T) {
+	e := &env{t: t, home: shortDir(t), contain: "auto"}
+	e.runKeeper()
+	before := goleak.IgnoreCurrent()
+	e.dial()
+	if x, _, _ := e.run(e.spec("true")); x.Code != 0 {
+		t.Errorf("%+v", x)
+	}
+	e.hangUp()
+	goleak.VerifyNone(t, before)
+	e.dial()
+	e.stop()
 }
 
 func TestUnprivileged(t *testing.T) {
