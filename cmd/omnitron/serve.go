@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -96,7 +97,10 @@ func (d *daemon) run() error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	d.group.Add(life.Component{Name: "signals", Run: func(ctx context.Context) error { return d.heed(ctx, registry, signals) }})
-	return d.group.Run(ctx, func() { d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home) })
+	return d.group.Run(ctx, func() {
+		d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home)
+		debug.FreeOSMemory() // starting takes several times the memory that running does, and would set the pace of collection
+	})
 }
 
 // build makes the kernel and its services, lowest first.
