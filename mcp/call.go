@@ -175,23 +175,36 @@ func (c *conn) appendAnswer(ctx context.Context, line []byte, r *request, m *met
 	return tail(line, r, c.srv.self, nil)
 }
 
-// smaller asks a listing method again for as many items as fit.
-func (c *conn) smaller(ctx context.Context, m *method, p toolCall, v any, size int) (answer.Answer, bool) {
+// smaller asks a listing method again for as many items as fit. When one item alone is too long, the page that has it is
+// cut, but no item of it is left out: its cursor goes on behind the last one.
+func (c *conn) smaller(ctx context.Context, m *method, p toolCall, v any, size int) (page answer.Answer, ok bool) {
 	n := m.form.Count(v)
 	for try := 0; try < 3 && n > 1; try++ {
 		n = max(1, min(n-1, n*answer.Room/size*9/10))
 		limit, _ := json.Marshal(n)
 		again, err := c.srv.reg.Do(ctx, tools.Call{Method: m.ID(), In: object.Set(p.args, "limit", limit)})
 		if err != nil {
-			return answer.Answer{}, false
+			return page, ok
 		}
 		a, err := m.form.Render(again)
 		if err == nil && a.Whole == nil {
 			return a, true
 		}
 		n, size = m.form.Count(again), max(len(a.Whole), answer.Room)
+		if err == nil && !a.TooBig && itemsOf(a.Structured) == n {
+			page, ok = a, true
+		}
 	}
-	return answer.Answer{}, false
+	return page, ok
+}
+
+// itemsOf counts those of a list as it was written.
+func itemsOf(list json.RawMessage) int {
+	var l struct{ Items []json.RawMessage }
+	if json.Unmarshal(list, &l) != nil {
+		return -1
+	}
+	return len(l.Items)
 }
 
 // say puts into words what a changing call's envelope means for whoever has to act on it.
