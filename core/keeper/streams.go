@@ -29,6 +29,7 @@ type sink struct {
 	*logfile.File
 	streams []*stream
 	failing bool
+	id      string // the generation that found the disk full
 	retry   *timer
 	lost    int64 // bytes dropped since it failed
 }
@@ -159,7 +160,8 @@ func (k *keeper) endStream(st *stream) {
 	}
 }
 
-// leave takes a stream out of its file, and closes a file that has none left.
+// leave takes a stream out of its file, and closes a file that has none left. One that the disk refuses is kept until it
+// does not: whoever was told of that is told of its end, and what was lost is written down.
 func (k *keeper) leave(st *stream) {
 	s := st.sink
 	for i, other := range s.streams {
@@ -168,12 +170,20 @@ func (k *keeper) leave(st *stream) {
 			break
 		}
 	}
-	if len(s.streams) == 0 {
-		k.cancel(s.retry)
-		s.Close()
-		if k.sinks[s.Path] == s {
-			delete(k.sinks, s.Path)
-		}
+	if !s.failing {
+		k.closeUnused(s)
+	}
+}
+
+// closeUnused lets a file go that nobody prints to.
+func (k *keeper) closeUnused(s *sink) {
+	if len(s.streams) > 0 {
+		return
+	}
+	k.cancel(s.retry)
+	s.Close()
+	if k.sinks[s.Path] == s {
+		delete(k.sinks, s.Path)
 	}
 }
 
@@ -181,7 +191,7 @@ func (k *keeper) leave(st *stream) {
 func (k *keeper) fail(cause *stream) {
 	s := cause.sink
 	if !s.failing {
-		s.failing, s.lost = true, 0
+		s.failing, s.id, s.lost = true, cause.id, 0
 		s.Mark(logfile.Blocked, cause.pid, 0, k.now)
 		text := ""
 		if s.Err() != nil {
@@ -240,9 +250,6 @@ func (k *keeper) retry(s *sink) {
 			k.moved(st, res)
 		}
 	}
-	if len(s.streams) == 0 {
-		return
-	}
 	// With nothing to write, only the file system can say that there is room again.
 	if !waiting && (progress || s.Probe(k.now)) {
 		k.recover(s)
@@ -257,28 +264,26 @@ func (k *keeper) retry(s *sink) {
 			k.discardOutput(st)
 		}
 	}
-	if len(s.streams) > 0 {
-		k.retryLater(s)
-	}
+	k.retryLater(s)
 }
 
 // recover lets everything flow again and says what was lost.
 func (k *keeper) recover(s *sink) {
 	s.failing = false
 	s.Mark(logfile.Resumed, 0, 0, k.now)
-	id := ""
 	for _, st := range append([]*stream(nil), s.streams...) {
-		id, st.held, st.drops = st.id, time.Time{}, false
+		st.held, st.drops = time.Time{}, false
 		k.flow(st)
 		if st.ended {
 			k.pump(st)
 		}
 	}
 	k.log("info", "a log can be written again", "path", s.Path, "lost", s.lost)
-	k.tell(protocol.Log, protocol.LogBody{Kind: "log_recovered", Path: s.Path, ID: id, Lost: s.lost})
+	k.tell(protocol.Log, protocol.LogBody{Kind: "log_recovered", Path: s.Path, ID: s.id, Lost: s.lost})
 	if s.Unwritten() {
 		k.retryLater(s)
 	}
+	k.closeUnused(s)
 }
 
 // drain moves what is in the pipes now, at the end of a main process.
