@@ -113,13 +113,10 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 		return nil, err
 	}
 	h.Config = settings
-	if h.State, err = store.OpenState(filepath.Join(d.home, "state.json"), store.OS, d.log); err != nil {
+	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
-	if h.Store, err = store.Open(filepath.Join(d.home, "omnitron.db"), d.log); err != nil {
-		return nil, err
-	}
-	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store), store.NewEvents(h.Store, d.log), ledger.New(h.Store, d.log)
+	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")), store.NewEvents(h.Store, d.log), ledger.New(h.Store, d.log)
 	first, err := h.Events.First(ctx)
 	if err != nil {
 		return nil, err
@@ -132,7 +129,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	h.Journal = journal.New(logs, d.log)
 	h.Journal.SetRotate(rotator(h.Keeper))
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: d.log, Keeper: h.Keeper, State: h.State, Bus: h.Bus, LogDir: logs, RunDir: filepath.Join(d.home, "tmp"),
-		Lines: output{h.Journal}, Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Lost: h.State.Lost()})
+		Lines: output{h.Journal, h.Keeper}, Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Lost: h.State.Lost() || h.State.Behind()})
 	h.Shutdown, h.Restart = d.shutdown, d.cancel
 	d.group = life.New(d.log)
 	h.Parts = d.group.Status
@@ -149,6 +146,37 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	limits.Calls, limits.Changing = float64(settings.Limits.AgentCalls), float64(settings.Limits.AgentChanges)
 	return tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: policy.Default(), Tokens: tokens,
 		Approvals: approval.New(h.Store), Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Limits: limits, Now: time.Now})
+}
+
+// open opens state.json and omnitron.db. A database without a state is a home whose state was lost: hence a new home has
+// its state on disk before it has a database. A state without its database remembers commands by the numbers of a record
+// that is gone; those of the new one begin at 1 and would count as older.
+func (d *daemon) open(ctx context.Context) (err error) {
+	h := &d.host
+	path := filepath.Join(d.home, "omnitron.db")
+	_, missing := os.Stat(path)
+	if h.State, err = store.OpenState(filepath.Join(d.home, "state.json"), store.OS, d.log); err != nil {
+		return err
+	}
+	switch {
+	case h.State.Fresh() && missing == nil:
+		h.State.NotNew()
+	case h.State.Fresh():
+		if err := h.State.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	if h.Store, err = store.Open(path, d.log); err != nil {
+		return err
+	}
+	if h.Store.Fresh() {
+		h.State.Touch(func(st *store.State) {
+			for _, key := range st.Keys() {
+				st.Edit(key, func(a *store.AppState) { a.Command = 0 })
+			}
+		})
+	}
+	return nil
 }
 
 // components adds what runs in the daemon, in the order of its start.

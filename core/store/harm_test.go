@@ -57,8 +57,8 @@ func TestHarmIsSeenAndTheCopyUsed(t *testing.T) {
 			disk := newMemDisk()
 			_, _ = disk.Write(main, bad), disk.Write(main+".bak", files[main+".bak"])
 			f := openState(t, main, disk)
-			if n := numberOf(f.View()); n != 2 || len(f.Warnings()) != 1 || f.Lost() {
-				t.Fatalf("%s at %d: found %d, %q", name, at, n, f.Warnings())
+			if n := numberOf(f.View()); n != 2 || len(f.Warnings()) != 1 || f.Lost() || !f.Behind() {
+				t.Fatalf("%s at %d: found %d, %q, behind %v", name, at, n, f.Warnings(), f.Behind())
 			}
 			aside := ""
 			for file := range disk.names {
@@ -70,7 +70,8 @@ func TestHarmIsSeenAndTheCopyUsed(t *testing.T) {
 				t.Fatalf("%s at %d: the bad file was not kept: %v", name, at, err)
 			}
 			put(t, f, number(9))
-			if n := numberOf(openState(t, main, disk).View()); n != 9 {
+			again := openState(t, main, disk)
+			if n := numberOf(again.View()); n != 9 || again.Behind() {
 				t.Fatalf("%s at %d: cannot go on", name, at)
 			}
 		}
@@ -107,6 +108,10 @@ func TestMissingFiles(t *testing.T) {
 		f := openState(t, "/home/state.json", disk)
 		if n := numberOf(f.View()); n != c.number || len(f.Warnings()) != c.warnings || f.Lost() {
 			t.Errorf("%s: found %d, %q", name, n, f.Warnings())
+		}
+		f.NotNew()
+		if gone := len(c.remove) == 2; f.Fresh() != gone || f.Lost() != gone || gone && len(f.Warnings()) != 1 {
+			t.Errorf("%s in a home that is not new: fresh %v, lost %v, %q", name, f.Fresh(), f.Lost(), f.Warnings())
 		}
 	}
 }

@@ -112,6 +112,7 @@ func pool(path string, size int, params url.Values) (*sql.DB, error) {
 func (s *Store) look(ctx context.Context, migrations fs.FS) (err error) {
 	info, err := os.Stat(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
+		s.fresh = true
 		return nil
 	}
 	if err != nil {
@@ -236,7 +237,7 @@ func (s *Store) setAside(cause error) error {
 			return fmt.Errorf("cannot set the damaged database aside: %w", err)
 		}
 	}
-	text := fmt.Sprintf("%s was damaged (%v): it is kept as %s and an empty one was started; revisions, events, records of calls and approvals in it are not shown any more",
+	text := fmt.Sprintf("%s was damaged (%v): it is kept as %s and an empty one was started; events, records of calls, approvals and old revisions in it are not shown any more",
 		s.path, cause, aside)
 	s.warnings = append(s.warnings, text)
 	s.log.Error("the database was damaged: set aside, started an empty one", "file", s.path, "aside", aside, "err", cause)

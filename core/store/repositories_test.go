@@ -29,7 +29,7 @@ func revision(stack string, n int) store.Revision {
 }
 
 func TestRevisions(t *testing.T) {
-	r := store.NewRevisions(storetest.New(t))
+	r := store.NewRevisions(storetest.New(t), "")
 	add := func(rev store.Revision, used ...int64) int64 {
 		t.Helper()
 		n, err := r.Add(t.Context(), rev, used...)

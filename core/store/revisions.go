@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -35,13 +36,20 @@ type Revision struct {
 }
 
 // Revisions is the repository of numbered definitions.
-type Revisions struct{ db database }
+type Revisions struct {
+	db     database
+	copies copies
+}
 
-// NewRevisions gives the repository in db.
-func NewRevisions(db database) *Revisions { return &Revisions{db} }
+// NewRevisions gives the repository in db. The revisions in use have copies below dir, from which they come back when
+// the database was damaged; "" keeps none.
+func NewRevisions(db database, dir string) *Revisions { return &Revisions{db, copies{dir}} }
 
-// Add keeps r under the next number of its stack and returns that once it is durable. It retires what is older than the
-// newest KeepRevisions and not in use. A missing Files or Env is kept as null.
+// Add keeps r under the next number of its stack and returns that once it and its copy are durable. It retires what is
+// older than the newest KeepRevisions and not in use, and the copies of what is not in use. A missing Files or Env is
+// kept as null.
+//
+// Faults: internal with reason state_not_durable; then nothing was kept.
 func (r *Revisions) Add(ctx context.Context, rev Revision, used ...int64) (int64, error) {
 	keep, err := json.Marshal(used)
 	if err != nil {
@@ -63,8 +71,12 @@ func (r *Revisions) Add(ctx context.Context, rev Revision, used ...int64) (int64
 		if err != nil {
 			return fmt.Errorf("cannot retire revisions: %w", err)
 		}
-		return nil
+		rev.Rev = n
+		return r.copies.write(rev) // one that is never committed is replaced by the next of its number
 	})
+	if err == nil {
+		r.copies.retain(rev.Project, rev.Stack, append(slices.Clone(used), n))
+	}
 	return n, err
 }
 
@@ -77,12 +89,25 @@ func orNull(raw json.RawMessage) []byte {
 
 const revisionColumns = "project, stack, rev, created, author, definition, files, env"
 
-// Get gives one revision.
+// Get gives one revision. One that the database has lost comes back from its copy.
 //
 // Faults: not_found.
 func (r *Revisions) Get(ctx context.Context, project, stack string, rev int64) (Revision, error) {
-	return r.one(ctx, fmt.Sprintf("revision %d of %s/%s", rev, project, stack),
+	found, err := r.one(ctx, fmt.Sprintf("revision %d of %s/%s", rev, project, stack),
 		`SELECT `+revisionColumns+` FROM revisions WHERE project = ? AND stack = ? AND rev = ?`, project, stack, rev)
+	if !fault.Is(err, fault.NotFound) {
+		return found, err
+	}
+	back, cerr := r.copies.read(project, stack, rev)
+	if cerr != nil {
+		return found, err
+	}
+	_ = r.db.Update(ctx, func(tx *sql.Tx) error { // it is known whether or not the disk takes it; the copy stays
+		_, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO revisions (`+revisionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			back.Project, back.Stack, back.Rev, back.Created.UnixNano(), back.By, orNull(back.Definition), orNull(back.Files), orNull(back.Env))
+		return err
+	})
+	return back, nil
 }
 
 // Latest gives the newest revision of a stack.
@@ -108,12 +133,16 @@ func (r *Revisions) List(ctx context.Context, project, stack string, before int6
 
 // Delete forgets every revision of a stack.
 func (r *Revisions) Delete(ctx context.Context, project, stack string) error {
-	return r.db.Update(ctx, func(tx *sql.Tx) error {
+	err := r.db.Update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM revisions WHERE project = ? AND stack = ?`, project, stack); err != nil {
 			return fmt.Errorf("cannot delete revisions: %w", err)
 		}
 		return nil
 	})
+	if err == nil {
+		r.copies.retain(project, stack, nil)
+	}
+	return err
 }
 
 func (r *Revisions) one(ctx context.Context, what, query string, args ...any) (Revision, error) {

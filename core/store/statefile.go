@@ -35,6 +35,8 @@ type StateFile struct {
 	unsaved  bool           // the file is behind the memory
 	health   error
 	warnings []string
+	fresh    bool // neither the file nor its copy is there
+	behind   bool
 	lost     bool
 }
 
@@ -69,6 +71,7 @@ func (f *StateFile) load(now time.Time) error {
 	}
 	none := errors.Is(mainErr, fs.ErrNotExist)
 	if none && errors.Is(backupErr, fs.ErrNotExist) {
+		f.fresh = true
 		return nil // a new home
 	}
 	what := fmt.Sprintf("%s is missing", f.path)
@@ -80,7 +83,7 @@ func (f *StateFile) load(now time.Time) error {
 		what = fmt.Sprintf("%v; it is kept as %s", mainErr, aside)
 	}
 	if backupErr == nil {
-		f.state = backup
+		f.state, f.behind = backup, true
 		f.warn(what + "; the copy before it was used, so what was asked for last may be missing")
 		return nil
 	}
@@ -136,8 +139,22 @@ func (f *StateFile) tmp() string    { return f.path + ".tmp" }
 // Warnings says what was wrong with the files when they were read, for status and doctor.
 func (f *StateFile) Warnings() []string { return f.warnings }
 
+// Fresh reports that there is no state at all, as in a new home.
+func (f *StateFile) Fresh() bool { return f.fresh }
+
+// NotNew says that the home is not new, so that a state which is not there was lost. It must come before Run.
+func (f *StateFile) NotNew() {
+	if f.fresh && !f.lost {
+		f.lost = true
+		f.warn(f.path + " is missing, and so is the copy of it, so it is not known what should run: what lives is kept")
+	}
+}
+
 // Lost reports that there was a state and that nothing of it could be read.
 func (f *StateFile) Lost() bool { return f.lost }
+
+// Behind reports that the copy before the last write had to be used: what was asked for last may be missing in it.
+func (f *StateFile) Behind() bool { return f.behind }
 
 // Health is the error of the last write if that failed, else nil.
 func (f *StateFile) Health() error {
