@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -138,7 +141,7 @@ func ensure(ctx context.Context, home string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	keeper := 0
+	keeper, began := 0, time.Now()
 	switch {
 	case held: // it is coming up, or busy
 	case proc.HoldDaemon(ctx, proc.Socket(abs), false, true) == nil: // a keeper whose daemon was killed
@@ -161,7 +164,7 @@ func ensure(ctx context.Context, home string) (bool, error) {
 		return up
 	})
 	if !up {
-		return false, fault.New(fault.Unavailable, "the daemon does not come up: %s", lastWords(abs)).WithReason("daemon_not_up").
+		return false, fault.New(fault.Unavailable, "the daemon does not come up: %s", lastWords(abs, began)).WithReason("daemon_not_up").
 			WithHint("tail %s", filepath.Join(abs, "logs", "daemon.log"))
 	}
 	return true, nil
@@ -197,19 +200,33 @@ func background(home string) (int, error) {
 	return cmd.Process.Pid, nil
 }
 
-// lastWords is the last line of the daemon's log, for an error.
-func lastWords(home string) string {
-	for _, name := range []string{"keeper.log", "daemon.log"} {
+// lastWords is why a daemon that was started at a moment does not run, as the logs have it.
+func lastWords(home string, since time.Time) string {
+	for _, name := range []string{"daemon.log", "keeper.log"} {
 		data, err := os.ReadFile(filepath.Join(home, "logs", name))
-		if err != nil || len(data) == 0 {
+		if err != nil {
 			continue
 		}
-		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-		if last := lines[len(lines)-1]; last != "" {
-			return last
+		for _, line := range slices.Backward(bytes.Split(data, []byte("\n"))) {
+			var l struct {
+				Time            time.Time
+				Level, Msg, Err string
+			}
+			if err := json.Unmarshal(line, &l); err != nil {
+				if bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")) {
+					return string(line)
+				}
+				continue
+			}
+			if l.Time.Before(since) {
+				break
+			}
+			if strings.EqualFold(l.Level, "error") {
+				return cmp.Or(strings.ReplaceAll(l.Err, "\n\n", "\n"), l.Msg)
+			}
 		}
 	}
-	return "it says nothing"
+	return "it does not say why"
 }
 
 // runDaemon becomes the keeper: the same process, so that whoever started us sees it end.
