@@ -127,12 +127,12 @@ func line(t testing.TB, m *tools.Method, in string) string {
 func (w *world) shell(ctx context.Context, line string) *exec.Cmd {
 	real := w.Command(ctx)
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = real.Dir, append(real.Env, "PATH="+named(w.T, w.Bin)+":"+os.Getenv("PATH")), real.WaitDelay
+	cmd.Dir, cmd.Env, cmd.WaitDelay = real.Dir, append(real.Env, "PATH="+called(w.T, w.Bin)+":"+os.Getenv("PATH")), real.WaitDelay
 	return cmd
 }
 
-// named gives a folder in which a program is called omnitron.
-func named(t testing.TB, bin string) string {
+// called gives a folder in which a program is called omnitron.
+func called(t testing.TB, bin string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Symlink(bin, filepath.Join(dir, "omnitron")); err != nil {

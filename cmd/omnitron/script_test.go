@@ -35,17 +35,12 @@ import (
 //	world FILE                 writes what a call could have changed: state, definitions, processes, files
 //	foreign FOLDER             makes the folder somebody else's, or points to one that is
 func TestScripts(t *testing.T) {
-	bin := named(t, rig.Binary(t))
+	real := rig.Binary(t)
+	bin := called(t, real)
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
 		RequireUniqueNames: true,
-		Setup:              func(e *testscript.Env) error { return stage(e, bin) },
-		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
-				return os.Geteuid() == 0, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", cond)
-		},
+		Setup:              func(e *testscript.Env) error { return stage(e, bin, real) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": scriptCode, "one": scriptOne, "jq": scriptJQ, "eventually": scriptEventually, "take": scriptTake, "world": scriptWorld, "foreign": scriptForeign,
 		},
@@ -53,7 +48,7 @@ func TestScripts(t *testing.T) {
 }
 
 // stage gives a script a home below a short path, and takes down what runs in it when the script is over.
-func stage(e *testscript.Env, bin string) error {
+func stage(e *testscript.Env, bin, real string) error {
 	base, err := os.MkdirTemp("", "om")
 	if err != nil {
 		return err
@@ -64,7 +59,7 @@ func stage(e *testscript.Env, bin string) error {
 	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	e.Setenv("TERM", "dumb")
 	e.Setenv("LANG", "C.UTF-8")
-	e.Setenv("REPO", repo())
+	e.Setenv("BIN", real)
 	e.Defer(func() {
 		if err := strike(e, bin, base); err != nil {
 			e.T().Log(err)

@@ -3,6 +3,7 @@ package short
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
@@ -52,16 +53,34 @@ func runDemo(ctx context.Context, s *session.Session) error {
 			}
 		}
 	}
-	with := "--home " + field.Quote(d.Home)
+	omnitron := called(s) + " --home " + field.Quote(d.Home)
 	fmt.Fprintf(s.Stdout, `
 next
   cd %s
-  omnitron %s ls               what is running
-  omnitron %s logs -f          follow all output
-  omnitron %s restart api      restart one app
-  omnitron %s down             stop everything, leave nothing behind
-`, field.Quote(d.Dir), with, with, with, with)
+  %[2]s ls               what is running
+  %[2]s logs -f          follow all output
+  %[2]s restart api      restart one app
+  %[2]s down             stop everything, leave nothing behind
+`, field.Quote(d.Dir), omnitron)
 	return nil
+}
+
+// called is how this program is typed: by its name when that is what the shell finds, else by its path.
+func called(s *session.Session) string {
+	for _, dir := range filepath.SplitList(s.Getenv("PATH")) {
+		found, err := filepath.EvalSymlinks(filepath.Join(dir, "omnitron"))
+		if err != nil {
+			continue
+		}
+		if found == s.Executable {
+			return "omnitron"
+		}
+		break // another program of that name
+	}
+	if s.Executable == "" {
+		return "omnitron"
+	}
+	return field.Quote(s.Executable)
 }
 
 func orNil(err error) error {
