@@ -332,6 +332,13 @@ func (c *conn) serveDaemon(f protocol.Frame) {
 				k.save()
 			}
 		}
+	case protocol.Retain:
+		var b protocol.RetainBody
+		if c.body(f, &b) {
+			if g := k.gens[b.ID]; g != nil && g.rec.MaxFiles != b.MaxFiles {
+				k.retain(g, b.MaxFiles)
+			}
+		}
 	case protocol.Quit:
 		k.quit()
 		c.reply(f, nil, nil)

@@ -143,7 +143,9 @@ func (k *keeper) hearStub(g *gen) {
 		return
 	}
 	if err != nil || n == 0 {
-		k.stubDied(g)
+		// It closes its descriptors first and gives its children away later: only then can those be found.
+		k.unwatch(l.fd)
+		k.watch(l.pidfd, unix.EPOLLIN, func(uint32) { k.stubDied(g) })
 		return
 	}
 	l.dec.Feed(buf[:n], protocol.Rights(oob[:m]))

@@ -92,7 +92,7 @@ func (k *keeper) spawn(s protocol.Spec) (*gen, *protocol.Error) {
 		return nil, refusal("unavailable", "not_ready", "the keeper does not start programs now")
 	}
 	g := &gen{pidfd: -1, notify: -1}
-	g.rec = protocol.Generation{ID: s.ID, Group: s.Group, Kind: s.Kind, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize,
+	g.rec = protocol.Generation{ID: s.ID, Group: s.Group, Kind: s.Kind, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles,
 		OnFull: s.OnFull, DieWithDaemon: s.DieWithDaemon, Contain: k.contain}
 	if e := k.begin(g, s); e != nil {
 		k.discard(g)

@@ -79,7 +79,7 @@ func (k *keeper) startStreams(g *gen, fresh bool) {
 		if st == nil {
 			continue
 		}
-		st.pid, st.sink = g.rec.PID, k.sink(path, g.rec.MaxSize)
+		st.pid, st.sink = g.rec.PID, k.sink(path, g.rec.MaxSize, g.rec.MaxFiles)
 		st.sink.streams = append(st.sink.streams, st)
 		if fresh {
 			st.sink.Mark(logfile.Start, st.pid, 0, k.now)
@@ -89,7 +89,7 @@ func (k *keeper) startStreams(g *gen, fresh bool) {
 }
 
 // sink gives the open file of a path, however many pipes go into it.
-func (k *keeper) sink(path string, maxSize int64) *sink {
+func (k *keeper) sink(path string, maxSize int64, maxFiles int) *sink {
 	s := k.sinks[path]
 	if s == nil {
 		s = &sink{File: logfile.New(path, maxSize)}
@@ -98,7 +98,7 @@ func (k *keeper) sink(path string, maxSize int64) *sink {
 		}
 		k.sinks[path] = s
 	}
-	s.MaxSize = maxSize
+	s.MaxSize, s.MaxFiles = maxSize, maxFiles
 	return s
 }
 
@@ -328,6 +328,17 @@ func (k *keeper) abandon() {
 			}
 		}
 	}
+}
+
+// retain takes another number of rotated files for a generation's streams.
+func (k *keeper) retain(g *gen, maxFiles int) {
+	g.rec.MaxFiles = maxFiles
+	for _, st := range []*stream{g.out, g.errs} {
+		if st != nil && st.sink != nil {
+			st.sink.MaxFiles = maxFiles
+		}
+	}
+	k.save()
 }
 
 // rotate begins a new file for a log that somebody prints to.

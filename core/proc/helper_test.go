@@ -64,7 +64,10 @@ func helper(name string, args []string) int {
 		}
 		fmt.Println("sent")
 	case "burn":
-		for end := time.Now().Add(time.Duration(num(0)) * time.Millisecond); time.Now().Before(end); {
+		for ru := (unix.Rusage{}); time.Duration(ru.Utime.Nano()+ru.Stime.Nano()) < time.Duration(num(0))*time.Millisecond; {
+			if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+				return 1
+			}
 		}
 	}
 	return 0

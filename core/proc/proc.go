@@ -27,6 +27,7 @@ type Spec struct {
 	Umask         int      // -1: 022
 	Out, Err      string   // absolute paths of the log files; "" is /dev/null, equal ones share a pipe
 	MaxSize       int64    // bytes after which a log file is rotated at the next end of a line; 0: never
+	MaxFiles      int      // rotated files a log that are never exceeded, whoever else tends to them; 0: no bound
 	OnFull        string   // block-then-drop (default) | block | drop
 	Notify        bool     // make a notify socket and set NOTIFY_SOCKET
 	NotifyUID     int      // who owns that socket; -1: UID
@@ -89,7 +90,7 @@ func (e *StuckError) Error() string { return fmt.Sprintf("processes %v would not
 
 func (s Spec) message() protocol.Spec {
 	return protocol.Spec{ID: s.ID, Group: s.Group, Kind: s.Kind, Argv: s.Argv, Dir: s.Dir, Env: s.Env, UID: s.UID, GID: s.GID,
-		Groups: s.Groups, Umask: s.Umask, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, OnFull: s.OnFull,
+		Groups: s.Groups, Umask: s.Umask, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles, OnFull: s.OnFull,
 		Notify: s.Notify, NotifyUID: s.NotifyUID, DieWithDaemon: s.DieWithDaemon}
 }
 

@@ -76,6 +76,14 @@ func (p *Process) Notices() <-chan Notice { return p.notices }
 // that has ended is no error.
 func (p *Process) Signal(sig unix.Signal) error { return p.signal(sig, 0) }
 
+// SetMaxFiles has the keeper bound the rotated files of the program's logs by another number from now on.
+func (p *Process) SetMaxFiles(n int) {
+	p.mu.Lock()
+	p.gen.MaxFiles = n
+	p.mu.Unlock()
+	p.keeper.say(protocol.Retain, protocol.RetainBody{ID: p.id, MaxFiles: n})
+}
+
 // SetEnding has the keeper note why the program is about to be asked to end. A daemon that comes after us then does not
 // take the end that follows for the program's own doing. It is on its way to the keeper when SetEnding returns, and it
 // outlives this process and the keeper.

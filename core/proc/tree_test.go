@@ -298,7 +298,7 @@ func TestSpawnsDuringKills(t *testing.T) {
 				}
 			}
 		}()
-		for range count(30, 300) {
+		for range count(30, 100) {
 			word := fmt.Sprintf("99%05d%05d", os.Getpid(), serial.Add(1))
 			p := e.spawn(e.spec("sleep", word))
 			if pids := alive("sleep\x00" + word); len(pids) != 1 || pids[0] != p.Identity().PID {

@@ -30,9 +30,10 @@ const (
 
 // File is one log file and its index. It is used by one goroutine.
 type File struct {
-	Path    string
-	MaxSize int64                // 0: never rotated
-	Rotated func(archive string) // called after each rotation; may be nil
+	Path     string
+	MaxSize  int64                // 0: never rotated
+	MaxFiles int                  // rotated files that are left when one more comes, at most; 0: all
+	Rotated  func(archive string) // called after each rotation; may be nil
 
 	fd       int // -1 while the file could not be opened
 	idx      *index
@@ -42,8 +43,10 @@ type File struct {
 	want     bool      // rotate at the next end of a line, whatever the size
 	notUntil time.Time // no rotation before, after one that failed
 	checked  time.Time // last look whether the file is still the one at Path
-	err      error     // why the last Move failed
-	owed     []Record  // losses from the time in which there was no file to write them beside
+	kept     []uint64  // positions of the rotated files, oldest first, once listed; some may be gone by now
+	listed   bool
+	err      error    // why the last Move failed
+	owed     []Record // losses from the time in which there was no file to write them beside
 }
 
 // New makes the File of a path. Opening waits for the first use: a disk that is full must not keep a program from

@@ -3,6 +3,7 @@ package logfile
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ func (f *File) rotateAtNewline(now time.Time) {
 	if n, err := unix.Pread(f.fd, last[:], f.off-1); err != nil || n != 1 || last[0] != '\n' {
 		return
 	}
+	f.makeRoom()
 	archive, err := f.rotate(now)
 	if err != nil { // the old file goes on growing, and it is tried again
 		f.notUntil = now.Add(time.Second)
@@ -40,6 +42,32 @@ func (f *File) rotateAtNewline(now time.Time) {
 		f.Rotated(archive)
 	}
 }
+
+// makeRoom deletes the oldest rotated files so that with the next one there are no more than MaxFiles. Whoever tends to
+// them does that sooner, and knows better; but nobody may be there for hours, and a flood may outrun anybody.
+func (f *File) makeRoom() {
+	if f.MaxFiles <= 0 {
+		return
+	}
+	if !f.listed {
+		f.kept, f.listed = nil, true
+		for _, name := range f.archives() {
+			if at, err := strconv.ParseUint(name[len(f.Path)+1:], 10, 64); err == nil {
+				f.kept = append(f.kept, at)
+			}
+		}
+	}
+	for len(f.kept) >= f.MaxFiles {
+		name := f.archive(f.kept[0])
+		for _, ext := range []string{"", ".zst", ".gz", ".idx"} {
+			_ = os.Remove(name + ext) // most of them are not there; one that cannot be removed is tried again by the daemon
+		}
+		f.kept = f.kept[1:]
+	}
+}
+
+// archive is the name of the rotated file whose first byte is at pos.
+func (f *File) archive(pos uint64) string { return fmt.Sprintf("%s.%020d", f.Path, pos) }
 
 // rotate renames the file and its index and begins new ones. The steps, each of which may be the last before a kill:
 //
@@ -53,7 +81,7 @@ func (f *File) rotate(now time.Time) (string, error) {
 	if err := f.idx.flush(); err != nil {
 		return "", err
 	}
-	archive := fmt.Sprintf("%s.%020d", f.Path, f.base)
+	archive := f.archive(f.base)
 	fresh := f.Path + ".idx.new"
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
 		return "", err
@@ -82,6 +110,9 @@ func (f *File) rotate(now time.Time) (string, error) {
 		return undo(err)
 	}
 	idx.close()
+	if f.listed {
+		f.kept = append(f.kept, f.base)
+	}
 	f.Close()
 	_ = f.Open(now) // what fails here is tried again before the next byte
 	return archive, nil

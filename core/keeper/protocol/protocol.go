@@ -15,7 +15,7 @@ const Version = 1
 const MaxFrame = 8 << 20
 
 // Capabilities lists what this side of the protocol can do beyond version 1's hello.
-var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit", "ending"}
+var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit", "ending", "retain"}
 
 // The types of frames. Requests carry a Seq and are answered by a frame with that number in Re; events carry neither.
 const (
@@ -24,6 +24,7 @@ const (
 	Kill     = "kill"      // end the tree; answered when nothing is left
 	Tree     = "tree"      // live pids of the tree
 	Forget   = "forget"    // drop the record of a generation that has ended
+	Retain   = "retain"    // keep another number of rotated log files from now on; not answered
 	Ending   = "ending"    // note why a generation is about to be asked to end; not answered
 	Quit     = "quit"      // end after the daemon, leave nothing
 	Hold     = "hold"      // do (not) start the daemon again when it dies
@@ -88,6 +89,7 @@ type Spec struct {
 	Out           string            `json:"out,omitempty"`
 	Err           string            `json:"err,omitempty"`
 	MaxSize       int64             `json:"max_size,omitempty"`
+	MaxFiles      int               `json:"max_files,omitempty"` // rotated log files a stream that are never exceeded; 0: no bound
 	OnFull        string            `json:"on_full,omitempty"`
 	Notify        bool              `json:"notify,omitempty"`
 	NotifyUID     int               `json:"notify_uid,omitempty"`
@@ -106,6 +108,7 @@ type Generation struct {
 	Out           string    `json:"out,omitempty"`
 	Err           string    `json:"err,omitempty"`
 	MaxSize       int64     `json:"max_size,omitempty"`
+	MaxFiles      int       `json:"max_files,omitempty"`
 	OnFull        string    `json:"on_full,omitempty"`
 	DieWithDaemon bool      `json:"die_with_daemon,omitempty"`
 	PID           int       `json:"pid"`
@@ -144,6 +147,12 @@ const (
 type EndingBody struct {
 	ID  string `json:"id"`
 	Why string `json:"why"`
+}
+
+// RetainBody says how many rotated log files of a generation's streams are never exceeded.
+type RetainBody struct {
+	ID       string `json:"id"`
+	MaxFiles int    `json:"max_files"`
 }
 
 // Exit is how a main process ended.
