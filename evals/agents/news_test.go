@@ -98,6 +98,9 @@ func (w *world) kill9(t testing.TB) {
 		t.Fatal(err)
 	}
 	w.Until(20*time.Second, "there is another daemon", func() bool { now := w.DaemonPID(); return now != 0 && now != old })
+	for _, app := range []string{"web", "api"} {
+		w.WaitState(app, "running", 20*time.Second)
+	}
 }
 
 // TestDaemonDies kills the daemon under omnitron mcp again and again, with calls in flight: each of these is answered as

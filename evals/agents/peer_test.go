@@ -208,21 +208,20 @@ func (c *carrier) messages() []message {
 	return append([]message(nil), c.seen...)
 }
 
-// gone waits until the stream has ended.
-func (c *carrier) gone(d time.Duration) {
-	c.t.Helper()
+// gone waits until the stream has ended, and reports whether it has.
+func (c *carrier) gone(d time.Duration) bool {
 	late := time.After(d)
 	for {
 		c.mu.Lock()
 		ended, changed := c.ended, c.changed
 		c.mu.Unlock()
 		if ended {
-			return
+			return true
 		}
 		select {
 		case <-changed:
 		case <-late:
-			c.t.Fatalf("the stream goes on after %s", d)
+			return false
 		}
 	}
 }

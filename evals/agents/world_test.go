@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,8 +143,14 @@ func (w *world) named(client string) connected {
 func (w *world) digest() string {
 	w.T.Helper()
 	var state struct {
-		Down bool                       `json:"homeDown"`
-		Apps map[string]json.RawMessage `json:"apps"`
+		HomeDown bool
+		Apps     []struct {
+			Key, Name, Desired string
+			Parts              map[string]string
+			Scale              map[string]int
+			Enabled            bool
+			Revision           int64
+		}
 	}
 	raw, err := os.ReadFile(filepath.Join(w.Home, "state.json"))
 	if err == nil {
@@ -153,35 +160,20 @@ func (w *world) digest() string {
 		w.T.Fatalf("state.json cannot be read: %v\n%s", err, raw)
 	}
 	var b strings.Builder
-	fmt.Fprintln(&b, "down", state.Down, "daemon", w.DaemonPID(), "keeper", w.KeeperPID())
-	for _, key := range slices.Sorted(mapKeys(state.Apps)) {
-		var app struct {
-			Desired, Name string
-			Parts         map[string]string
-			Scale         map[string]int
-			Enabled       bool
-			Revision      int64
-			Processes     []struct {
-				Name       string
-				Instance   int
-				Generation uint64
-				PID        int
-			}
-		}
-		if err := json.Unmarshal(state.Apps[key], &app); err != nil {
-			w.T.Fatal(err)
-		}
-		fmt.Fprintln(&b, key, app.Desired, app.Parts, app.Scale, app.Enabled, app.Revision)
-		if app.Name == "loop" { // moves by itself
+	fmt.Fprintln(&b, "down", state.HomeDown, "daemon", w.DaemonPID(), "keeper", w.KeeperPID())
+	for _, a := range state.Apps {
+		fmt.Fprintln(&b, a.Key, a.Desired, a.Parts, a.Scale, a.Enabled, a.Revision)
+		if a.Name == "loop" { // moves by itself
 			continue
 		}
-		for _, p := range app.Processes {
-			alive, _ := rig.ReadProcess(p.PID)
-			fmt.Fprintln(&b, " ", p.Name, p.Instance, p.Generation, p.PID, alive.Start, alive.Args)
+		app := w.App(a.Key)
+		fmt.Fprintln(&b, " ", app.State, app.Restarts)
+		for _, i := range app.Instances {
+			p, _ := rig.ReadProcess(i.PID)
+			fmt.Fprintln(&b, " ", i.Slot, i.State, i.Generation, i.PID, p.Start, p.Args)
 		}
-		if files, err := rig.LogFiles(w.LogPath(key, "out")); err == nil {
-			fmt.Fprintln(&b, "  stored in", len(files))
-		}
+		size, err := rig.Stored(io.Discard, w.LogPath(a.Key, "out"))
+		fmt.Fprintln(&b, "  stored", size, err)
 	}
 	return b.String()
 }
@@ -191,16 +183,6 @@ func (w *world) unchanged(t testing.TB, before, what string) {
 	t.Helper()
 	if now := w.digest(); now != before {
 		t.Errorf("%s has changed the world\nbefore:\n%s\nafter:\n%s", what, before, now)
-	}
-}
-
-func mapKeys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 
