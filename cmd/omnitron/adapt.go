@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
@@ -16,7 +17,10 @@ import (
 )
 
 // output answers what the supervisor asks of the apps' logs.
-type output struct{ j *journal.Journal }
+type output struct {
+	j *journal.Journal
+	k *proc.Keeper
+}
 
 func (o output) Tail(ctx context.Context, slot string, since time.Time, n int) []string {
 	for _, stream := range []string{"err", "out"} {
@@ -38,6 +42,11 @@ func (o output) Tail(ctx context.Context, slot string, since time.Time, n int) [
 func (o output) Keep(app *config.App) {
 	for _, p := range app.Processes {
 		o.j.SetPolicy(app.Key+":"+p.Name, journal.Policy{MaxFiles: p.Logging.MaxFiles, Compress: p.Logging.Compress})
+		for _, g := range o.k.Processes() {
+			if strings.HasPrefix(g.ID(), app.Key+":"+p.Name+"#") {
+				g.SetMaxFiles(p.Logging.MaxFiles)
+			}
+		}
 	}
 }
 

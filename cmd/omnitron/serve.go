@@ -53,7 +53,7 @@ func serve(home string) int {
 		return exitKeep
 	}
 	defer closer()
-	d := &daemon{home: home, log: log}
+	d := &daemon{home: home, log: log, rotated: rotations{wake: make(chan struct{}, 1)}}
 	if err := d.run(); err != nil {
 		log.Error("the daemon ends", "err", err)
 		fmt.Fprintln(os.Stderr, err)
@@ -74,6 +74,8 @@ type daemon struct {
 	group  *life.Group
 	cancel context.CancelFunc
 	ending atomic.Bool
+
+	rotated rotations
 }
 
 func (d *daemon) run() error {
@@ -194,6 +196,7 @@ func (d *daemon) components() {
 	}})
 	// These two tend to logs: not before the supervisor has said what is kept of each app.
 	add("keeper events", d.keeperEvents)
+	add("log compression", d.compress)
 	d.schedule()
 	add("scheduler", h.Sched.Run)
 }
@@ -284,9 +287,7 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 			ev.Key, _, _ = strings.Cut(e.ID, ":")
 			switch e.Kind {
 			case "rotated":
-				if err := d.host.Journal.Rotated(ctx, e.Path); err != nil {
-					d.log.Warn("cannot compress a rotated log", "path", e.Path, "err", err)
-				}
+				d.retire(ctx, e.Path)
 				ev.Text, ev.Data["archive"] = "log rotated", filepath.Base(e.Archive)
 			case "log_full":
 				ev.Text, ev.Data["policy"] = fmt.Sprintf("output cannot be stored: %s; policy %s", e.Error, e.Policy), e.Policy

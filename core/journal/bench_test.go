@@ -135,7 +135,7 @@ func BenchmarkCompress(b *testing.B) {
 			}
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				if err := segment.Compress(b.Context(), plain, format); err != nil {
+				if err := segment.Compress(b.Context(), plain, format, func(change func() error) error { return change() }); err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()

@@ -59,12 +59,13 @@ type Journal struct {
 	policies map[string]Policy
 	rotate   Rotate
 
-	upkeep chan struct{} // holds one token: whoever changes archives takes it
+	packing token // whoever compresses takes it, and keeps it long
+	upkeep  token // whoever changes the names of archives takes it, and keeps it for a moment
 }
 
 // New makes a journal of the logs below dir. Nothing is read before it is asked.
 func New(dir string, log *slog.Logger) *Journal {
-	j := &Journal{dir: dir, log: log, budget: queryBudget, policies: map[string]Policy{}, upkeep: make(chan struct{}, 1)}
+	j := &Journal{dir: dir, log: log, budget: queryBudget, policies: map[string]Policy{}, packing: make(token, 1), upkeep: make(token, 1)}
 	j.hub.init(log)
 	j.ring.init()
 	j.counts.seen = map[string]segment.Losses{}

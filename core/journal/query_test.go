@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -452,6 +453,36 @@ func TestRetention(t *testing.T) {
 	}
 	if err := j.Rotated(t.Context(), "/elsewhere/x.log"); err == nil {
 		t.Fatal("a foreign file was tended to")
+	}
+}
+
+// TestRetireAtOnce: what is too much goes, however long compression takes; what is left is compressed later.
+func TestRetireAtOnce(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	j.SetPolicy(out1.Key(), Policy{MaxFiles: 3, Compress: "zstd"})
+	for i := range 6 {
+		w.Write(at(i), "a\n")
+		w.Rotate(at(i))
+	}
+	if err := j.packing.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Retire(t.Context(), w.Path()); err != nil {
+		t.Fatal(err)
+	}
+	j.packing.give()
+	if st, err := j.Stats(t.Context()); err != nil || st[0].Files != 3 || st[0].First != 8 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if err := j.Retire(t.Context(), "/elsewhere/x.log"); err == nil {
+		t.Error("a file that is no log was tended to")
+	}
+	if err := j.Rotated(t.Context(), w.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := filepath.Glob(w.Path() + ".*.zst"); err != nil || len(names) != 2 {
+		t.Errorf("compressed: %v, %v", names, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,17 +116,19 @@ func (j *Journal) statOnce(s Stream) (Stat, error) {
 	return st, nil
 }
 
-// lock takes the right to change archives.
-func (j *Journal) lock(ctx context.Context) error {
+// token is a right that one at a time has.
+type token chan struct{}
+
+func (t token) take(ctx context.Context) error {
 	select {
-	case j.upkeep <- struct{}{}:
+	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (j *Journal) unlock() { <-j.upkeep }
+func (t token) give() { <-t }
 
 // Purged says what Purge has deleted.
 type Purged struct {
@@ -147,10 +150,10 @@ func (j *Journal) Purge(ctx context.Context, keys ...string) (p Purged, err erro
 	if err != nil {
 		return p, err
 	}
-	if err := j.lock(ctx); err != nil {
+	if err := j.upkeep.take(ctx); err != nil {
 		return p, err
 	}
-	defer j.unlock()
+	defer j.upkeep.give()
 	for _, s := range list {
 		if err := j.purge(ctx, s, &p); err != nil {
 			return p, fmt.Errorf("cannot purge the log of %s: %w", s, err)
@@ -227,7 +230,7 @@ func (j *Journal) Maintain(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// Rotated does for the stream of one live file what Maintain does for all: call it when the keeper has rotated it.
+// Rotated does for the stream of one live file what Maintain does for all. It may take long: see Retire.
 func (j *Journal) Rotated(ctx context.Context, path string) error {
 	s, ok := segment.Parse(j.dir, path)
 	if !ok {
@@ -236,47 +239,87 @@ func (j *Journal) Rotated(ctx context.Context, path string) error {
 	return j.tend(ctx, s)
 }
 
-var formats = map[string]segment.Format{"zstd": segment.Zstd, "gzip": segment.Gzip}
-
-func (j *Journal) tend(ctx context.Context, s Stream) error {
-	if err := j.lock(ctx); err != nil {
-		return err
+// Retire deletes the files of the stream of one live file that its policy does not keep. It waits for nobody who
+// compresses: call it whenever the keeper has rotated the file.
+func (j *Journal) Retire(ctx context.Context, path string) error {
+	s, ok := segment.Parse(j.dir, path)
+	if !ok {
+		return fmt.Errorf("%s is no log file of an app", path)
 	}
-	defer j.unlock()
+	_, err := j.retire(ctx, s, false)
+	return err
+}
+
+// retire deletes what the stream's policy does not keep, and gives the archives that are left. With the right to pack it
+// deletes what was never finished, too: nobody is at it.
+func (j *Journal) retire(ctx context.Context, s Stream, packing bool) ([]segment.File, error) {
+	if err := j.upkeep.take(ctx); err != nil {
+		return nil, err
+	}
+	defer j.upkeep.give()
 	set, err := segment.Load(j.dir, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, path := range append(set.Parts, set.Strays(j.dir, s)...) {
-		if err := os.Remove(path); err != nil {
-			return err
+	useless := set.Strays(j.dir, s)
+	if packing {
+		useless = append(useless, set.Parts...)
+	}
+	for _, path := range useless {
+		if err := segment.Unlink(path); err != nil {
+			return nil, err
 		}
 	}
 	if !set.Settled() {
-		return nil
+		return nil, nil
 	}
 	policy, archives := j.policy(s), set.Archives()
-	format, compress := formats[policy.Compress]
-	if !compress {
+	if _, compress := formats[policy.Compress]; !compress {
 		for _, path := range set.Twice {
-			if err := os.Remove(path); err != nil {
-				return err
+			if err := segment.Unlink(path); err != nil {
+				return nil, err
 			}
 		}
 	}
 	for ; len(archives) > policy.MaxFiles-1; archives = archives[1:] {
 		if _, err := segment.Remove(archives[0]); err != nil {
-			return err
+			return nil, err
 		}
 		j.counts.forget(s, archives[0])
 	}
-	for _, f := range archives {
+	return archives, nil
+}
+
+var formats = map[string]segment.Format{"zstd": segment.Zstd, "gzip": segment.Gzip}
+
+func (j *Journal) tend(ctx context.Context, s Stream) error {
+	if err := j.packing.take(ctx); err != nil {
+		return err
+	}
+	defer j.packing.give()
+	archives, err := j.retire(ctx, s, true)
+	if err != nil {
+		return err
+	}
+	format, compress := formats[j.policy(s).Compress]
+	for _, f := range slices.Backward(archives) { // of a flood the newest stay longest
 		if !compress || f.Format != segment.Plain {
 			continue
 		}
-		if err := segment.Compress(ctx, f.Path, format); err != nil {
+		if err := segment.Compress(ctx, f.Path, format, j.swap(ctx)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// swap has names change while nobody else changes any.
+func (j *Journal) swap(ctx context.Context) func(func() error) error {
+	return func(change func() error) error {
+		if err := j.upkeep.take(ctx); err != nil {
+			return err
+		}
+		defer j.upkeep.give()
+		return change()
+	}
 }

@@ -110,7 +110,7 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, who, process, n),
 		UID: who.uid, GID: who.gid, Groups: who.groups, Umask: -1,
 		Out: journal.Path(s.LogDir, out), Err: journal.Path(s.LogDir, errs),
-		MaxSize: g.def.Logging.MaxSize, OnFull: g.def.Logging.OnFull,
+		MaxSize: g.def.Logging.MaxSize, MaxFiles: g.def.Logging.MaxFiles, OnFull: g.def.Logging.OnFull,
 		Notify: g.def.Ready.Kind == "notify", NotifyUID: who.uid,
 		DieWithDaemon: g.app.OnDaemonExit == "stop",
 	}

@@ -93,6 +93,46 @@ func TestRetention(t *testing.T) {
 	t.Logf("%s in %s through %d files of 1 MB; in %d looks at most %d were there", mb(total), took.Round(time.Millisecond), maxFiles, looks, most)
 }
 
+// TestRetentionWithoutDaemon: nobody is there who tends to the files, for hours perhaps, and still they do not fill the
+// disk.
+func TestRetentionWithoutDaemon(t *testing.T) {
+	const maxFiles = 3
+	w := newWorld(t)
+	notes := filepath.Join(w.Dir, "notes")
+	w.up("maxSize: 100KB, maxFiles: "+strconv.Itoa(maxFiles), w.app("alone", "", "steady", "1ms", 20, notes))
+	files := func() int {
+		n, _, err := count(filepath.Dir(w.live("alone", "out")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	pid := w.PID("alone")
+	w.Disconnect()
+	w.OK("kill")
+	from, most, want := noted(t, notes), 0, rig.Count(20, 200)*100_000/plainSize
+	w.Until(4*time.Minute, "it has printed many files more", func() bool {
+		most = max(most, files())
+		return noted(t, notes) > from+want
+	})
+	if most > maxFiles+1 {
+		t.Errorf("%d files were there at once, at most %d may be", most, maxFiles+1)
+	}
+	w.OK("up")
+	if now := w.PID("alone"); now != pid {
+		t.Errorf("pid %d before, %d after the daemon was away", pid, now)
+	}
+	w.Until(10*time.Second, "the daemon keeps what it should", func() bool { return files() == maxFiles })
+	w.OK("stop", "alone")
+	printed := int64(noted(t, notes)) * plainSize
+	if s := w.stats("alone", "out"); s.Next != printed || s.Lost+int64(s.Gaps) != 0 {
+		t.Errorf("%d bytes were printed, logs.stats says %+v", printed, s)
+	} else if got, _ := w.sum("alone", "out"); got != suffix(s.First, printed) {
+		t.Error("what is left is not the end of what was printed")
+	}
+	t.Logf("%d files of 100 KB while no daemon was there, at most %d at once", want*plainSize/100_000, most)
+}
+
 // count gives how many log files a folder has, those that are being compressed counted once, and the oldest archive.
 func count(dir string) (n int, oldest string, err error) {
 	entries, err := os.ReadDir(dir)
@@ -105,7 +145,7 @@ func count(dir string) (n int, oldest string, err error) {
 	seen := map[string]bool{}
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasSuffix(name, ".idx") || strings.HasSuffix(name, ".part") || !strings.Contains(name, ".out.log") || strings.HasSuffix(name, ".new") {
+		if strings.HasSuffix(name, ".idx") || strings.HasSuffix(name, ".tmp") || !strings.Contains(name, ".out.log") || strings.HasSuffix(name, ".new") {
 			continue
 		}
 		name = strings.TrimSuffix(name, ".zst")

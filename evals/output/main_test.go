@@ -89,7 +89,7 @@ func (w *world) settled(app, stream string) {
 				return false
 			}
 		}
-		parts, err := filepath.Glob(w.live(app, stream) + "*.part")
+		parts, err := filepath.Glob(w.live(app, stream) + "*.tmp")
 		return err == nil && len(parts) == 0
 	})
 }

@@ -26,7 +26,7 @@ func LogFiles(live string) ([]string, error) {
 	}
 	var files []string // Glob sorts: a plain archive comes before its compressed form
 	for _, f := range found {
-		if strings.HasSuffix(f, ".idx") || strings.HasSuffix(f, ".part") {
+		if strings.HasSuffix(f, ".idx") || strings.HasSuffix(f, ".tmp") {
 			continue
 		}
 		if n := len(files); n > 0 && strings.HasPrefix(f, files[n-1]) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -167,8 +168,14 @@ func (p *packer) pack(plain []byte) ([]byte, error) {
 // Compress replaces the plain archive at path by a compressed one. The plain file goes only after the other is on disk,
 // has its name, and was read back and found equal: a crash at any moment leaves one that is whole, and at most a file
 // named Temporary. The index stays as it is. It gives up between two frames when ctx ends.
-func Compress(ctx context.Context, path string, format Format) (err error) {
+//
+// The names change within swap, which is called once and calls what it is given; retention may go on until then. An
+// archive that it has deleted meanwhile stays deleted.
+func Compress(ctx context.Context, path string, format Format, swap func(func() error) error) (err error) {
 	src, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -178,8 +185,8 @@ func Compress(ctx context.Context, path string, format Format) (err error) {
 		return err
 	}
 	final := path + suffixes[format]
-	if same, err := equal(ctx, src, final, format); err == nil && same {
-		return os.Remove(path) // a crash came between rename and remove
+	if same, err := equal(ctx, src, final, format); err == nil && same { // a crash came between rename and remove
+		return swap(func() error { return Unlink(path) })
 	}
 	tmp := final + Temporary
 	dst, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -208,13 +215,18 @@ func Compress(ctx context.Context, path string, format Format) (err error) {
 	if !same {
 		return fmt.Errorf("cannot compress %s: what was written reads back differently", path)
 	}
-	if err := os.Rename(tmp, final); err != nil {
-		return err
-	}
-	if err := SyncDir(path); err != nil {
-		return err
-	}
-	return os.Remove(path)
+	return swap(func() error {
+		if _, err := os.Stat(path); err != nil {
+			return os.Remove(tmp)
+		}
+		if err := os.Rename(tmp, final); err != nil {
+			return err
+		}
+		if err := SyncDir(path); err != nil {
+			return err
+		}
+		return Unlink(path)
+	})
 }
 
 func packFile(ctx context.Context, src io.ReaderAt, dst io.Writer, format Format) error {

@@ -245,6 +245,9 @@ func TestSince(t *testing.T) {
 	}
 }
 
+// atOnce is for an archive that nobody else changes.
+func atOnce(change func() error) error { return change() }
+
 func TestCompress(t *testing.T) {
 	for _, tc := range []struct {
 		format segment.Format
@@ -266,7 +269,7 @@ func TestCompress(t *testing.T) {
 				w.Write(at(1), text.String())
 				w.Rotate(at(2))
 				plain := segment.Archive(w.Path(), 0)
-				must(t, segment.Compress(t.Context(), plain, tc.format))
+				must(t, segment.Compress(t.Context(), plain, tc.format, atOnce))
 				packed := plain + map[string]string{"zstd": ".zst", "gzip": ".gz"}[tc.tool]
 				if _, err := os.Stat(plain); !errors.Is(err, os.ErrNotExist) {
 					t.Fatalf("the plain file is still there: %v", err)
@@ -296,7 +299,7 @@ func TestCompressAfterACrash(t *testing.T) {
 			plain := segment.Archive(w.Path(), 0)
 			bytes, err := os.ReadFile(plain)
 			must(t, err)
-			must(t, segment.Compress(t.Context(), plain, segment.Zstd))
+			must(t, segment.Compress(t.Context(), plain, segment.Zstd, atOnce))
 			must(t, os.WriteFile(plain, bytes, 0o600))
 			switch name {
 			case "half a temporary file":
@@ -308,7 +311,7 @@ func TestCompressAfterACrash(t *testing.T) {
 			if n := len(forward(t, dir, segment.Point{}, 1<<16)); n != 50_000 {
 				t.Fatalf("%d lines before", n)
 			}
-			must(t, segment.Compress(t.Context(), plain, segment.Zstd))
+			must(t, segment.Compress(t.Context(), plain, segment.Zstd, atOnce))
 			if n := len(forward(t, dir, segment.Point{}, 1<<16)); n != 50_000 {
 				t.Fatalf("%d lines after", n)
 			}
@@ -328,11 +331,27 @@ func TestCompressGivesUp(t *testing.T) {
 	w.Rotate(at(2))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := segment.Compress(ctx, segment.Archive(w.Path(), 0), segment.Zstd); !errors.Is(err, context.Canceled) {
+	if err := segment.Compress(ctx, segment.Archive(w.Path(), 0), segment.Zstd, atOnce); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	if names, _ := filepath.Glob(w.Path() + ".*.zst*"); len(names) > 0 {
 		t.Fatalf("left %v", names)
+	}
+}
+
+// TestCompressWhatIsDeleted: an archive that retention or the keeper deletes while it is compressed stays deleted.
+func TestCompressWhatIsDeleted(t *testing.T) {
+	w := journaltest.Open(t, t.TempDir(), web, epoch)
+	w.Write(at(1), strings.Repeat("line\n", 50_000))
+	w.Rotate(at(2))
+	plain := segment.Archive(w.Path(), 0)
+	must(t, segment.Compress(t.Context(), plain, segment.Zstd, func(change func() error) error {
+		must(t, errors.Join(os.Remove(plain), os.Remove(plain+".idx")))
+		return change()
+	}))
+	must(t, segment.Compress(t.Context(), plain, segment.Zstd, atOnce))
+	if names, err := filepath.Glob(plain + "*"); err != nil || len(names) > 0 {
+		t.Fatalf("left %v, %v", names, err)
 	}
 }
 
@@ -347,7 +366,7 @@ func TestDamagedArchiveIsAHole(t *testing.T) {
 			w.Rotate(at(4))
 			w.Write(at(5), "c\n")
 			plain := segment.Archive(w.Path(), 2)
-			must(t, segment.Compress(t.Context(), plain, segment.Zstd))
+			must(t, segment.Compress(t.Context(), plain, segment.Zstd, atOnce))
 			b, err := os.ReadFile(plain + ".zst")
 			must(t, err)
 			switch name {

@@ -30,21 +30,24 @@ func (set Set) Strays(dir string, s Stream) (paths []string) {
 	return paths
 }
 
-// Remove deletes an archive, then its index, and gives how many bytes it had held when printed.
+// Remove deletes an archive, then its index, and gives how many bytes it had held when printed: none if the keeper has
+// deleted it already.
 func Remove(f File) (int64, error) {
 	end, err := fileEnd(f)
-	if errors.Is(err, errFrame) {
+	if errors.Is(err, errFrame) || errors.Is(err, fs.ErrNotExist) {
 		end = f.Base
 	} else if err != nil {
 		return 0, err
 	}
-	if err := os.Remove(f.Path); err != nil {
-		return 0, err
+	return end - f.Base, errors.Join(Unlink(f.Path), Unlink(f.Index))
+}
+
+// Unlink removes a file that the keeper may have removed already.
+func Unlink(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	if err := os.Remove(f.Index); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	return end - f.Base, nil
+	return nil
 }
 
 // Seal turns the live file, which nobody has open, into an archive, as the keeper would, and leaves an index without a

@@ -330,3 +330,60 @@ func TestRenameFailsAndIsTriedAgain(t *testing.T) {
 		t.Errorf("%q, %q", got, read(t, path))
 	}
 }
+
+// TestMaxFiles: however the rotated files look by now and whoever else deletes some, with the next one there are never
+// more than so many, and it is the oldest that go.
+func TestMaxFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	r, w := pipe(t)
+	f := New(path, 8)
+	rotated := func() (names []string) {
+		for _, n := range f.archives() {
+			names = append(names, strings.TrimLeft(strings.TrimPrefix(n, path+"."), "0"))
+		}
+		return names
+	}
+	line := func(i int) {
+		write(t, w, fmt.Sprintf("line %02d\n", i))
+		if _, res := f.Move(r, 7, 1<<20, t0); res != Empty {
+			t.Fatal(res, f.Err())
+		}
+	}
+	for i := range 5 {
+		line(i)
+	}
+	if got := rotated(); !slices.Equal(got, []string{"", "8", "16", "24", "32"}) {
+		t.Fatalf("without a bound: %v", got)
+	}
+	if err := os.Rename(f.archive(0), f.archive(0)+".zst"); err != nil {
+		t.Fatal(err)
+	}
+	f.MaxFiles = 3
+	line(5)
+	if got := rotated(); !slices.Equal(got, []string{"24", "32", "40"}) {
+		t.Errorf("bounded by 3: %v", got)
+	}
+	if err := os.Remove(f.archive(24)); err != nil { // the daemon was faster
+		t.Fatal(err)
+	}
+	f.Close() // another keeper
+	f = New(path, 8)
+	f.MaxFiles = 3
+	for i, want := range [][]string{{"32", "40", "48"}, {"40", "48", "56"}} {
+		line(6 + i)
+		if got := rotated(); !slices.Equal(got, want) {
+			t.Errorf("line %d: %v, expected %v", 6+i, got, want)
+		}
+	}
+	left, err := filepath.Glob(path + ".*")
+	if err != nil || len(left) != 3*2+1 { // each with its index, and that of the live file
+		t.Errorf("%v: %v", left, err)
+	}
+	f.MaxFiles = 0
+	for i := range 4 {
+		line(8 + i)
+	}
+	if got := rotated(); len(got) != 7 {
+		t.Errorf("without a bound again: %v", got)
+	}
+}
