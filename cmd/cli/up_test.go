@@ -235,6 +235,27 @@ func TestDown(t *testing.T) {
 	if r := b.run(t, "down", "--json"); r.code != 0 || r.out != `{"result":{"was_running":false},"status":"done"}`+"\n" {
 		t.Errorf("down --json without a daemon: exit %d, %q", r.code, r.out)
 	}
+	revived := false // a daemon that was killed, whose apps live on
+	k := newBench(t)
+	k.on("daemon.shutdown", done(map[string]any{}))
+	inner := k.env.Dial
+	k.env.Dial = func(ctx context.Context, home string) (Client, error) {
+		if !revived {
+			return nil, fault.New(fault.Unavailable, "no daemon")
+		}
+		return inner(ctx, home)
+	}
+	k.env.Revive = func(context.Context, string) (bool, error) { revived = true; return true, nil }
+	if r := k.run(t, "down"); r.code != 0 || !strings.Contains(r.out, "everything is stopped") || len(k.named("daemon.shutdown")) != 1 {
+		t.Errorf("down after kill: exit %d, %q, %q", r.code, r.out, r.err)
+	}
+	k.env.Dial = b.env.Dial
+	k.env.Revive = func(context.Context, string) (bool, error) {
+		return false, fault.New(fault.Unavailable, "the daemon does not come up")
+	}
+	if r := k.run(t, "down"); r.code != 2 || !strings.Contains(r.err, "does not come up") {
+		t.Errorf("down where the daemon does not come up: exit %d, %q, %q", r.code, r.out, r.err)
+	}
 }
 
 func TestWait(t *testing.T) {

@@ -111,7 +111,8 @@ func readPID(home string) (pidFile, error) {
 	return p, json.Unmarshal(data, &p)
 }
 
-// owned reports whether a daemon holds the home's lock, and its pid as it says itself.
+// owned reports whether a daemon holds the home's lock, and its pid as it says itself: 0 while it has not said it yet, or
+// not any more.
 func owned(home string) (pid int, held bool, err error) {
 	f, err := os.OpenFile(filepath.Join(home, "daemon.pid"), os.O_RDWR|syscall.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,8 +125,8 @@ func owned(home string) (pid int, held bool, err error) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		return 0, false, nil
 	}
-	p, err := readPID(home)
-	return p.PID, true, err
+	p, _ := readPID(home) // the lock is what counts
+	return p.PID, true, nil
 }
 
 // until looks again and again until ok says so or ctx ends.

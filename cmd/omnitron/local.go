@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,12 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -34,9 +29,6 @@ import (
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
 
-// startTimeout is how long a daemon may take to answer.
-const startTimeout = 20 * time.Second
-
 // environment is what the command line runs in.
 func environment() cli.Env {
 	dir, err := os.Getwd()
@@ -49,11 +41,13 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: dial, EnsureDaemon: ensure, Gone: gone, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
+		Dial: dial, EnsureDaemon: ensure, Revive: revive, Gone: gone, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
 		Config: cli.Config{References: config.References, Resolve: resolve, Schema: func() (json.RawMessage, error) { return config.Schema(), nil }},
 		Local: []cli.Local{
 			{Path: []string{"daemon", "run"}, Short: "Run the daemon and its keeper in the foreground, for systemd and containers",
-				Run: func(_ context.Context, home string, _ *cobra.Command, _ []string) error { return runDaemon(home) }},
+				Run: func(ctx context.Context, home string, _ *cobra.Command, _ []string) error {
+					return runDaemon(ctx, home)
+				}},
 			{Path: []string{"demo", "program"}, Short: "One of the programs of the sample project", Args: "NAME", Hidden: true,
 				Run: func(ctx context.Context, _ string, _ *cobra.Command, args []string) error {
 					return program(ctx, args[0])
@@ -118,136 +112,6 @@ func dial(ctx context.Context, home string) (cli.Client, error) {
 		return nil, err
 	}
 	return client{c}, nil
-}
-
-// ensure starts the daemon when there is none, and returns when it answers.
-func ensure(ctx context.Context, home string) (bool, error) {
-	if answers(ctx, home) == nil {
-		return false, nil
-	}
-	abs, err := homeOf(home)
-	if err != nil {
-		return false, err
-	}
-	if err := wire.CheckSocketPath(filepath.Join(abs, "daemon.sock")); err != nil {
-		return false, err
-	}
-	if err := prepareHome(abs); err != nil {
-		return false, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	_, held, err := owned(abs)
-	if err != nil {
-		return false, err
-	}
-	keeper, began := 0, time.Now()
-	switch {
-	case held: // it is coming up, or busy
-	case proc.HoldDaemon(ctx, proc.Socket(abs), false, true) == nil: // a keeper whose daemon was killed
-	default:
-		if keeper, err = background(abs); err != nil {
-			return false, err
-		}
-	}
-	up := false
-	_ = until(ctx, 5*time.Millisecond, func() bool { // up says how it ended
-		var status unix.WaitStatus
-		if keeper != 0 {
-			if pid, _ := unix.Wait4(keeper, &status, unix.WNOHANG, nil); pid == keeper { // it gave up: the log says why
-				keeper = 0
-				up = answers(ctx, home) == nil
-				return true
-			}
-		}
-		up = answers(ctx, home) == nil
-		return up
-	})
-	if !up {
-		return false, fault.New(fault.Unavailable, "the daemon does not come up: %s", lastWords(abs, began)).WithReason("daemon_not_up").
-			WithHint("tail %s", filepath.Join(abs, "logs", "daemon.log"))
-	}
-	return true, nil
-}
-
-func answers(ctx context.Context, home string) error {
-	c, err := dial(ctx, home)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	_, err = c.Call(ctx, "daemon.ping", struct{}{})
-	return err
-}
-
-// background starts the keeper in a session of its own, and the keeper the daemon. It gives the keeper's pid.
-func background(home string) (int, error) {
-	path, args, err := keeperCommand(home)
-	if err != nil {
-		return 0, err
-	}
-	out, err := os.OpenFile(filepath.Join(home, "logs", "keeper.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 0, fault.Wrap(err, fault.Conflict, "cannot write the keeper's log: %v", err).WithReason("home_not_made")
-	}
-	defer out.Close()
-	cmd := exec.Command(path, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("cannot start the keeper: %w", err)
-	}
-	return cmd.Process.Pid, nil
-}
-
-// lastWords is why a daemon that was started at a moment does not run, as the logs have it.
-func lastWords(home string, since time.Time) string {
-	for _, name := range []string{"daemon.log", "keeper.log"} {
-		data, err := os.ReadFile(filepath.Join(home, "logs", name))
-		if err != nil {
-			continue
-		}
-		for _, line := range slices.Backward(bytes.Split(data, []byte("\n"))) {
-			var l struct {
-				Time            time.Time
-				Level, Msg, Err string
-			}
-			if err := json.Unmarshal(line, &l); err != nil {
-				if bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")) {
-					return string(line)
-				}
-				continue
-			}
-			if l.Time.Before(since) {
-				break
-			}
-			if strings.EqualFold(l.Level, "error") {
-				return cmp.Or(strings.ReplaceAll(l.Err, "\n\n", "\n"), l.Msg)
-			}
-		}
-	}
-	return "it does not say why"
-}
-
-// runDaemon becomes the keeper: the same process, so that whoever started us sees it end.
-func runDaemon(home string) error {
-	abs, err := homeOf(home)
-	if err != nil {
-		return err
-	}
-	if err := prepareHome(abs); err != nil {
-		return err
-	}
-	path, args, err := keeperCommand(abs)
-	if err != nil {
-		return err
-	}
-	if _, held, err := owned(abs); err != nil {
-		return err
-	} else if held {
-		args = append(args, "--takeover")
-	}
-	return fmt.Errorf("cannot become the keeper: %w", unix.Exec(path, append([]string{"omnitron-keeper"}, args...), os.Environ()))
 }
 
 // gone returns when daemon and keeper have ended.

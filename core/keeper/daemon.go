@@ -14,7 +14,8 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 )
 
-// notAgain is the exit status of a daemon that must not be started again, because another one owns the home.
+// notAgain is the exit status of a daemon that must not be started again by itself: another one owns the home, or a
+// person has to mend something first.
 const notAgain = 3
 
 const (
@@ -195,10 +196,10 @@ func (k *keeper) daemonDied(status int, known bool) {
 	}
 	if code == notAgain {
 		if !k.anyRunning() {
-			k.finish(code)
+			k.finish(1)
 			return
 		}
-		k.log("error", "the daemon will not run, another one seems to own the home: waiting for that")
+		k.log("error", protocol.WillNotRun)
 		return
 	}
 	k.restartDaemon(nil)

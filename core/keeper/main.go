@@ -26,7 +26,7 @@ const usage = `usage:
   omnitron-keeper stub … | exec     used by the keeper itself
 `
 
-// Main is the whole program. It returns the exit status: that of the daemon after a shutdown, 3 when another keeper has
+// Main is the whole program. It returns the exit status: that of the daemon after a shutdown, 1 when another keeper has
 // the home, 64 for wrong usage.
 func Main(args []string, version string) int {
 	// The garbage collector's usual appetite is for programs that compute: this one keeps still.
@@ -104,15 +104,10 @@ func run(args []string, version string) int {
 	k, err := open(a)
 	if err != nil {
 		(&keeper{}).log("error", "cannot start the keeper", "home", a.Home, "err", err.Error())
-		if err == errTaken {
-			return notAgain
-		}
 		return 1
 	}
 	return k.run()
 }
-
-var errTaken = fmt.Errorf("another keeper has this home")
 
 // open gets everything ready for the loop.
 func open(a arguments) (*keeper, error) {
@@ -134,19 +129,20 @@ func open(a arguments) (*keeper, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("cannot become subreaper: %w", err)
 	}
-	k.pickContainment()
-	k.log("info", "keeper", "version", a.Version, "home", home, "contain", k.contain)
 	switch {
 	case a.resume >= 0:
+		k.settleIn()
 		return k, k.resumeFrom(a.resume)
 	case a.takeover:
 		if took, err := k.takeOver(); took || err != nil {
+			k.settleIn()
 			return k, err
 		}
 	}
 	if err := k.takeLock(); err != nil {
 		return nil, err
 	}
+	k.settleIn() // only who has the home tries groups in its place
 	if err := k.listen(); err != nil {
 		return nil, err
 	}
@@ -170,6 +166,12 @@ func open(a arguments) (*keeper, error) {
 	return k, nil
 }
 
+// settleIn finds the place for what it starts.
+func (k *keeper) settleIn() {
+	k.pickContainment()
+	k.log("info", "keeper", "version", k.o.Version, "home", k.o.Home, "contain", k.contain)
+}
+
 // takeLock becomes the only keeper of the home. A predecessor that is just dying is waited for.
 func (k *keeper) takeLock() error {
 	fd, err := unix.Open(k.path("keeper.lock"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
@@ -178,7 +180,7 @@ func (k *keeper) takeLock() error {
 	}
 	if !waitUntil(time.Second, func() bool { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil }) {
 		unix.Close(fd)
-		return errTaken
+		return fmt.Errorf("another keeper has the home %s", k.o.Home)
 	}
 	k.lock = fd
 	return nil

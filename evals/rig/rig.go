@@ -204,13 +204,8 @@ func (r *Rig) Down() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var ran Ran
-	asked := time.Now()
-	for ran = r.RunIn(ctx, r.Home, "daemon", "shutdown"); ran.Code == 2 && len(r.Left()) > 0 && time.Since(asked) < 10*time.Second; {
-		ran = r.RunIn(ctx, r.Home, "daemon", "shutdown") // its daemon has been killed, and the next one is on its way
-	}
-	if ran.Code != 0 && ran.Code != 2 {
-		r.T.Logf("shutdown: exit %d\n%s%s", ran.Code, ran.Out, ran.Err)
+	if ran := r.RunIn(ctx, r.Home, "down", "--all"); ran.Code != 0 {
+		r.T.Logf("down: exit %d\n%s%s", ran.Code, ran.Out, ran.Err)
 	}
 	r.Until(20*time.Second, "daemon and keeper have ended", func() bool { return len(r.Left()) == 0 })
 }

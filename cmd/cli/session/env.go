@@ -37,6 +37,8 @@ type Env struct {
 	Dial func(ctx context.Context, home string) (Client, error)
 	// EnsureDaemon starts the daemon when there is none and returns when it answers.
 	EnsureDaemon func(ctx context.Context, home string) (started bool, err error)
+	// Revive starts the daemon of a home where a keeper lives on without one, and reports whether there was such a keeper.
+	Revive func(ctx context.Context, home string) (revived bool, err error)
 	// Gone returns when daemon and keeper of a home have ended.
 	Gone func(ctx context.Context, home string) error
 	// Kill ends the daemon by force, and for good: the keeper does not start it again. Apps live on.

@@ -22,7 +22,8 @@ func down(s *session.Session) *cobra.Command {
 		Use:   "down",
 		Short: "Stop this folder's project; the daemon too, when nothing else runs",
 		Long: `Stop what up started. In a project's folder, while other projects run, only its apps are stopped; otherwise every app is
-stopped in order and the daemon ends, and nothing is left behind. Nothing to stop is no failure.
+stopped in order and the daemon ends, and nothing is left behind; a daemon that was killed is started for it. Nothing to stop
+is no failure.
 More than one method: apps.stop, or daemon.shutdown.`,
 		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return takeDown(cmd.Context(), s, all) },
@@ -35,10 +36,20 @@ More than one method: apps.stop, or daemon.shutdown.`,
 const patience = 2 * time.Minute
 
 func takeDown(ctx context.Context, s *session.Session, all bool) error {
-	if _, err := s.Connect(ctx); err != nil {
-		if fault.Is(err, fault.Unavailable) {
-			return nothing(ctx, s, "nothing to stop: no daemon runs")
+	_, err := s.Connect(ctx)
+	if fault.Is(err, fault.Unavailable) && s.Revive != nil { // apps may live on with a keeper whose daemon was killed
+		revived, rerr := s.Revive(ctx, s.Home)
+		if rerr != nil {
+			return rerr
 		}
+		if revived {
+			_, err = s.Connect(ctx)
+		}
+	}
+	if fault.Is(err, fault.Unavailable) {
+		return nothing(ctx, s, "nothing to stop: no daemon runs")
+	}
+	if err != nil {
 		return err
 	}
 	if dir := projectDir(s); dir != "" && !all {

@@ -14,6 +14,9 @@ const Version = 1
 // MaxFrame is the largest frame in bytes that either side accepts.
 const MaxFrame = 8 << 20
 
+// WillNotRun is the line of the keeper's log that says that its daemon refused to run and is not started again by itself.
+const WillNotRun = "the daemon will not run as things are: it waits to be started again"
+
 // Capabilities lists what this side of the protocol can do beyond version 1's hello.
 var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit", "ending", "retain"}
 
