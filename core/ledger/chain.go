@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -34,10 +36,10 @@ type row struct {
 
 const columns = "seq, kind, ref, at, call, user, uid, channel, client, session, plane, trace, method, targets, args, decision, code, reason, took, count"
 
-// fields are the columns in order; both the statement and the hash are made from them.
-func (r *row) fields() []any {
-	return []any{r.seq, r.kind, r.ref, r.at, r.call, r.user, r.uid, r.channel, r.client, r.session, r.plane, r.trace,
-		r.method, r.targets, r.args, r.decision, r.code, r.reason, r.took, r.count}
+// fields appends the columns in order; both the statement and the hash are made from them.
+func (r *row) fields(to []any) []any {
+	return append(to, r.seq, r.kind, r.ref, r.at, r.call, r.user, r.uid, r.channel, r.client, r.session, r.plane, r.trace,
+		r.method, r.targets, r.args, r.decision, r.code, r.reason, r.took, r.count)
 }
 
 func (r *row) pointers() []any {
@@ -103,23 +105,43 @@ func origin(tx *sql.Tx) (seq int64, hash []byte, err error) {
 	return int64(binary.BigEndian.Uint64(value)), value[8:], nil
 }
 
+// together is how many rows one statement takes: executing a statement costs more than one more row in it. SQLite allows
+// far more parameters than that.
+const together = 32
+
+// insertion is the statement that adds so many rows.
+func insertion(rows int) string {
+	const row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	return "INSERT INTO calls (" + columns + ", hash) VALUES " + row + strings.Repeat(", "+row, rows-1)
+}
+
 // appendRows adds rows to the chain and gives the number of the last one.
 func appendRows(tx *sql.Tx, rows []row) (seq int64, err error) {
 	seq, hash, err := head(tx)
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the record of calls: %w", err)
 	}
-	insert, err := tx.Prepare("INSERT INTO calls (" + columns + ", hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-	if err != nil {
-		return 0, fmt.Errorf("cannot record calls: %w", err)
-	}
-	defer insert.Close() //nolint:errcheck // the transaction ends it anyway
-	for _, r := range rows {
-		seq++
-		r.seq = seq
-		fields := r.fields()
-		hash = hashOf(hash, fields)
-		if _, err := insert.Exec(append(fields, hash)...); err != nil {
+	var insert *sql.Stmt
+	var prepared int
+	values := make([]any, 0, min(len(rows), together)*21)
+	for batch := range slices.Chunk(rows, together) {
+		values = values[:0]
+		for _, r := range batch {
+			seq++
+			r.seq = seq
+			own := len(values)
+			values = r.fields(values)
+			hash = hashOf(hash, values[own:])
+			values = append(values, hash)
+		}
+		if len(batch) != prepared {
+			if insert, err = tx.Prepare(insertion(len(batch))); err != nil {
+				return 0, fmt.Errorf("cannot record calls: %w", err)
+			}
+			defer insert.Close() //nolint:errcheck // the transaction ends it anyway
+			prepared = len(batch)
+		}
+		if _, err := insert.Exec(values...); err != nil {
 			return 0, fmt.Errorf("cannot record calls: %w", err)
 		}
 	}
@@ -157,7 +179,7 @@ func (l *Ledger) Verify(ctx context.Context) (sound int64, broken *Broken, err e
 				broken = &Broken{seq, fmt.Sprintf("it is missing: number %d follows %d", r.seq, seq-1)}
 				return nil
 			}
-			if hash = hashOf(hash, r.fields()); !bytes.Equal(hash, stored) {
+			if hash = hashOf(hash, r.fields(nil)); !bytes.Equal(hash, stored) {
 				broken = &Broken{seq, "its content, or a row before it, was changed"}
 				return nil
 			}

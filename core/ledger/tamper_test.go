@@ -93,7 +93,7 @@ func rehash(tx *sql.Tx, seq int64) error {
 	if err := tx.QueryRow("SELECT "+columns+" FROM calls WHERE seq = ?", seq).Scan(r.pointers()...); err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE calls SET hash = ? WHERE seq = ?", hashOf(before, r.fields()), seq)
+	_, err = tx.Exec("UPDATE calls SET hash = ? WHERE seq = ?", hashOf(before, r.fields(nil)), seq)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"unicode/utf8"
 )
 
 // Limits of one answer in bytes.
@@ -144,15 +145,19 @@ func (f *Form) Count(v any) int {
 
 // AppendString appends s as a JSON string without escaping markup.
 func AppendString(dst []byte, s string) []byte {
-	plain := true
-	for i := 0; i < len(s) && plain; i++ {
-		plain = s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\'
-	}
-	if plain {
-		return append(append(append(dst, '"'), s...), '"')
-	}
 	dst = append(dst, '"')
-	for _, r := range s {
+	done := 0 // up to here s has been appended
+	for i := 0; i < len(s); {
+		if plain[s[i]] {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r >= 0xa0 && r != utf8.RuneError && !hidden(r) {
+			i += n
+			continue
+		}
+		dst = append(dst, s[done:i]...)
 		switch {
 		case r == '"' || r == '\\':
 			dst = append(dst, '\\', byte(r))
@@ -160,11 +165,21 @@ func AppendString(dst []byte, s string) []byte {
 			dst = append(dst, '\\', 'n')
 		case r == '\t':
 			dst = append(dst, '\\', 't')
-		case hidden(r):
-			dst = appendRune(dst, r)
+		case r == utf8.RuneError:
+			dst = append(dst, "\ufffd"...)
 		default:
-			dst = append(dst, string(r)...)
+			dst = appendRune(dst, r)
 		}
+		i += n
+		done = i
 	}
-	return append(dst, '"')
+	return append(append(dst, s[done:]...), '"')
 }
+
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (p [256]bool) {
+	for c := 0x20; c < 0x7f; c++ {
+		p[c] = c != '"' && c != '\\'
+	}
+	return p
+}()
