@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -40,6 +41,8 @@ type conn struct {
 	places  int             // requests in flight; 0 on a connection that may only look whether the daemon is well
 	life    context.Context // ends with the connection; what it started beside requests lives by it
 
+	dismissed atomic.Bool
+
 	flights flights
 	calls   sync.WaitGroup // requests in flight
 	watches sync.WaitGroup // what lasts as long as the connection
@@ -68,14 +71,14 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	defer c.hangUp()
 	c.session = s.o.Sessions.Of(caller.Session)
 	if c.session == nil {
-		c.session = s.o.Sessions.Open(caller, c.hangUp)
+		c.session = s.o.Sessions.Open(caller, c.dismiss)
 		defer c.session.Close()
 	}
 	c.caller = c.session.Caller()
 	c.log = s.o.Log.With("caller", caller.Principal(), "session", c.caller.Session)
 
 	err := c.read(ctx, first)
-	c.flights.stopListening()
+	c.flights.stop(func(f *flight) bool { return f.listens })
 	if err == nil && c.flights.busy() {
 		c.await(grace)
 	}
@@ -85,6 +88,27 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	c.watches.Wait()
 	c.out.Drain()
 	return err
+}
+
+// Dismissed is the method of the last line on a connection that a person has ended. omnitron mcp connects again after
+// every other end.
+const Dismissed = "notifications/omnitron/dismissed"
+
+// lastWord is how long a client may take to read that it was dismissed.
+const lastWord = time.Second
+
+// dismiss stops what the client has in flight, takes nothing more from it, tells it why, and hangs up. Whoever says so
+// does not wait for it.
+func (c *conn) dismiss() {
+	c.dismissed.Store(true)
+	c.flights.stop(func(*flight) bool { return true })
+	late := time.AfterFunc(lastWord, c.hangUp)
+	go func() {
+		defer late.Stop()
+		defer c.hangUp()
+		_ = c.out.Write([]byte(`{"jsonrpc":"2.0","method":"` + Dismissed + `"}`)) // one that has gone needs no telling
+		c.out.Drain()
+	}()
 }
 
 // await waits for what is in flight, at most for d.
@@ -109,6 +133,7 @@ func (c *conn) read(ctx context.Context, line []byte) error {
 		if line == nil {
 			var err error
 			if line, err = in.Next(); err != nil {
+				in.Release() // before the answer, after which the next of its kind may come
 				return c.ended(ctx, err)
 			}
 		}
@@ -126,6 +151,9 @@ func (c *conn) read(ctx context.Context, line []byte) error {
 				c.out.Drain()
 				return err
 			}
+		}
+		if c.dismissed.Load() {
+			continue
 		}
 		if bad != nil {
 			c.out.Post(ErrorLine(m.ID, bad))

@@ -239,11 +239,43 @@ func TestTwoConnections(t *testing.T) {
 	if n, err := b.kernel.Sessions.Disconnect(list[0].ID); n != 1 || err != nil {
 		t.Errorf("disconnect: %d %v", n, err)
 	}
-	if _, err := one.in.ReadString('\n'); err == nil {
-		t.Error("the first connection goes on")
+	if last := one.next(); !strings.Contains(last, Dismissed) {
+		t.Errorf("the first connection ends with %s", last)
+	}
+	if line, err := one.in.ReadString('\n'); err == nil {
+		t.Errorf("the first connection goes on: %s", line)
 	}
 	two.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
 	two.next()
+}
+
+// TestDismissed: what a dismissed client has in flight stops, and nothing more is taken from it, although it is still
+// being told.
+func TestDismissed(t *testing.T) {
+	b := newBed(t)
+	b.began, b.ended = make(chan string, 1), make(chan string, 1)
+	p := b.peer(t)
+	p.send(call(1, "apps_wait", "{}"))
+	<-b.began
+	if n, err := b.kernel.Sessions.Disconnect(b.kernel.Sessions.List()[0].ID); n != 1 || err != nil {
+		t.Fatalf("disconnect: %d %v", n, err)
+	}
+	_, _ = io.WriteString(p.c, call(2, "apps_start", `{"names":["web"]}`)+"\n") // it may have been closed already
+	select {
+	case <-b.ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the call in flight goes on")
+	}
+	var last string
+	for line, err := p.in.ReadString('\n'); err == nil; line, err = p.in.ReadString('\n') {
+		if last = line; !strings.Contains(line, Dismissed) {
+			t.Errorf("a dismissed client is told %s", line)
+		}
+	}
+	if last == "" {
+		t.Error("a dismissed client is not told so")
+	}
+	quiet(t, b)
 }
 
 // TestPause: a paused agent may look and not change.

@@ -95,12 +95,12 @@ func (f *flights) busy() bool {
 	return false
 }
 
-// stopListening ends the requests that have no end of their own.
-func (f *flights) stopListening() {
+// stop cancels the requests that are meant.
+func (f *flights) stop(meant func(*flight) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fl := range f.open {
-		if fl.listens {
+		if meant(fl) {
 			fl.cancelled.Store(true)
 			fl.cancel()
 		}

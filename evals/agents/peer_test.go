@@ -41,6 +41,8 @@ type carrier struct {
 	out   io.Writer
 	close func()
 
+	reading sync.Mutex
+
 	mu      sync.Mutex
 	rest    []byte
 	seen    []message
@@ -51,12 +53,27 @@ type carrier struct {
 func newCarrier(t testing.TB, in io.Reader, out io.Writer, end func()) *carrier {
 	c := &carrier{t: t, in: in, out: out, changed: make(chan struct{})}
 	c.close = sync.OnceFunc(end)
-	t.Cleanup(c.close)
+	t.Cleanup(func() { c.close() })
 	return c
 }
 
 // stdio starts `omnitron mcp`. Closing it ends its input, after which it has to exit within a second, in good order.
 func (w *world) stdio(t testing.TB, args ...string) *carrier {
+	t.Helper()
+	c, ended := w.bridge(t, args...)
+	c.close = sync.OnceFunc(func() {
+		_ = c.out.(io.Closer).Close() // it may have ended already, which shows below
+		began := time.Now()
+		code, said := ended()
+		if took := time.Since(began); took > time.Second || code != 0 {
+			t.Errorf("omnitron mcp %v: exit %d %s after the end of its input\n%s", args, code, took, said)
+		}
+	})
+	return c
+}
+
+// bridge starts `omnitron mcp` and gives what waits for its end and tells its exit code and what it said to people.
+func (w *world) bridge(t testing.TB, args ...string) (c *carrier, ended func() (code int, said string)) {
 	t.Helper()
 	cmd := w.Command(t.Context(), append([]string{"mcp"}, args...)...)
 	cmd.Cancel = nil // it is ended by the end of its input, also when the test is over
@@ -73,24 +90,21 @@ func (w *world) stdio(t testing.TB, args ...string) *carrier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c *carrier
-	c = newCarrier(t, out, in, func() {
-		_ = in.Close() // it may have ended already, which shows below
-		began := time.Now()
+	ended = func() (int, string) {
 		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 		defer kill.Stop()
-		c.drain() // the last lines are looked at too
-		err := cmd.Wait()
-		if took := time.Since(began); took > time.Second || err != nil {
-			t.Errorf("omnitron mcp %v: %v after the end of its input: %v\n%s", args, took, err, &errs)
-		}
+		c.drain()      // the last lines are looked at too
+		_ = cmd.Wait() // the code says how it ended
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if len(c.rest) > 0 {
 			t.Errorf("standard output ends in the middle of a line: %q", c.rest)
 		}
-	})
-	return c
+		return cmd.ProcessState.ExitCode(), errs.String()
+	}
+	ended = sync.OnceValues(ended)
+	c = newCarrier(t, out, in, func() { _ = in.Close(); ended() })
+	return c, ended
 }
 
 // socket connects to the daemon itself. A launch is said in a first message, as omnitron mcp does.
@@ -115,8 +129,10 @@ func (w *world) socket(t testing.TB, launch string) *carrier {
 	return c
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. Two may read; the lines are looked at in their order.
 func (c *carrier) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	n, err := c.in.Read(p)
 	c.look(p[:n], err != nil)
 	return n, err

@@ -59,7 +59,9 @@ func TestHeldCalls(t *testing.T) {
 	if r := p.tool("apps_env", `{"name":"web","reveal":true}`); r.fault == nil || strings.Contains(r.raw, "hello") {
 		t.Errorf("an agent is shown the values of an environment: %s", r.raw)
 	}
-	var log struct{ Items []struct{ Method, Decision, Who string } }
+	var log struct {
+		Items []struct{ Method, Decision, Who string }
+	}
 	w.must("audit.list", map[string]any{"limit": 200}, &log)
 	held := map[string]bool{}
 	for _, i := range log.Items {
@@ -115,7 +117,8 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestDisconnect: a person ends a connection. What is in flight on it stops; behind omnitron mcp the client is told.
+// TestDisconnect: a person ends a connection. What is in flight on it stops; omnitron mcp tells its client, and ends
+// rather than connect again.
 func TestDisconnect(t *testing.T) {
 	w := newWorld(t, steady, generous)
 	const follow = `{"name":"logs_follow","arguments":{"names":["web"],"grep":"never","max_seconds":50}}`
@@ -131,14 +134,17 @@ func TestDisconnect(t *testing.T) {
 		t.Errorf("still connected: %+v", left)
 	}
 
-	p = w.stdio(t, "--profile", "full").peer(legacy, "bridged")
+	c, ended := w.bridge(t, "--profile", "full")
+	p = c.peer(legacy, "bridged")
 	id := p.begin("tools/call", follow)
 	w.Until(10*time.Second, "the call is in flight", func() bool { return w.named("bridged/1").InFlight == 1 })
-	old := w.named("bridged/1").ID
 	w.must("agents.disconnect", map[string]any{"name": "root/agent"}, nil)
-	coded(t, "a call that was cut", p.done("logs_follow", id).fault, fault.Unavailable, "")
-	if r := p.tool("apps_get", `{"name":"web"}`); r.IsError || w.named("bridged/1").ID == old {
-		t.Errorf("the next call: %s", r.raw)
+	coded(t, "a call that was cut", p.done("logs_follow", id).fault, fault.Denied, "disconnected")
+	if code, said := ended(); code != 3 || !strings.Contains(said, "a person has disconnected this client") {
+		t.Errorf("omnitron mcp exits with %d: %s", code, said)
+	}
+	if left := w.agents(); len(left) != 0 {
+		t.Errorf("connected again: %+v", left)
 	}
 }
 

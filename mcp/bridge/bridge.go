@@ -65,7 +65,7 @@ type bridge struct {
 }
 
 // Run passes messages on between a client and the daemon until the client's stream ends (nil, within a second), the
-// launch is refused or ctx ends. Nothing but messages goes to out.
+// launch is refused, a person disconnects the client (denied, disconnected) or ctx ends. Nothing but messages goes to out.
 func Run(ctx context.Context, in io.Reader, out io.Writer, d Daemon, launch mcp.Launch, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -105,6 +105,7 @@ var errEnd = errors.New("the client has left")
 func (b *bridge) listen(ctx context.Context, in io.Reader, lines chan<- []byte) error {
 	defer close(lines)
 	r := wire.NewReader(in, wire.MaxLine)
+	defer r.Release()
 	for {
 		line, err := r.Next()
 		switch {

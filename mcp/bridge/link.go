@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,8 +22,8 @@ import (
 // maxAnswer is the longest line in bytes that is taken from the daemon; its answers are far shorter.
 const maxAnswer = 8 << 20
 
-// ownID begins the ids of the bridge's own requests, whose answers no client may see.
-const ownID = `"omnitron-bridge-`
+// ownID begins the ids of the bridge's own requests, whose answers no client may see. No client has such ids by chance.
+var ownID = `"omnitron-bridge-` + rand.Text() + "-"
 
 // link is one connection to the daemon.
 type link struct {
@@ -92,7 +93,7 @@ func (b *bridge) await(ctx context.Context) (*link, error) {
 
 // connect keeps a connection: the first, and one after the daemon has ended on purpose, when somebody needs it; one
 // that was lost as soon as the daemon is there again, because the client may be waiting for news. It fails when the
-// daemon refuses the launch.
+// daemon refuses the launch, and when a person has disconnected the client.
 func (b *bridge) connect(ctx context.Context) error {
 	wait := time.Duration(0) // until the next attempt that nobody asked for; 0: none
 	for {
@@ -126,6 +127,9 @@ func (b *bridge) connect(ctx context.Context) error {
 		err = b.pump(ctx, l)
 		b.log.Debug("the connection has ended", "err", err)
 		b.lost(l, err, false)
+		if errors.Is(err, errDismissed) {
+			return err
+		}
 		wait = firstWait
 	}
 }
@@ -143,6 +147,10 @@ func (b *bridge) dial(ctx context.Context, asked bool) (*link, error) {
 	}
 	return &link{rwc: rwc, in: wire.NewReader(rwc, maxAnswer)}, nil
 }
+
+// errDismissed is the end that a person has put to the connection.
+var errDismissed = fault.New(fault.Denied, "a person has disconnected this client").WithReason("disconnected").
+	WithHint("ask before you connect again")
 
 // refusal is a launch that the daemon does not grant.
 type refusal struct{ text string }
@@ -196,6 +204,7 @@ func (b *bridge) greet(ctx context.Context, l *link) error {
 // pump passes the daemon's lines on until the connection ends.
 func (b *bridge) pump(ctx context.Context, l *link) error {
 	defer context.AfterFunc(ctx, func() { _ = l.rwc.Close() })()
+	defer l.in.Release()
 	var p wire.Parser
 	for {
 		line, err := l.in.Next()
@@ -206,6 +215,8 @@ func (b *bridge) pump(ctx context.Context, l *link) error {
 		switch {
 		case bad != nil:
 			return bad
+		case m.Method == mcp.Dismissed:
+			return errDismissed
 		case m.Method == "" && (strings.HasPrefix(string(m.ID), ownID) || m.ID != nil && !b.answered(m.ID)):
 			continue // the bridge's own, or told of already
 		}
@@ -234,8 +245,12 @@ func (b *bridge) lost(l *link, err error, asked bool) {
 	b.turn()
 	b.mu.Unlock()
 	for _, r := range ended {
-		b.say(mcp.FaultLine(r.Message, b.Version, fault.New(fault.Unavailable, "the connection to the daemon broke while %s was in flight; what it began may have happened", r.Method).
-			WithReason("connection_lost").WithHint("look at the state, then call again").WithRetryAfter(1)))
+		why := errDismissed
+		if !errors.Is(err, errDismissed) {
+			why = fault.New(fault.Unavailable, "the connection to the daemon broke while %s was in flight; what it began may have happened", r.Method).
+				WithReason("connection_lost").WithHint("look at the state, then call again").WithRetryAfter(1)
+		}
+		b.say(mcp.FaultLine(r.Message, b.Version, why))
 	}
 }
 
