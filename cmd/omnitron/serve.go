@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,7 +72,6 @@ type daemon struct {
 	host   host.Host
 	group  *life.Group
 	cancel context.CancelFunc
-	ending atomic.Bool
 
 	rotated rotations
 }
@@ -98,7 +96,9 @@ func (d *daemon) run() error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	d.group.Add(life.Component{Name: "signals", Run: func(ctx context.Context) error { return d.heed(ctx, registry, signals) }})
+	reloads := make(chan os.Signal, 1) // one that waits serves all that come meanwhile
+	d.group.Add(life.Component{Name: "reloads", Run: func(ctx context.Context) error { return d.reload(ctx, registry, reloads) }})
+	d.group.Add(life.Component{Name: "signals", Run: func(ctx context.Context) error { return d.heed(ctx, signals, reloads) }})
 	return d.group.Run(ctx, func() {
 		d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home)
 		debug.FreeOSMemory() // starting takes several times the memory that running does, and would set the pace of collection
@@ -194,7 +194,7 @@ func (d *daemon) components() {
 	d.group.Add(life.Component{Name: "supervisor", Ready: up, StartTimeout: time.Minute, Run: func(ctx context.Context) error {
 		return h.Supervisor.Run(ctx, func() { close(up) })
 	}})
-	// These two tend to logs: not before the supervisor has said what is kept of each app.
+	// These tend to logs: not before the supervisor has said what is kept of each app.
 	add("keeper events", d.keeperEvents)
 	add("log compression", d.compress)
 	d.schedule()
@@ -241,40 +241,69 @@ func (d *daemon) planes(registry *tools.Registry) error {
 }
 
 // heed does what signals ask for: TERM and INT stop every app in order and end the daemon with its keeper, HUP reads the
-// files again.
-func (d *daemon) heed(ctx context.Context, registry *tools.Registry, signals <-chan os.Signal) error {
+// files again, behind its back: apps may take their time to be ready, and the word to end must get through.
+func (d *daemon) heed(ctx context.Context, signals <-chan os.Signal, reloads chan<- os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
-				self := op.Caller{User: d.host.User, UID: os.Geteuid(), Channel: op.Person, Plane: "signal", Ceiling: op.Admin, Role: op.Admin}
-				if _, err := registry.Do(op.WithCaller(ctx, self), tools.Call{Method: "daemon.reload"}); err != nil {
-					d.log.Error("cannot reload", "err", err)
+				select {
+				case reloads <- sig:
+				default:
 				}
 				continue
 			}
 			d.log.Info("the daemon was asked to end", "signal", sig.String())
-			if _, err := d.shutdown(ctx, false); err != nil {
+			if _, err := d.shutdown(ctx, false); err != nil && ctx.Err() == nil {
 				d.log.Error("not everything stopped", "err", err)
 			}
 		}
 	}
 }
 
-// shutdown stops every app in order and ends daemon and keeper. down marks the home: nothing starts until up or start.
-func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, error) {
-	results, err := d.host.Supervisor.Halt(ctx, down)
-	if fault.Is(err, fault.Internal) || ctx.Err() != nil { // the wish could not be kept, or nobody waits any more
-		return results, err
+// reload reads the files of every project again when it is asked to, and tells the world what came of it.
+func (d *daemon) reload(ctx context.Context, registry *tools.Registry, reloads <-chan os.Signal) error {
+	self := op.Caller{User: d.host.User, UID: os.Geteuid(), Channel: op.Person, Plane: "signal", Ceiling: op.Admin, Role: op.Admin}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-reloads:
+		}
+		ev := bus.Event{Topic: "daemon", Type: "reloaded", Text: "the files of every project were read again, as SIGHUP asks"}
+		if _, err := registry.Do(op.WithCaller(ctx, self), tools.Call{Method: "daemon.reload"}); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			d.log.Error("cannot reload", "err", err)
+			f := fault.From(err)
+			ev.Type, ev.Text = "reload_failed", "cannot reload: "+f.Message
+			ev.Data = map[string]any{"code": string(f.Code), "reason": f.Reason, "call": f.Call}
+		}
+		d.host.Bus.Publish(ev)
 	}
-	if qerr := d.host.Keeper.Quit(ctx); qerr != nil {
-		return results, qerr
-	}
-	d.cancel()
-	return results, err
 }
+
+// shutdown stops every app in order and ends daemon and keeper, whether or not the caller waits for that. down marks the
+// home: nothing starts until up or start.
+func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, error) {
+	return d.host.Supervisor.Halt(ctx, down, func(results []supervisor.Result, err error) {
+		if err != nil {
+			d.log.Error("not everything stopped", "err", err)
+		}
+		within, cancel := context.WithTimeout(context.Background(), quitTimeout)
+		defer cancel()
+		if err := d.host.Keeper.Quit(within); err != nil { // it would start another one
+			d.log.Error("cannot tell the keeper that this is the end", "err", err)
+		}
+		d.cancel()
+	})
+}
+
+// quitTimeout is how long the keeper may take to hear that the daemon ends for good.
+const quitTimeout = 10 * time.Second
 
 // keeperEvents tells the world what the keeper says of log files and of itself.
 func (d *daemon) keeperEvents(ctx context.Context) error {

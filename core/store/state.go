@@ -48,6 +48,7 @@ type AppState struct {
 	Hash       string             `json:"definitionHash,omitempty"`
 	Scale      map[string]int     `json:"scale,omitempty"`     // process → instances, until the file's number changes
 	ScaleBase  map[string]int     `json:"scaleBase,omitempty"` // the file's numbers when scale was said
+	Numbers    map[string]int64   `json:"numbers,omitempty"`   // ledger numbers of what Parts and Scale (as process*) say
 	PID        int                `json:"pid,omitempty"`       // of the first slot, with its StartTime and BootID
 	StartTime  uint64             `json:"startTime,omitempty"` // clock ticks since boot
 	BootID     string             `json:"bootId,omitempty"`
@@ -56,7 +57,7 @@ type AppState struct {
 	LastExit   *Exit              `json:"lastExit,omitempty"`
 	Restarts   int                `json:"restarts"`
 	Generation uint64             `json:"generation"`        // moves whenever the app is started, stopped or changed
-	Command    int64              `json:"command,omitempty"` // ledger number of the last command that counted
+	Command    int64              `json:"command,omitempty"` // ledger number of the last command on the whole app
 	Processes  []Slot             `json:"processes,omitempty"`
 }
 
@@ -210,7 +211,7 @@ func (s *State) snapshot() State {
 }
 
 func (a AppState) clone() AppState {
-	a.Scale, a.ScaleBase, a.Parts = maps.Clone(a.Scale), maps.Clone(a.ScaleBase), maps.Clone(a.Parts)
+	a.Scale, a.ScaleBase, a.Parts, a.Numbers = maps.Clone(a.Scale), maps.Clone(a.ScaleBase), maps.Clone(a.Parts), maps.Clone(a.Numbers)
 	a.LastExit = a.LastExit.clone()
 	a.Processes = slices.Clone(a.Processes)
 	for i := range a.Processes {

@@ -137,7 +137,7 @@ func TestStateSnapshotsAreTheirOwn(t *testing.T) {
 	mine.Processes[0].RestartsAt[0] = -1
 	mine.LastExit.Code = -1
 	mine.LastExit.StderrTail[0] = "changed"
-	mine.Scale["key"], mine.ScaleBase["key"] = -1, -1
+	mine.Scale["key"], mine.ScaleBase["key"], mine.Numbers["key"], mine.Parts["key"] = -1, -1, -1, "changed"
 	f.Touch(func(s *store.State) { s.Edit(want.Key, func(a *store.AppState) { a.Processes[0].Ports[0].Port = -1 }) })
 	before.Delete(want.Key)
 	after, ok := f.View().App(want.Key)

@@ -3,17 +3,20 @@ package supervisor
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // Change is what applying a definition means for one app.
 type Change struct {
-	Key  string
-	What string // added | changed | removed | unchanged
-	Runs bool   // whether something of it runs now
+	Key      string
+	What     string // added | changed | removed | unchanged
+	Restarts bool   // something of it is wanted to run and has to be started anew
+	Enabled  bool   // whether up starts it then
 }
 
 // Compare says what applying def would change, in the order of the keys.
@@ -23,184 +26,193 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 	for i := range def.Apps {
 		app := &def.Apps[i]
 		seen[app.Key] = true
-		c := Change{Key: app.Key, What: "added"}
-		if v := s.view(app.Key); v != nil {
-			c.What, c.Runs = "unchanged", v.alive()
-			if v.def.Hash != app.Hash {
-				c.What = "changed"
+		c := Change{Key: app.Key, What: "added", Enabled: app.Enabled}
+		if r := s.runner(app.Key); r != nil {
+			was, v := r.declared.Load(), r.snapshot.Load()
+			if c.What = "unchanged"; was.Hash != app.Hash {
+				c.What, c.Restarts = "changed", v.wanted && v.State != Completed
+			}
+			if was.Enabled == app.Enabled { // what was said by enable or disable holds until the file says something else
+				c.Enabled = v.Enabled
 			}
 		}
 		out = append(out, c)
 	}
 	for _, v := range s.Apps() {
 		if v.Project == def.Project && v.Stack == def.Stack && !seen[v.Key] {
-			out = append(out, Change{Key: v.Key, What: "removed", Runs: v.alive()})
+			out = append(out, Change{Key: v.Key, What: "removed"})
 		}
 	}
-	slices.SortFunc(out, func(a, b Change) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
 
 // Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), changed ones
-// that run are restarted, removed ones are stopped and forgotten. The wish is durable before anything is done. Faults:
-// internal (state_not_durable), and those of Start and Stop.
+// that are wanted to run are restarted, removed ones are stopped and forgotten. All of it is durable before anything is
+// done, and it goes on when the caller does not wait. Faults: conflict (superseded: a later revision was there first),
+// unavailable (shutting_down), internal (state_not_durable), and those of Start and Stop.
 func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
+	gone, renew, err := s.follow(ctx, def, rev)
+	if err != nil || len(gone)+len(renew) == 0 {
+		return nil, err
+	}
+	stops := s.waiters(kindStop, gone, nil, c)
+	starts := s.waiters(kindRenew, renew, nil, c)
+	s.calls.Go(func() { // what takes the place of something comes after it has gone
+		s.stopByLevel(stops)
+		for _, w := range starts {
+			s.tell(w)
+		}
+	})
+	return s.collect(ctx, kindRestart, append(stops, starts...), c.Wait)
+}
+
+// follow makes the state and the runners follow a definition. It gives the apps that have to go and those that have to
+// start anew.
+func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int64) (gone, renew []op.Target, err error) {
+	select {
+	case s.applying <- struct{}{}:
+		defer func() { <-s.applying }()
+	case <-ctx.Done():
+		return nil, nil, fault.Wrap(ctx.Err(), fault.Cancelled, "another definition is being applied, and the caller gave up")
+	}
+	stack := def.Project + "/" + def.Stack
+	s.mu.RLock()
+	newest, ending := s.projectDir[stack].rev, s.halting
+	s.mu.RUnlock()
+	if ending {
+		return nil, nil, errEnding()
+	}
+	if newest > rev {
+		return nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("omnitron ls")
+	}
 	changes := s.Compare(def)
 	byKey := map[string]*config.App{}
 	for i := range def.Apps {
 		byKey[def.Apps[i].Key] = &def.Apps[i]
 	}
-	var gone []op.Target
-	for _, ch := range changes {
-		if ch.What == "removed" {
-			gone = append(gone, target(s.view(ch.Key), "", 0))
-		}
-	}
-	err := s.State.Put(ctx, func(st *store.State) error {
-		for key, app := range byKey {
-			st.Edit(key, func(a *store.AppState) {
-				if a.Name == "" {
-					a.Name, a.Desired, a.Enabled, a.Status = app.Name, store.WantStopped, app.Enabled, string(Stopped)
-				}
-				a.Revision, a.Hash = rev, app.Hash
-				for _, p := range app.Processes { // scale holds until the file's number changes
-					if base, ok := a.ScaleBase[p.Name]; ok && base != p.Instances {
-						delete(a.Scale, p.Name)
-						delete(a.ScaleBase, p.Name)
-					}
-				}
-			})
-		}
-		for _, t := range gone {
-			st.Edit(t.Key, func(a *store.AppState) { a.Desired = store.WantStopped })
+	down := false // then nothing is started
+	err = s.State.Put(ctx, func(st *store.State) error {
+		down = st.HomeDown
+		for _, ch := range changes {
+			if ch.What == "removed" {
+				st.Delete(ch.Key)
+				continue
+			}
+			st.Edit(ch.Key, func(a *store.AppState) { declare(a, byKey[ch.Key], rev, ch.Enabled) })
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.mu.Lock()
-	stack := def.Project + "/" + def.Stack
+	defer s.mu.Unlock()
 	s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
-	st := s.State.View()
-	var fresh []*runner
-	var restart []op.Target
 	for _, ch := range changes {
-		app := byKey[ch.Key]
-		switch ch.What {
-		case "added":
-			r := s.add(app, rev)
-			s.launch(r)
-			fresh = append(fresh, r)
-		case "changed", "unchanged":
-			r := s.apps[ch.Key]
-			a, _ := st.App(ch.Key)
-			r.mail.post(func() { r.follow(app, rev, a.Scale, ch.What == "changed") })
-			if ch.What == "changed" && ch.Runs {
-				restart = append(restart, target(r.snapshot.Load(), "", 0))
-			}
+		r, app := s.apps[ch.Key], byKey[ch.Key]
+		switch {
+		case ch.What == "removed" && r == nil: // an earlier one has just been done with
+			continue
+		case ch.What == "removed":
+			gone = append(gone, target(r.snapshot.Load(), "", 0))
+			r.mail.post(r.remove)
+			continue
+		case r == nil || !r.mail.post(func() { r.follow(app, rev, ch.What == "changed") }): // the second: it has just gone
+			s.admit(ctx, app, rev)
+			continue
+		}
+		r.declared.Store(app)
+		if ch.Restarts && !down {
+			renew = append(renew, target(r.snapshot.Load(), "", 0))
 		}
 	}
 	s.link()
-	s.mu.Unlock()
-	for _, r := range fresh {
-		r.mail.post(r.noop)
+	return gone, renew, nil
+}
+
+// declare notes in the state what the definition says of an app.
+func declare(a *store.AppState, app *config.App, rev int64, enabled bool) {
+	if a.Name == "" {
+		a.Name, a.Desired, a.Status = app.Name, store.WantStopped, string(Stopped)
 	}
-	results, err := s.forgetApps(ctx, gone, c)
-	if err != nil || len(restart) == 0 {
-		return results, err
+	a.Revision, a.Hash, a.Enabled = rev, app.Hash, enabled
+	declared := map[string]int{}
+	for _, p := range app.Processes {
+		declared[p.Name] = p.Instances
 	}
-	c.Targets = restart
-	more, err := s.command(ctx, kindRestart, c)
-	return append(results, more...), err
+	for name, base := range a.ScaleBase { // scale holds until the file's number changes
+		if n, ok := declared[name]; !ok || n != base {
+			delete(a.Scale, name)
+			delete(a.ScaleBase, name)
+			delete(a.Numbers, name+"*")
+		}
+	}
+	for part := range a.Parts {
+		process, _, _ := strings.Cut(part, "#")
+		if _, ok := declared[process]; !ok {
+			delete(a.Parts, part)
+			delete(a.Numbers, part)
+		}
+	}
+}
+
+// admit makes a runner of an app that is new to us. The state may know it all the same, and something of it may run: when
+// its definition could not be read at boot, it was left as it was. The caller holds mu.
+func (s *Supervisor) admit(ctx context.Context, app *config.App, rev int64) {
+	st := s.State.View()
+	r := s.add(app, rev)
+	if a, ok := st.App(app.Key); ok {
+		s.recall(r, a)
+	}
+	if _, left := s.unread[app.Key]; left {
+		delete(s.unread, app.Key)
+		for _, p := range s.Keeper.Processes() {
+			if key, _, _, _, _, ok := parseGeneration(p.ID()); ok && key == app.Key {
+				s.reattach(ctx, r, p, cached{s: s, got: map[string]*config.Definition{}}.app)
+			}
+		}
+	}
+	s.launch(r)
+	s.resume(r, !st.HomeDown)
 }
 
 // follow takes a new definition over; what runs keeps its own until it is started again.
-func (r *runner) follow(app *config.App, rev int64, scale map[string]int, changed bool) {
-	r.scale = map[string]int{}
-	for k, n := range scale {
-		r.scale[k] = n
-	}
+func (r *runner) follow(app *config.App, rev int64, changed bool) {
+	r.removed = false
+	r.recollect()
 	if changed {
 		r.epoch++
 	}
 	r.adopt(app, rev)
-	r.s.mu.Lock()
-	r.snapshot.Store(r.build())
-	r.s.link()
-	r.s.mu.Unlock()
 }
 
-// forgetApps stops apps that the definition has no more, and forgets them.
-func (s *Supervisor) forgetApps(ctx context.Context, gone []op.Target, c Command) ([]Result, error) {
-	if len(gone) == 0 {
-		return nil, nil
+// remove begins the end of an app that the definition has no more. Its slots are stopped by the command that follows, in
+// its turn; when the last one has gone, so does the runner.
+func (r *runner) remove() {
+	r.removed, r.desired, r.parts = true, false, nil
+	r.epoch++
+	for _, u := range r.units {
+		u.parting = true
 	}
-	c.Targets = gone
-	results, err := s.command(ctx, kindStop, c)
-	if err != nil {
-		return results, err
-	}
-	for _, t := range gone {
-		r := s.runner(t.Key)
-		if r == nil {
+}
+
+// RevisionsInUse gives the numbers of the definitions that the apps of a stack run or should run.
+func (s *Supervisor) RevisionsInUse(project, stack string) []int64 {
+	var out []int64
+	for _, v := range s.Apps() {
+		if v.Project != project || v.Stack != stack {
 			continue
 		}
-		r.mail.post(func() {
-			r.removed = true
-			for _, u := range r.units {
-				u.parting = true
-				r.send(u, evStop, ended{})
+		out = append(out, v.Revision)
+		for _, i := range v.Instances {
+			if i.Revision != 0 {
+				out = append(out, i.Revision)
 			}
-		})
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return results, s.gaveUp(ctx, results, nil)
-		}
-		s.mu.Lock()
-		delete(s.apps, t.Key)
-		s.link()
-		s.mu.Unlock()
-	}
-	return results, s.State.Put(ctx, func(st *store.State) error {
-		for _, t := range gone {
-			st.Delete(t.Key)
-		}
-		return nil
-	})
-}
-
-// Halt stops everything that runs, in order, because the daemon ends; what is desired stays. It names the apps that
-// would not stop. down also marks the home: until up or start a daemon starts nothing.
-func (s *Supervisor) Halt(ctx context.Context, down bool) ([]Result, error) {
-	if down {
-		if err := s.State.Put(ctx, func(st *store.State) error { st.HomeDown = true; return nil }); err != nil {
-			return nil, err
 		}
 	}
-	s.mu.Lock()
-	s.halting = true
-	s.mu.Unlock()
-	var targets []op.Target
-	for _, v := range s.Apps() {
-		targets = append(targets, target(v, "", 0))
-	}
-	waits := make([]*waiter, len(targets))
-	results := make([]Result, len(targets))
-	for i, t := range targets {
-		waits[i] = &waiter{kind: kindStop, target: t, began: s.Now(), patient: true, result: make(chan Result, 1)}
-		r := s.runner(t.Key)
-		r.pending.Add(1)
-		r.mail.post(func() { r.halting = true })
-	}
-	if err := s.stopByLevel(ctx, targets, waits, results); err != nil {
-		return results, s.gaveUp(ctx, results, waits)
-	}
-	return results, s.verdict(results, kindStop)
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -15,8 +15,9 @@ import (
 )
 
 // boot makes the world what the state says: the living are adopted, with the revision that they run; the dead are
-// started again as their restart policy says; strangers are not touched. With the home marked down nothing is started.
-func (s *Supervisor) boot(ctx context.Context) error {
+// started again as their restart policy says; strangers are not touched, and neither is what runs of an app whose
+// definition cannot be read. With the home marked down nothing is started.
+func (s *Supervisor) boot(ctx context.Context) {
 	st := s.State.View()
 	living := map[string][]*proc.Process{}
 	for _, f := range s.leftovers() {
@@ -36,43 +37,77 @@ func (s *Supervisor) boot(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	read := cached{s: s, got: map[string]*config.Definition{}}
 	var started []*runner
 	for a := range st.Apps() {
-		app, err := s.definition(ctx, a.Key, a.Revision)
+		ps := living[a.Key]
+		delete(living, a.Key)
+		app, err := read.app(ctx, a.Key, a.Revision)
 		if err != nil {
-			s.Log.Error("cannot read an app's definition; it is left as it is", "app", a.Key, "err", err)
+			s.leave(a.Key, err)
 			continue
 		}
 		r := s.add(app, a.Revision)
 		s.recall(r, a)
-		for _, p := range living[a.Key] {
-			s.reattach(ctx, r, p)
+		for _, p := range ps {
+			s.reattach(ctx, r, p, read.app)
 		}
-		delete(living, a.Key)
 		started = append(started, r)
 	}
 	for key, ps := range living {
-		started = append(started, s.foundling(ctx, key, ps)...)
+		if r := s.foundling(ctx, key, ps, read.app); r != nil {
+			started = append(started, r)
+		}
 	}
+	s.State.Touch(func(st *store.State) { // commands of earlier daemons are all over, whatever their numbers
+		for _, key := range st.Keys() {
+			st.Edit(key, func(a *store.AppState) { a.Command, a.Numbers = 0, nil })
+		}
+	})
 	for _, r := range started {
 		s.launch(r)
 	}
 	s.link()
 	for _, r := range started {
-		r.mail.post(func() { r.resume(!st.HomeDown) })
+		s.resume(r, !st.HomeDown)
 	}
-	return nil
 }
 
-// definition finds an app in the revision that holds it.
-func (s *Supervisor) definition(ctx context.Context, key string, rev int64) (*config.App, error) {
-	stack := projectOf(key) + "/" + stackOf(key)
-	def, err := s.Loader.Definition(ctx, projectOf(key), stackOf(key), rev)
-	if err != nil {
-		return nil, err
+// resume sets a runner going. Until it has come to that, nobody takes its app for one that nothing will start.
+func (s *Supervisor) resume(r *runner, start bool) {
+	r.pending.Add(1)
+	r.mail.post(func() {
+		r.obeyed++
+		r.resume(start)
+	})
+}
+
+// leave has an app be as it is, because nobody knows what it should be. The caller holds mu.
+func (s *Supervisor) leave(key string, err error) {
+	s.unread[key] = err.Error()
+	s.Log.Error("cannot read an app's definition; it is left as it is", "app", key, "err", err)
+}
+
+// cached reads definitions, each revision once.
+type cached struct {
+	s   *Supervisor
+	got map[string]*config.Definition
+}
+
+// app finds an app in the revision that holds it.
+func (c cached) app(ctx context.Context, key string, rev int64) (*config.App, error) {
+	stack := inStack(key)
+	name := fmt.Sprintf("%s@%d", stack, rev)
+	def := c.got[name]
+	if def == nil {
+		var err error
+		if def, err = c.s.Loader.Definition(ctx, projectOf(key), stackOf(key), rev); err != nil {
+			return nil, err
+		}
+		c.got[name] = def
 	}
-	if p := s.projectDir[stack]; p.rev <= rev {
-		s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
+	if p := c.s.projectDir[stack]; p.rev <= rev {
+		c.s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
 	}
 	for i := range def.Apps {
 		if def.Apps[i].Key == key {
@@ -84,20 +119,15 @@ func (s *Supervisor) definition(ctx context.Context, key string, rev int64) (*co
 
 // recall gives a runner what the state remembers of its app.
 func (s *Supervisor) recall(r *runner, a store.AppState) {
-	r.desired, r.enabled = a.Desired == store.WantRunning, a.Enabled
-	for part, want := range a.Parts {
-		r.want(part, want == store.WantRunning)
-	}
-	for process, n := range a.Scale {
-		r.scale[process] = n
-	}
+	r.intent(a)
 	r.adopt(r.app, r.rev)
+	boot := bootTime()
 	for _, sl := range a.Processes {
 		u := r.unit(sl.Name, sl.Instance)
 		if u == nil {
 			continue
 		}
-		u.last, u.starts, u.seq, u.up = sl.Generation, sl.Restarts, a.Command, r.wanted(u)
+		u.last, u.starts, u.up = sl.Generation, sl.Restarts, r.wanted(u)
 		u.outcome = settledState(State(sl.Status))
 		if left := sl.BackoffUntil.Sub(s.Now()); State(sl.Status) == Backoff && left > 0 && left < time.Hour {
 			u.phase, u.delay = backoff, left
@@ -105,13 +135,20 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 		u.hist = history{Active: sl.Active, Streak: sl.Attempt, Restarts: sl.RestartsAt}
 		if x := sl.LastExit; x != nil {
 			u.exit = &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS, Generation: x.Generation, PID: x.PID, Stderr: x.StderrTail}
+			if u.outcome != Stopped {
+				u.since = x.At
+			}
 		}
-		u.reason, u.since, u.was = sl.LastError, s.Now(), State(sl.Status)
+		u.reason, u.was = sl.LastError, State(sl.Status)
 		if !sl.ReadyAt.IsZero() {
-			u.ready = sl.Generation
+			u.ready, u.readyAt = sl.Generation, sl.ReadyAt
 		}
-		if u.exit != nil && u.exit.At.Before(bootTime()) && u.outcome != Completed { // what happened before the machine was started does not count
-			u.outcome, u.reason, u.hist, u.starts = Stopped, "", history{}, 0
+		u.ancient = sl.StartedAt.Before(boot)
+		if u.exit != nil && u.exit.At.Before(boot) {
+			u.ancient = true
+			if u.outcome != Completed { // what happened before the machine was started does not count
+				u.outcome, u.reason, u.hist, u.starts = Stopped, "", history{}, 0
+			}
 		}
 	}
 }
@@ -127,11 +164,11 @@ func settledState(was State) State {
 
 // reattach gives a slot the generation that the keeper has of it. A generation that ended while no daemon was there
 // ends now, so that its exit is told and judged like any other.
-func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process) {
+func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, read func(context.Context, string, int64) (*config.App, error)) {
 	_, process, n, number, rev, _ := parseGeneration(p.ID())
 	app, def := r.app, (*config.Process)(nil)
 	if rev != r.rev {
-		if old, err := s.definition(ctx, r.key, rev); err == nil {
+		if old, err := read(ctx, r.key, rev); err == nil {
 			app = old
 		}
 	}
@@ -141,28 +178,31 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process) {
 		}
 	}
 	u := r.unit(process, n)
-	if def == nil || u != nil && u.gen != nil && u.last > number {
+	switch {
+	case def == nil, u != nil && u.gen == nil && u.judged(p, number):
 		s.discard(p)
 		return
-	}
-	if u != nil && u.gen == nil && u.judged(p, number) {
+	case u != nil && u.gen != nil && u.gen.number > number: // the older one was on its way out
 		s.discard(p)
 		return
-	}
-	if u == nil { // scaled away or out of the definition: it has to go
+	case u != nil && u.gen != nil:
+		s.ports.free(u.gen.ports)
+		s.discard(u.gen.proc)
+	case u == nil: // scaled away or out of the definition: it has to go
 		u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: process, number: n, def: def, parting: true}
 		r.units = append(r.units, u)
 	}
-	if u.gen != nil {
-		s.discard(u.gen.proc)
-	}
-	g := &generation{number: number, rev: rev, app: app, def: def, at: p.Started(), proc: p, ports: portsOf(p.ID())}
+	g := &generation{number: number, rev: rev, app: app, def: def, at: p.Started(), proc: p, ports: portsOf(p.ID()), adopted: true}
+	g.lived = g.alive()
 	s.ports.keep(g.ports)
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
 	u.slot = slot{phase: running, hist: u.hist}
-	u.since, g.readyAt = p.Started(), p.Started()
-	if u.was != "" && u.ready != number {
-		u.phase, g.readyAt = starting, time.Time{}
+	u.since, g.readyAt, g.steady = p.Started(), p.Started(), true
+	switch {
+	case u.was != "" && u.ready != number:
+		u.phase, g.readyAt, g.steady = starting, time.Time{}, false
+	case u.ready == number:
+		u.since, g.readyAt = u.readyAt, u.readyAt
 	}
 }
 
@@ -188,89 +228,96 @@ func exitUnless(x *Exit, number uint64) *Exit {
 // discard ends a generation that has no place any more.
 func (s *Supervisor) discard(p *proc.Process) {
 	s.calls.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+		ctx, cancel := context.WithTimeout(s.ctx, killTimeout)
 		defer cancel()
 		if err := p.Kill(ctx); err != nil {
 			s.Log.Error("cannot end a generation that has no place any more", "generation", p.ID(), "err", err)
 			return
 		}
-		if err := p.Forget(ctx); err != nil {
-			s.Log.Warn("cannot forget a generation", "generation", p.ID(), "err", err)
-		}
+		s.forget(p)
 	})
 }
 
 // foundling takes in an app that runs but that the state does not know. When the state was lost it is adopted as
-// desired; otherwise it was removed while no daemon was there, and it ends.
-func (s *Supervisor) foundling(ctx context.Context, key string, ps []*proc.Process) []*runner {
-	_, _, _, _, rev, _ := parseGeneration(ps[0].ID())
-	app, err := s.definition(ctx, key, rev)
-	if !s.Lost || err != nil {
+// desired; otherwise it was removed while no daemon was there, and it ends. The caller holds mu.
+func (s *Supervisor) foundling(ctx context.Context, key string, ps []*proc.Process, read func(context.Context, string, int64) (*config.App, error)) *runner {
+	if !s.Lost {
 		for _, p := range ps {
 			s.Log.Warn("something runs that nobody wants any more; it is ended", "generation", p.ID())
 			s.discard(p)
 		}
 		return nil
 	}
-	r := s.add(app, rev)
-	r.desired = true
+	var rev int64
 	for _, p := range ps {
-		s.reattach(ctx, r, p)
+		_, _, _, _, of, _ := parseGeneration(p.ID())
+		rev = max(rev, of)
+	}
+	app, err := read(ctx, key, rev)
+	if err != nil {
+		s.leave(key, err)
+		return nil
 	}
 	s.State.Touch(func(st *store.State) {
 		st.Edit(key, func(a *store.AppState) {
 			a.Name, a.Desired, a.Enabled, a.Revision, a.Hash = app.Name, store.WantRunning, app.Enabled, rev, app.Hash
 		})
 	})
-	return []*runner{r}
+	r := s.add(app, rev)
+	r.desired = true
+	for _, p := range ps {
+		s.reattach(ctx, r, p, read)
+	}
+	return r
 }
 
-// resume sets a runner going after boot, on its own goroutine.
+// resume makes the slots what they should be after boot, on the runner's goroutine.
 func (r *runner) resume(start bool) {
 	for _, u := range r.units {
 		switch {
 		case u.gen != nil:
 			u.gen.watch(r, u)
-			if u.parting || !r.wanted(u) || !start {
-				r.send(u, evStop, ended{})
-				continue
-			}
-			switch why := u.gen.proc.Ending(); {
-			case why == protocol.DaemonDied || why == protocol.BothDied || why == string(byStop): // it ends because it was asked to, and is wanted
-				hist := u.hist
-				r.send(u, evStop, ended{})
-				r.send(u, evStart, ended{})
-				u.hist = hist
-			case why == string(byUnready):
-				u.phase = starting
-				r.send(u, evUnready, ended{})
-			case why == string(byUnhealthy):
-				u.phase = running
-				r.send(u, evUnhealthy, ended{})
-			case !u.gen.alive(): // the watcher brings the news
-			case u.phase == starting:
-				u.gen.watchReady(r, u)
-			default:
-				u.gen.watchHealth(r, u)
-			}
+			r.carryOn(u, start)
 		case u.phase == backoff && r.wanted(u) && start:
 			r.wait(u, evOver)
-		case r.wanted(u) && start && r.wants(u):
-			hist := u.hist
-			r.send(u, evStart, ended{})
-			u.hist = hist
 		case u.phase == backoff:
 			r.send(u, evStop, ended{})
+		case r.wanted(u) && start && r.wants(u):
+			r.send(u, evStart, ended{})
 		}
 	}
 }
 
+// carryOn goes on with a generation where the daemon before left off.
+func (r *runner) carryOn(u *unit, start bool) {
+	why := u.gen.proc.Ending()
+	switch {
+	case u.parting || !r.wanted(u) || !start:
+		r.send(u, evStop, ended{})
+	case why == protocol.DaemonDied || why == protocol.BothDied || why == string(byStop), // it ends because it was asked to, and is wanted
+		u.gen.app.Hash != r.app.Hash: // another definition was being applied
+		r.send(u, evStop, ended{})
+		r.send(u, evStart, ended{})
+	case why == string(byUnready):
+		u.phase = starting
+		r.send(u, evUnready, ended{})
+	case why == string(byUnhealthy):
+		u.phase = running
+		r.send(u, evUnhealthy, ended{})
+	case !u.gen.alive(): // the watcher brings the news
+	case u.phase == starting:
+		u.gen.watchReady(r, u)
+	default:
+		u.gen.watchHealth(r, u)
+	}
+}
+
 // wants reports whether a slot that does not run should be started at boot: not what ended for good since the machine
-// was started.
+// was started, and after a start of the machine not what was disabled.
 func (r *runner) wants(u *unit) bool {
 	x := u.exit
-	byItself := x != nil && x.Reason == "exited" && x.Known && x.Code == 0 && u.def.Restart.Policy != "always" && x.At.After(bootTime())
-	return !u.parting && u.phase == idle && u.outcome == Stopped && !byItself
+	byItself := x != nil && x.Reason == "exited" && x.Known && x.Code == 0 && u.def.Restart.Policy != "always" && !u.ancient
+	return !u.parting && u.phase == idle && u.outcome == Stopped && !byItself && (r.enabled || !u.ancient)
 }
 
 // alive reports whether the main process has not ended yet.

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // Command is what all commands on targets have in common.
@@ -19,23 +21,36 @@ type Command struct {
 	Timeout time.Duration // of the wait; 0: as long as it takes
 }
 
+// within bounds a wait for the command.
+func (c Command) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
+}
+
 type kind int
 
 const (
 	kindStart kind = iota
 	kindStop
 	kindRestart
+	kindRenew // a restart because of another definition: of what is wanted to run
+	kindScale // a start of what is wanted to run, and the end of what is too much
 )
+
+var kindWords = [...]string{"start", "stop", "restart", "restart", "scale"}
 
 func (k kind) up() bool { return k != kindStop }
 
 // Start makes the targets, and what they depend on, desired and starts what does not run. Faults: failed with one Result
-// a target, deadline, internal (state_not_durable).
+// a target, conflict (superseded), deadline, cancelled, unavailable (shutting_down), internal (state_not_durable).
 func (s *Supervisor) Start(ctx context.Context, c Command) ([]Result, error) {
 	return s.command(ctx, kindStart, c)
 }
 
-// Stop makes the targets undesired and ends everything that they ever started, dependents first. Faults as of Start.
+// Stop makes the targets undesired and ends everything that they ever started, dependents first. When the caller does not
+// wait as long as that takes, it goes on without him. Faults as of Start.
 func (s *Supervisor) Stop(ctx context.Context, c Command) ([]Result, error) {
 	return s.command(ctx, kindStop, c)
 }
@@ -46,145 +61,136 @@ func (s *Supervisor) Restart(ctx context.Context, c Command) ([]Result, error) {
 }
 
 func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, error) {
-	if c.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
-		defer cancel()
-	}
-	if s.ending() && k.up() {
-		return nil, fault.New(fault.Unavailable, "the daemon is ending: nothing is started any more").WithReason("shutting_down").WithHint("omnitron up")
-	}
-	targets := c.Targets
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	if k == kindStart {
-		targets = s.withDependencies(targets)
+		c.Targets = s.withDependencies(c.Targets)
 	}
-	began := s.Now()
-	over, err := s.intend(ctx, k, targets, c.Seq)
+	over, err := s.intend(ctx, k, c.Targets, c.Seq)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]Result, len(targets))
-	waits := make([]*waiter, len(targets))
+	return s.carry(ctx, k, s.waiters(k, c.Targets, over, c), c.Wait)
+}
+
+// waiters makes a waiter of each target. Those that are overtaken, or whose app is not known, have their answer already.
+func (s *Supervisor) waiters(k kind, targets []op.Target, over []bool, c Command) []*waiter {
+	out := make([]*waiter, len(targets))
 	for i, t := range targets {
+		w := &waiter{kind: k, target: t, seq: c.Seq, began: s.Now(), patient: c.Wait || k == kindStop, done: make(chan struct{})}
+		out[i] = w
 		r := s.runner(t.Key)
 		switch {
-		case over[t.Key]:
-			results[i] = superseded(t.Key, s.view(t.Key))
+		case over != nil && over[i]:
+			w.finish(superseded(t.Key, s.view(t.Key)))
 		case r == nil:
-			results[i] = unknownNow(t.Key)
-		default:
-			w := &waiter{kind: k, target: t, seq: c.Seq, began: began, patient: c.Wait || k == kindStop, result: make(chan Result, 1)}
-			waits[i] = w
+			w.finish(unknownNow(k, t.Key))
+		case k.up():
 			r.pending.Add(1)
-		}
-	}
-	if k == kindStop { // dependents first: a level is asked to stop when the one before has ended
-		err = s.stopByLevel(ctx, targets, waits, results)
-	} else {
-		for i, t := range targets {
-			if waits[i] != nil {
-				s.tell(s.runner(t.Key), waits[i])
+			if k == kindRenew {
+				r.renewals.Add(1)
 			}
 		}
-		err = collect(ctx, waits, results)
 	}
-	if err != nil {
-		return results, s.gaveUp(ctx, results, waits)
+	return out
+}
+
+// carry carries a command out. The work goes on when the caller does not wait for its end.
+func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
+	if k == kindStop { // dependents first: a level is asked to stop when the one before has ended
+		s.calls.Go(func() { s.stopByLevel(waits) })
+	} else {
+		for _, w := range waits {
+			s.tell(w)
+		}
 	}
-	return results, s.verdict(results, k)
+	return s.collect(ctx, k, waits, wait || k.up())
 }
 
 // tell hands a command to the runner that owns the app.
-func (s *Supervisor) tell(r *runner, w *waiter) {
+func (s *Supervisor) tell(w *waiter) {
+	if w.answered() {
+		return
+	}
+	r := s.runner(w.target.Key)
 	if r == nil || !r.mail.post(func() { r.obey(w) }) {
-		w.result <- unknownNow(w.target.Key)
+		w.finish(unknownNow(w.kind, w.target.Key))
 	}
 }
 
-// unknownNow is the result of a command on an app that was removed meanwhile.
-func unknownNow(key string) Result {
-	return Result{Key: key, State: Stopped, Reason: "it is not known any more", code: "not_found"}
+// stopByLevel stops apps level by level, those first that others do not depend on. It ends when everything has stopped,
+// or the daemon lets go.
+func (s *Supervisor) stopByLevel(waits []*waiter) {
+	keys := make([]string, len(waits))
+	byKey := map[string][]*waiter{}
+	for i, w := range waits {
+		keys[i] = w.target.Key
+		byKey[w.target.Key] = append(byKey[w.target.Key], w)
+	}
+	order := levels(keys, s.dependencies)
+	for i := len(order) - 1; i >= 0; i-- {
+		for _, key := range order[i] {
+			for _, w := range byKey[key] {
+				s.tell(w)
+			}
+		}
+		for _, key := range order[i] {
+			for _, w := range byKey[key] {
+				select {
+				case <-w.done:
+				case <-s.ctx.Done():
+					return
+				}
+			}
+		}
+	}
 }
 
-// collect waits for the answers.
-func collect(ctx context.Context, waits []*waiter, results []Result) error {
+// collect waits for the answers, and makes the fault of the call if some of them are bad. A caller who does not wait is
+// told what is being done.
+func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
+	results := make([]Result, len(waits))
 	for i, w := range waits {
-		if w == nil {
+		if !wait && !w.answered() {
+			v := s.view(w.target.Key)
+			results[i] = Result{Key: w.target.Key, State: Stopped, OK: true}
+			if v != nil && v.State != Stopped {
+				results[i].State, results[i].Changed = Stopping, true
+			}
 			continue
 		}
 		select {
-		case results[i] = <-w.result:
+		case <-w.done:
+			results[i] = w.result
 		case <-ctx.Done():
-			return ctx.Err()
+			return results, s.gaveUp(ctx, results, waits)
 		}
 	}
-	return nil
+	return results, faultOf(results, k)
 }
 
-func (s *Supervisor) stopByLevel(ctx context.Context, targets []op.Target, waits []*waiter, results []Result) error {
-	keys := make([]string, len(targets))
-	for i, t := range targets {
-		keys[i] = t.Key
-	}
-	order := levels(keys, s.dependencies)
-	slices.Reverse(order)
-	for _, level := range order {
-		var now []*waiter
-		var at []int
-		for i, t := range targets {
-			if waits[i] != nil && slices.Contains(level, t.Key) {
-				s.tell(s.runner(t.Key), waits[i])
-				now, at = append(now, waits[i]), append(at, i)
-			}
-		}
-		got := make([]Result, len(now))
-		if err := collect(ctx, now, got); err != nil {
-			return err
-		}
-		for j, i := range at {
-			results[i] = got[j]
-		}
-	}
-	return nil
-}
-
-// withDependencies adds the apps that the targets need and that do not run.
-func (s *Supervisor) withDependencies(targets []op.Target) []op.Target {
-	keys := make([]string, len(targets))
-	byKey := map[string]op.Target{}
-	for i, t := range targets {
-		keys[i], byKey[t.Key] = t.Key, t
-	}
-	var out []op.Target
-	for _, key := range closure(keys, s.dependencies) {
-		if _, asked := byKey[key]; asked {
-			continue
-		}
-		if v := s.view(key); v != nil && !(v.Desired == "running" && (v.State.up() || !v.State.settled())) {
-			out = append(out, target(v, "", 0))
-		}
-	}
-	return append(out, targets...)
-}
-
-// verdict turns results into the call's fault, if any target failed.
-func (s *Supervisor) verdict(results []Result, k kind) error {
-	bad := 0
+// faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
+// the way.
+func faultOf(results []Result, k kind) error {
+	bad, overtaken := 0, 0
 	var first Result
 	for _, r := range results {
-		if !r.OK {
-			if bad == 0 {
-				first = r
-			}
-			bad++
+		if r.OK {
+			continue
+		}
+		if bad++; r.code == "superseded" {
+			overtaken++
+		} else if bad-overtaken == 1 {
+			first = r
 		}
 	}
-	if bad == 0 {
+	word := kindWords[k]
+	switch {
+	case bad == 0:
 		return nil
-	}
-	word := [...]string{"start", "stop", "restart"}[k]
-	if len(results) == 1 && first.code == "superseded" {
-		return fault.New(fault.Conflict, "%s of %s was overtaken by a later command", word, first.Key).WithReason("superseded").
+	case bad == overtaken:
+		i := slices.IndexFunc(results, func(r Result) bool { return !r.OK })
+		return fault.New(fault.Conflict, "%s of %s was overtaken by a later command", word, results[i].Key).WithReason("superseded").
 			WithHint("omnitron ls").WithItems(results)
 	}
 	e := fault.New(fault.Failed, "cannot %s %s: %s", word, first.Key, first.Reason)
@@ -198,12 +204,13 @@ func (s *Supervisor) verdict(results []Result, k kind) error {
 func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*waiter) error {
 	var open string
 	for i, w := range waits {
-		if results[i].Key != "" {
+		if w.answered() {
+			results[i] = w.result
 			continue
 		}
-		v := s.view(w.target.Key)
+		w.abandoned.Store(true)
 		results[i] = Result{Key: w.target.Key, Reason: "gone"}
-		if v != nil {
+		if v := s.view(w.target.Key); v != nil {
 			results[i].State, results[i].Reason = v.State, cmp.Or(v.Reason, string(v.State))
 		}
 		if open == "" {
@@ -220,10 +227,74 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*wait
 	return fault.New(fault.Cancelled, "the caller gave up while %s; the work goes on", open).WithItems(results)
 }
 
+// unknownNow is the result of a command on an app that was removed meanwhile: for a stop that is as good.
+func unknownNow(k kind, key string) Result {
+	if k == kindStop {
+		return Result{Key: key, State: Stopped, OK: true}
+	}
+	return Result{Key: key, State: Stopped, Reason: "it is not known any more", code: "not_found"}
+}
+
 func superseded(key string, v *App) Result {
-	r := Result{Key: key, Reason: "a later command was there first", code: "superseded"}
+	r := Result{Key: key, State: Stopped, Reason: "a later command was there first", code: "superseded"}
 	if v != nil {
 		r.State = v.State
 	}
 	return r
+}
+
+// Halt stops everything that runs, dependents first, because the daemon ends; what is desired stays. down also marks the
+// home: until up or start a daemon starts nothing. It gives one result an app, and the fault failed names those that would
+// not stop. then is called with the same once all have come to their end, and also when the caller does not wait for
+// that. Faults besides: internal (state_not_durable; nothing is stopped then), deadline, cancelled.
+func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, error)) ([]Result, error) {
+	s.mu.Lock()
+	was := s.halting
+	s.halting = true
+	s.mu.Unlock()
+	if down {
+		if err := s.State.Put(ctx, func(st *store.State) error { st.HomeDown = true; return nil }); err != nil {
+			s.mu.Lock()
+			s.halting = was
+			s.mu.Unlock()
+			return nil, err
+		}
+	}
+	var targets []op.Target
+	for _, v := range s.Apps() {
+		targets = append(targets, target(v, "", 0))
+		if r := s.runner(v.Key); r != nil {
+			r.mail.post(func() { r.halting = true })
+		}
+	}
+	waits := s.waiters(kindStop, targets, nil, Command{Wait: true})
+	s.calls.Go(func() {
+		s.stopByLevel(waits)
+		results := make([]Result, len(waits))
+		for i, w := range waits {
+			if results[i] = (Result{Key: w.target.Key, State: Stopping, Reason: "the daemon ended first"}); w.answered() {
+				results[i] = w.result
+			}
+		}
+		then(results, faultOf(results, kindStop))
+	})
+	return s.collect(ctx, kindStop, waits, true)
+}
+
+// scalable is the process that a call for more or fewer instances means.
+func (a *App) scalable(process string) (config.Process, error) {
+	if process == "" && len(a.def.Processes) == 1 {
+		return a.def.Processes[0], nil
+	}
+	names := make([]string, len(a.def.Processes))
+	for i, p := range a.def.Processes {
+		if p.Name == process {
+			return p, nil
+		}
+		names[i] = a.Name + ":" + p.Name
+	}
+	if process == "" {
+		return config.Process{}, fault.New(fault.Invalid, "%s has several processes: say which one to scale", a.Key).WithReason("ambiguous").WithCandidates(names...)
+	}
+	return config.Process{}, fault.New(fault.NotFound, "%s has no process %q", a.Key, process).WithReason("slot_unknown").WithCandidates(names...)
 }

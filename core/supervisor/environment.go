@@ -1,7 +1,7 @@
 package supervisor
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"os"
 	"os/user"
@@ -20,6 +20,7 @@ type account struct {
 	groups   []int
 	name     string
 	home     string
+	shell    string
 }
 
 // lookup finds the user and group of a program. Faults: invalid, reason no_such_user, no_such_group, not_permitted.
@@ -29,7 +30,11 @@ func lookup(p *config.Process) (account, error) {
 		return a, nil
 	}
 	if os.Geteuid() != 0 {
-		return a, fault.New(fault.Invalid, "cannot run as user %q: the daemon does not run as root", p.User+p.Group).WithReason("not_permitted").
+		who := "user " + strconv.Quote(p.User)
+		if p.User == "" {
+			who = "group " + strconv.Quote(p.Group)
+		}
+		return a, fault.New(fault.Invalid, "cannot run as %s: the daemon does not run as root", who).WithReason("not_permitted").
 			WithHint("drop user: and group:, or run the daemon as root")
 	}
 	if p.User != "" {
@@ -42,7 +47,7 @@ func lookup(p *config.Process) (account, error) {
 		}
 		a.uid, _ = strconv.Atoi(u.Uid)
 		a.gid, _ = strconv.Atoi(u.Gid)
-		a.name, a.home = u.Username, u.HomeDir
+		a.name, a.home, a.shell = u.Username, u.HomeDir, shellOf(u.Username)
 		if ids, err := u.GroupIds(); err == nil {
 			for _, id := range ids {
 				if n, err := strconv.Atoi(id); err == nil {
@@ -67,6 +72,20 @@ func lookup(p *config.Process) (account, error) {
 	return a, nil
 }
 
+// shellOf gives the shell of a user as /etc/passwd names it, or "".
+func shellOf(name string) string {
+	data, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) == 7 && f[0] == name {
+			return f[6]
+		}
+	}
+	return ""
+}
+
 // environment is the whole environment of an instance: what its definition resolved to, then what is ours.
 func environment(g *generation, who account, process string, n int) []string {
 	env := map[string]string{}
@@ -74,8 +93,8 @@ func environment(g *generation, who account, process string, n int) []string {
 		env[k] = v
 	}
 	if who.name != "" { // unless the definition says otherwise, even that there is none
-		for name, value := range map[string]string{"USER": who.name, "LOGNAME": who.name, "HOME": who.home} {
-			if _, set := env[name]; !set && !slices.Contains(g.def.Unset, name) {
+		for name, value := range map[string]string{"USER": who.name, "LOGNAME": who.name, "HOME": who.home, "SHELL": who.shell} {
+			if _, set := env[name]; !set && value != "" && !slices.Contains(g.def.Unset, name) {
 				env[name] = value
 			}
 		}
@@ -104,34 +123,41 @@ func portVariable(name string) string {
 // ports hands out the numbers of auto ports, each to one generation at a time.
 type ports struct {
 	mu    sync.Mutex
-	taken map[int]bool
+	taken map[int]int // number → generations that have it
 }
 
-// draw gives the ports of instance n: base + n - 1, or a free one.
+// maxPort is the highest port that there is.
+const maxPort = 65535
+
+// draw gives the ports of instance n: base + n - 1, or a free one. free gives them back. Faults: invalid (no_such_port),
+// limited (no_free_port).
 func (p *ports) draw(def *config.Process, n int) (map[string]int, error) {
 	if len(def.Ports) == 0 {
 		return nil, nil
 	}
 	got := map[string]int{}
 	for _, port := range def.Ports {
-		if !port.Auto {
-			got[port.Name] = port.Base + n - 1
-			continue
-		}
-		number, err := p.free1()
-		if err != nil {
+		number := port.Base + n - 1
+		if port.Auto {
+			var err error
+			if number, err = p.unused(); err != nil {
+				p.free(got)
+				return nil, fault.Wrap(err, fault.Limited, "cannot find a free port for %q: %v", port.Name, err).WithReason("no_free_port")
+			}
+		} else if number > maxPort {
 			p.free(got)
-			return nil, fmt.Errorf("cannot find a free port for %q: %w", port.Name, err)
+			return nil, fault.New(fault.Invalid, "instance %d would get port %d for %q, but %d is the highest there is", n, number, port.Name, maxPort).
+				WithReason("no_such_port").WithHint("a lower base, fewer instances, or auto")
+		} else {
+			p.keep(map[string]int{port.Name: number})
 		}
 		got[port.Name] = number
 	}
 	return got, nil
 }
 
-// free1 asks the kernel for a free port that no other generation was promised.
-func (p *ports) free1() (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// unused asks the kernel for a free port that no other generation was promised, and marks it as taken.
+func (p *ports) unused() (int, error) {
 	for range 64 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -139,20 +165,23 @@ func (p *ports) free1() (int, error) {
 		}
 		number := l.Addr().(*net.TCPAddr).Port
 		l.Close()
-		if !p.taken[number] {
-			p.taken[number] = true
+		p.mu.Lock()
+		if free := p.taken[number] == 0; free {
+			p.taken[number] = 1
+			p.mu.Unlock()
 			return number, nil
 		}
+		p.mu.Unlock()
 	}
-	return 0, fmt.Errorf("all that the kernel offered are promised already")
+	return 0, errors.New("all that the kernel offered are promised already")
 }
 
-// keep marks the ports of an adopted generation as taken.
+// keep marks ports as taken.
 func (p *ports) keep(got map[string]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, n := range got {
-		p.taken[n] = true
+		p.taken[n]++
 	}
 }
 
@@ -160,6 +189,8 @@ func (p *ports) free(got map[string]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, n := range got {
-		delete(p.taken, n)
+		if p.taken[n]--; p.taken[n] <= 0 {
+			delete(p.taken, n)
+		}
 	}
 }

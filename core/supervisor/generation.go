@@ -38,10 +38,13 @@ type generation struct {
 	status     string // what it says of itself
 	health     string
 	healthNote string
+	steady     bool                     // a start of it has succeeded: for a one-shot that is a moment after it is ready
 	stop       context.CancelFunc       // of the watchers of readiness and health
 	from       map[journal.Stream]int64 // where its output begins, for ready: {log: …}
 	closing    bool                     // its end is being seen to
 	over       bool                     // its main process has ended
+	adopted    bool                     // an earlier daemon started it
+	lived      bool                     // adopted while its main process ran
 }
 
 // generationID names a generation in the keeper's records. What the daemon must know to adopt it is in the name:
@@ -92,15 +95,15 @@ func groupName(key, process string, n int, number uint64) string {
 func (g *generation) start(s *Supervisor, process string, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
 	defer cancel()
+	who, err := lookup(g.def)
+	if err != nil {
+		return err
+	}
 	ports, err := s.ports.draw(g.def, n)
 	if err != nil {
 		return err
 	}
 	g.ports = ports
-	who, err := lookup(g.def)
-	if err != nil {
-		return err
-	}
 	stream := journal.Stream{Project: projectOf(g.app.Key), Stack: stackOf(g.app.Key), App: g.app.Name, Process: process, Instance: n}
 	out, errs := stream, stream
 	out.Name, errs.Name = "out", "err"
@@ -135,7 +138,8 @@ func permanent(err error) bool {
 		return false
 	}
 	switch e.Reason {
-	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted":
+	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted",
+		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port":
 		return true
 	}
 	return false
@@ -152,7 +156,7 @@ func (g *generation) watch(r *runner, u *unit) {
 				return
 			case n := <-p.Notices():
 				r.mail.post(func() { r.noticed(u, g, n) })
-			case <-r.s.quit:
+			case <-r.s.ctx.Done():
 				return
 			}
 		}
@@ -193,15 +197,21 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 	p, sig := g.proc, signalNamed(g.def.Stop.Signal)
 	r.s.calls.Go(func() {
 		if grace > 0 {
-			g.linger(p, sig, grace)
+			g.linger(r.s.ctx, p, sig, grace)
 		}
 		for told := false; ; {
-			ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+			ctx, cancel := context.WithTimeout(r.s.ctx, killTimeout)
 			err := p.Kill(ctx)
 			cancel()
 			if err == nil {
-				<-p.Done()
-				r.mail.post(func() { r.exited(u, g); r.gone(u, g, nil) })
+				select {
+				case <-p.Done():
+					r.mail.post(func() { r.exited(u, g); r.gone(u, g, nil) })
+				case <-r.s.ctx.Done():
+				}
+				return
+			}
+			if r.s.ctx.Err() != nil { // we end: whoever comes next goes on
 				return
 			}
 			if !told {
@@ -209,7 +219,7 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 				r.mail.post(func() { r.gone(u, g, err) })
 			}
 			select {
-			case <-r.s.quit:
+			case <-r.s.ctx.Done():
 				return
 			case <-time.After(time.Second):
 			}
@@ -218,8 +228,8 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 }
 
 // linger gives the rest of a tree the stop signal and waits for its end, at most for grace.
-func (g *generation) linger(p *proc.Process, sig unix.Signal, grace time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+func (g *generation) linger(ctx context.Context, p *proc.Process, sig unix.Signal, grace time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	asked := map[int]bool{}
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -243,20 +253,6 @@ func (g *generation) linger(p *proc.Process, sig unix.Signal, grace time.Duratio
 	}
 }
 
-// forget lets go of what a dead generation held.
-func (g *generation) forget(s *Supervisor) {
-	g.quiet()
-	s.ports.free(g.ports)
-	p := g.proc
-	s.calls.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
-		defer cancel()
-		if err := p.Forget(ctx); err != nil {
-			s.Log.Warn("cannot forget a generation", "generation", p.ID(), "err", err)
-		}
-	})
-}
-
 func signalNamed(name string) unix.Signal {
 	if sig := unix.SignalNum(name); sig != 0 {
 		return sig
@@ -265,17 +261,4 @@ func signalNamed(name string) unix.Signal {
 		return sig
 	}
 	return unix.SIGTERM
-}
-
-func projectOf(key string) string { p, _, _ := strings.Cut(key, "/"); return p }
-
-func stackOf(key string) string {
-	_, rest, _ := strings.Cut(key, "/")
-	s, _, _ := strings.Cut(rest, "/")
-	return s
-}
-
-// siblingKey is the key of another app of the same stack.
-func siblingKey(key, name string) string {
-	return projectOf(key) + "/" + stackOf(key) + "/" + name
 }

@@ -2,59 +2,38 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
-	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
-// intend makes a command's wish durable before anything is done. It gives the keys whose youngest command wants
-// something else: those are overtaken.
-func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, seq int64) (map[string]bool, error) {
-	over := map[string]bool{}
+// intend makes a command's wish durable before anything is done. It says of each target whether a younger command wants
+// something else of it: those are overtaken.
+func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, seq int64) ([]bool, error) {
+	over := make([]bool, len(targets))
 	want := store.WantStopped
 	if k.up() {
 		want = store.WantRunning
 	}
-	quiet := true // nothing to write: all is as it should be
-	st := s.State.View()
-	for _, t := range targets {
-		a, ok := st.App(t.Key)
-		quiet = quiet && ok && a.Desired == want && len(a.Parts) == 0 && t.Process == "" && (seq == 0 || seq <= a.Command) && !(k.up() && st.HomeDown)
-	}
-	if quiet {
-		return over, nil
-	}
 	err := s.State.Put(ctx, func(st *store.State) error {
-		clear(over)
-		for _, t := range targets {
+		if k.up() && s.ending() { // here, so that it cannot come between the mark of the home and the end
+			return errEnding()
+		}
+		for i, t := range targets {
 			a, ok := st.App(t.Key)
 			if !ok {
+				over[i] = false
 				continue
 			}
-			part := partOf(t)
-			if seq != 0 && seq < a.Command {
-				have, isPart := a.Parts[part]
-				if !isPart {
-					have = a.Desired
-				}
-				over[t.Key] = have != want
-				continue
+			if over[i] = wish(&a, partOf(t), want, seq); !over[i] {
+				st.Set(a)
 			}
-			if part == "" {
-				a.Desired, a.Parts = want, nil
-			} else { // a part of an app does not change what is wanted of the rest
-				if a.Parts == nil {
-					a.Parts = map[string]store.Desired{}
-				}
-				a.Parts[part] = want
-			}
-			a.Command = max(a.Command, seq)
-			st.Set(a)
 		}
-		if k.up() {
+		if k.up() && slices.Contains(over, false) {
 			st.HomeDown = false
 		}
 		return nil
@@ -63,53 +42,83 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 		return nil, err
 	}
 	for _, t := range targets {
-		if r := s.runner(t.Key); r != nil && !over[t.Key] {
-			r.mail.post(func() { r.want(partOf(t), k.up()) })
+		if r := s.runner(t.Key); r != nil {
+			r.mail.post(r.recollect)
 		}
 	}
 	return over, nil
 }
 
+func errEnding() error {
+	return fault.New(fault.Unavailable, "the daemon is ending: nothing is started any more").WithReason("shutting_down").WithHint("omnitron up")
+}
+
+// wish notes what a command wants of a part of an app; the rest of the app is not its business. One that comes after a
+// younger command on the same part, or on what the part belongs to, changes nothing any more, and is overtaken if that
+// wants something else. A command without a number is the youngest.
+func wish(a *store.AppState, part string, want store.Desired, seq int64) (overtaken bool) {
+	process, _, _ := strings.Cut(part, "#")
+	if seq != 0 && (seq < a.Command || part != "" && (seq < a.Numbers[process] || seq < a.Numbers[part])) {
+		return wants(a, part) != want
+	}
+	if part == "" {
+		a.Desired, a.Command = want, max(a.Command, seq)
+	}
+	for p := range a.Parts { // what was said of its parts before is no more
+		below := part == "" || strings.HasPrefix(p, part+"#")
+		if below && (seq == 0 || a.Numbers[p] < seq) {
+			delete(a.Parts, p)
+			delete(a.Numbers, p)
+		}
+	}
+	if part != "" {
+		if a.Parts == nil {
+			a.Parts = map[string]store.Desired{}
+		}
+		a.Parts[part] = want
+		number(a, part, seq)
+	}
+	return false
+}
+
+func number(a *store.AppState, what string, seq int64) {
+	if a.Numbers == nil {
+		a.Numbers = map[string]int64{}
+	}
+	a.Numbers[what] = max(a.Numbers[what], seq)
+}
+
+// wants gives what was said of a part last: of itself, of its process, of the app.
+func wants(a *store.AppState, part string) store.Desired {
+	process, _, _ := strings.Cut(part, "#")
+	for _, p := range []string{part, process} {
+		if want, ok := a.Parts[p]; ok && p != "" {
+			return want
+		}
+	}
+	return a.Desired
+}
+
 // partOf names the part of an app that a target means: a process, process#n, or "" for the whole.
 func partOf(t op.Target) string {
-	switch {
-	case t.Process == "":
-		return ""
-	case t.Instance == 0:
+	if t.Process == "" || t.Instance == 0 {
 		return t.Process
 	}
-	return fmt.Sprintf("%s#%d", t.Process, t.Instance)
+	return t.Process + "#" + strconv.Itoa(t.Instance)
 }
 
-// want notes what is wanted of a part, or of the whole.
-func (r *runner) want(part string, up bool) {
-	if part == "" {
-		r.desired, r.parts = up, nil
-		return
-	}
-	r.parts = maps.Clone(r.parts)
-	if r.parts == nil {
-		r.parts = map[string]bool{}
-	}
-	r.parts[part] = up
+// means reports whether a target means a slot.
+func means(t op.Target, u *unit) bool {
+	return (t.Process == "" || u.process == t.Process) && (t.Instance == 0 || u.number == t.Instance)
 }
 
-// wanted reports whether a slot should run: what was said of it, else of its process, else of the app.
-func (r *runner) wanted(u *unit) bool {
-	if up, ok := r.parts[fmt.Sprintf("%s#%d", u.process, u.number)]; ok {
-		return up
-	}
-	if up, ok := r.parts[u.process]; ok {
-		return up
-	}
-	return r.desired
-}
-
-// Enable lets up and boot start apps, or not; disabling also stops them.
+// Enable lets up and boot start apps, or not; disabling also stops them. Faults: as of Stop.
 func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]Result, error) {
+	was := map[string]bool{}
 	err := s.State.Put(ctx, func(st *store.State) error {
 		for _, t := range c.Targets {
 			if a, ok := st.App(t.Key); ok {
+				was[t.Key] = a.Enabled
 				a.Enabled = on
 				st.Set(a)
 			}
@@ -121,80 +130,72 @@ func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]Result, 
 	}
 	for _, t := range c.Targets {
 		if r := s.runner(t.Key); r != nil {
-			r.mail.post(func() { r.enabled = on })
+			r.mail.post(r.recollect)
 		}
 	}
 	if !on {
 		return s.Stop(ctx, c)
 	}
-	return s.ask(ctx, c.Targets, func(*runner, []*unit) (bool, error) { return true, nil })
+	return s.ask(ctx, c.Targets, func(r *runner, _ []*unit) (bool, error) { return was[r.key] != on, nil })
 }
 
 // Scale sets how many instances of a process run. The number is durable before it is acted upon, and it holds until the
-// number in the file changes. Faults: invalid, not_found, internal (state_not_durable), and those of Start.
+// number in the file changes. Faults: invalid (ambiguous, no_such_port), not_found, conflict (superseded), internal
+// (state_not_durable), and those of Start.
 func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Result, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	t := c.Targets[0]
 	v := s.view(t.Key)
 	if v == nil {
-		return nil, fault.New(fault.NotFound, "there is no app %q", t.Key)
+		return nil, fault.New(fault.NotFound, "there is no app %q", t.Key).WithReason("app_unknown")
 	}
-	process := t.Process
-	if process == "" {
-		if len(v.def.Processes) > 1 {
-			names := make([]string, len(v.def.Processes))
-			for i, p := range v.def.Processes {
-				names[i] = v.Name + ":" + p.Name
-			}
-			return nil, fault.New(fault.Invalid, "%s has several processes: say which one to scale", v.Key).WithReason("ambiguous").WithCandidates(names...)
-		}
-		process = v.def.Processes[0].Name
+	p, err := v.scalable(t.Process)
+	if err != nil {
+		return nil, err
 	}
-	base := 0
-	for _, p := range v.def.Processes {
-		if p.Name == process {
-			base = p.Instances
+	for _, port := range p.Ports {
+		if highest := port.Base + instances - 1; !port.Auto && highest > maxPort {
+			return nil, fault.New(fault.Invalid, "%d instances of %s would need port %d for %q, but %d is the highest there is", instances, p.Name, highest, port.Name, maxPort).
+				WithReason("no_such_port").WithHint("fewer instances, a lower base, or auto")
 		}
 	}
-	err := s.State.Put(ctx, func(st *store.State) error {
-		st.Edit(t.Key, func(a *store.AppState) {
-			if a.Scale == nil {
-				a.Scale, a.ScaleBase = map[string]int{}, map[string]int{}
-			}
-			a.Scale[process], a.ScaleBase[process] = instances, base
-		})
+	late := false
+	err = s.State.Put(ctx, func(st *store.State) error {
+		if s.ending() {
+			return errEnding()
+		}
+		a, ok := st.App(t.Key)
+		if !ok {
+			return nil
+		}
+		said := p.Name + "*"
+		if late = c.Seq != 0 && c.Seq < a.Numbers[said] && a.Scale[p.Name] != instances; late {
+			return nil
+		}
+		if a.Scale == nil {
+			a.Scale, a.ScaleBase = map[string]int{}, map[string]int{}
+		}
+		a.Scale[p.Name], a.ScaleBase[p.Name] = instances, p.Instances
+		number(&a, said, c.Seq)
+		st.Set(a)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	r := s.runner(t.Key)
-	w := &waiter{kind: kindStart, target: op.Target{Key: t.Key, Process: process}, seq: c.Seq, began: s.Now(), patient: c.Wait, result: make(chan Result, 1)}
-	r.pending.Add(1)
-	r.mail.post(func() {
-		r.scale = maps.Clone(r.scale)
-		r.scale[process] = instances
-		r.adopt(r.app, r.rev)
-		r.epoch++
-		if r.desired {
-			r.obey(w)
-			return
-		}
-		r.obeyed++
-		r.reply(w, Result{OK: true, State: r.build().State})
-	})
-	results := make([]Result, 1)
-	if c.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
-		defer cancel()
+	waits := s.waiters(kindScale, []op.Target{{Key: t.Key, Process: p.Name}}, []bool{late}, c)
+	if r := s.runner(t.Key); r != nil {
+		r.mail.post(func() {
+			r.recollect()
+			r.adopt(r.app, r.rev)
+			r.epoch++
+		})
 	}
-	if err := collect(ctx, []*waiter{w}, results); err != nil {
-		return results, s.gaveUp(ctx, results, []*waiter{w})
-	}
-	return results, s.verdict(results, kindStart)
+	return s.carry(ctx, kindScale, waits, c.Wait)
 }
 
-// Signal sends a signal to the main processes of the targets.
+// Signal sends a signal to the main processes of the targets. Faults: failed (signal_failed), with one result a target.
 func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name string) ([]Result, error) {
 	results, err := s.ask(ctx, targets, func(r *runner, us []*unit) (bool, error) {
 		sent := false
@@ -228,10 +229,11 @@ func (s *Supervisor) Reset(ctx context.Context, targets []op.Target) ([]Result, 
 	return s.ask(ctx, targets, func(r *runner, us []*unit) (bool, error) {
 		changed := false
 		for _, u := range us {
-			changed = changed || len(u.hist.Restarts) > 0 || u.starts > 0 || u.phase == idle && u.outcome != Stopped
-			r.forgive(u)
-			if u.phase == idle {
-				u.slot = u.rest(Stopped, "")
+			gaveUp := u.phase == idle && (u.outcome == Crashed || u.outcome == Failed)
+			changed = changed || len(u.hist.Restarts) > 0 || u.starts > 0 || gaveUp
+			u.forgive()
+			if gaveUp {
+				r.send(u, evStop, ended{})
 			}
 		}
 		return changed, nil
@@ -242,16 +244,12 @@ func (s *Supervisor) Reset(ctx context.Context, targets []op.Target) ([]Result, 
 func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runner, []*unit) (bool, error)) ([]Result, error) {
 	results := make([]Result, len(targets))
 	for i, t := range targets {
-		r := s.runner(t.Key)
-		if r == nil {
-			results[i] = Result{Key: t.Key, State: Stopped, Reason: "it is not known any more"}
-			continue
-		}
 		done := make(chan Result, 1)
-		r.mail.post(func() {
+		r := s.runner(t.Key)
+		posted := r != nil && r.mail.post(func() {
 			var us []*unit
 			for _, u := range r.units {
-				if (t.Process == "" || u.process == t.Process) && (t.Instance == 0 || u.number == t.Instance) {
+				if means(t, u) {
 					us = append(us, u)
 				}
 			}
@@ -262,10 +260,14 @@ func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runn
 			}
 			done <- res
 		})
+		if !posted {
+			results[i] = unknownNow(kindStart, t.Key)
+			continue
+		}
 		select {
 		case results[i] = <-done:
 		case <-ctx.Done():
-			return results, ctx.Err()
+			return results, fault.Wrap(ctx.Err(), fault.Cancelled, "the caller gave up")
 		}
 	}
 	return results, nil

@@ -229,9 +229,10 @@ func step(s slot, e event, end ended, r rules, roll float64) (slot, []action) {
 	return s, nil
 }
 
-// begin is a start that somebody asked for: what was before is forgiven.
+// begin is another start. What the restart policy remembers stays: the runner forgets it when somebody asked for the
+// start, but not when a sibling's failure did.
 func (s slot) begin() slot {
-	return slot{phase: waiting}
+	return slot{phase: waiting, hist: s.hist}
 }
 
 func (s slot) rest(outcome State, reason string) slot {

@@ -2,10 +2,18 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/proc"
 )
 
 // Probed is what an instance's probe answered when it was asked.
@@ -19,55 +27,167 @@ type Probed struct {
 	TookMS int64  `json:"took_ms" table:"2" unit:"ms" jsonschema:"how long the answer took, in milliseconds"`
 }
 
-// Probe asks the instances of a target how they are, now: by their health probe, else by the probe of their readiness.
-func (s *Supervisor) Probe(ctx context.Context, t op.Target) []Probed {
+// probesAtOnce is how many probes one call asks at a time.
+const probesAtOnce = 16
+
+// asked is one instance that is asked how it is.
+type asked struct {
+	Probed
+	probe config.Probe
+	limit time.Duration
+	g     *generation
+	u     *unit
+}
+
+// Probe asks the instances of targets how they are, now: by their health probe, else by the probe of their readiness. It
+// gives one entry an instance, in the order of the targets; when ctx ends first, those that were not asked are unknown.
+func (s *Supervisor) Probe(ctx context.Context, targets []op.Target) []Probed {
+	var list []asked
+	for _, t := range targets {
+		list = append(list, s.questions(ctx, t)...)
+	}
+	var all sync.WaitGroup
+	room := make(chan struct{}, probesAtOnce)
+	for i := range list {
+		q := &list[i]
+		if q.Probed.Probe = q.probe.Kind(); q.Probed.Probe == "" || q.g == nil {
+			continue
+		}
+		all.Go(func() {
+			select {
+			case <-ctx.Done():
+				return
+			case room <- struct{}{}:
+			}
+			defer func() { <-room }()
+			within, cancel := context.WithTimeout(ctx, q.limit)
+			defer cancel()
+			began := s.Now()
+			res := s.Check(within, q.g.target(s, q.probe, q.u))
+			q.Health, q.Note, q.TookMS = "unhealthy", res.Message, s.Now().Sub(began).Milliseconds()
+			if res.Healthy {
+				q.Health = "healthy"
+			}
+		})
+	}
+	all.Wait()
+	out := make([]Probed, len(list))
+	for i := range list {
+		out[i] = list[i].Probed
+	}
+	return out
+}
+
+// questions gives the instances that a target means, with what they are to be asked.
+func (s *Supervisor) questions(ctx context.Context, t op.Target) []asked {
 	r := s.runner(t.Key)
 	if r == nil {
 		return nil
 	}
-	type job struct {
-		p     Probed
-		probe config.Probe
-		g     *generation
-		u     *unit
-		limit time.Duration
-	}
-	jobs := make(chan []job, 1)
-	r.mail.post(func() {
-		var list []job
+	got := make(chan []asked, 1)
+	posted := r.mail.post(func() {
+		var list []asked
 		for _, u := range r.units {
-			if (t.Process != "" && u.process != t.Process) || (t.Instance != 0 && u.number != t.Instance) {
+			if !means(t, u) {
 				continue
 			}
-			j := job{p: Probed{Slot: u.name(r.app.Name), Key: r.key, State: u.state(), Health: "unknown"}, g: u.gen, u: u, limit: 5 * time.Second}
-			if d := u.def; d.Health != nil {
-				j.probe, j.limit = d.Health.Probe, d.Health.Timeout
-			} else {
-				j.probe = d.Ready.Probe
+			q := asked{Probed: Probed{Slot: u.name(r.app.Name), Key: r.key, State: u.state(), Health: "unknown"}, g: u.gen, u: u, limit: readyAsk}
+			d := u.def
+			if u.gen != nil {
+				d = u.gen.def
 			}
-			list = append(list, j)
+			if q.probe = d.Ready.Probe; d.Health != nil {
+				q.probe, q.limit = d.Health.Probe, d.Health.Timeout
+			}
+			list = append(list, q)
 		}
-		jobs <- list
+		got <- list
 	})
-	var out []Probed
+	if !posted {
+		return nil
+	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case list := <-jobs:
-		for _, j := range list {
-			j.p.Probe = j.probe.Kind()
-			if j.p.Probe != "" && j.g != nil {
-				within, cancel := context.WithTimeout(ctx, j.limit)
-				began := s.Now()
-				res := s.Check(within, j.g.target(s, j.probe, j.u))
-				cancel()
-				j.p.Health, j.p.Note, j.p.TookMS = "unhealthy", res.Message, s.Now().Sub(began).Milliseconds()
-				if res.Healthy {
-					j.p.Health = "healthy"
-				}
-			}
-			out = append(out, j.p)
-		}
+	case list := <-got:
+		return list
 	}
-	return out
+}
+
+// probeOutput is how much of an exec probe's output is looked at.
+const probeOutput = 4 << 10
+
+// probes numbers the exec probes, so that each has a generation and a cgroup of its own.
+var probes atomic.Uint64
+
+// execProbe gives the function that runs a command as an instance would run: same user, folder and environment, in a
+// cgroup of its own, ended with everything it started when ctx ends.
+func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx context.Context, argv []string) (int, []byte, error) {
+	return func(ctx context.Context, argv []string) (int, []byte, error) {
+		who, err := lookup(g.def)
+		if err != nil {
+			return 0, nil, err
+		}
+		k := probes.Add(1)
+		out := filepath.Join(s.RunDir, fmt.Sprintf("probe-%d-%d.out", os.Getpid(), k))
+		spec := proc.Spec{
+			ID: fmt.Sprintf("probe!%s:%s#%d!%d.%d", g.app.Key, process, n, os.Getpid(), k), Group: fmt.Sprintf("probe.%d.%d", os.Getpid(), k), Kind: "probe",
+			Argv: argv, Dir: g.def.Dir, Env: environment(g, who, process, n), UID: who.uid, GID: who.gid, Groups: who.groups, Umask: -1,
+			Out: out, Err: out, OnFull: "drop", DieWithDaemon: true,
+		}
+		if g.def.Umask != nil {
+			spec.Umask = *g.def.Umask
+		}
+		p, err := s.Keeper.Spawn(ctx, spec)
+		if err != nil {
+			return 0, nil, err
+		}
+		defer s.endProbe(g.app.Key, p, out)
+		select {
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		case <-p.Done():
+		}
+		x := p.Exit()
+		if !x.Known {
+			return 0, nil, fmt.Errorf("it ended and nobody saw how")
+		}
+		return x.Code, head(out), nil
+	}
+}
+
+// endProbe leaves nothing of an exec probe.
+func (s *Supervisor) endProbe(key string, p *proc.Process, out string) {
+	end, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	if err := p.Kill(end); err != nil {
+		s.Log.Warn("an exec probe does not die", "app", key, "err", err)
+		return
+	}
+	if err := p.Forget(end); err != nil {
+		s.Log.Warn("cannot forget an exec probe", "app", key, "err", err)
+	}
+	for _, f := range []string{out, out + ".idx"} {
+		_ = os.Remove(f)
+	}
+}
+
+// isProbe reports whether a generation is an exec probe.
+func isProbe(p *proc.Process) bool { return strings.HasPrefix(p.ID(), "probe!") }
+
+// leftovers gives the files of exec probes that an earlier daemon did not live to remove.
+func (s *Supervisor) leftovers() []string {
+	found, _ := filepath.Glob(filepath.Join(s.RunDir, "probe-*.out*")) // the pattern is well-formed
+	return found
+}
+
+// head reads the beginning of a probe's output.
+func head(path string) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, probeOutput))
+	return text
 }

@@ -2,21 +2,19 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // publish makes a new snapshot for readers, tells the apps that depend on this one, and marks the state for the disk.
 func (r *runner) publish() {
-	old := r.snapshot.Load()
-	v := r.build()
-	if old != nil && old.State == v.State && old.Health == v.Health && !old.Since.IsZero() {
+	old, v := r.snapshot.Load(), r.build()
+	if old.State == v.State {
 		v.Since = old.Since
 	}
 	r.snapshot.Store(v)
-	if old != nil && same(old, v) {
+	if same(old, v) {
 		return
 	}
 	r.s.changed(r.key)
@@ -40,7 +38,7 @@ func same(a, b *App) bool {
 
 func (r *runner) build() *App {
 	a := &App{Key: r.key, Name: r.app.Name, Project: projectOf(r.key), Stack: stackOf(r.key), Desired: desiredWord(r.desired), Enabled: r.enabled,
-		Oneshot: r.app.Oneshot, Revision: r.rev, Since: r.s.Now(), Health: "unknown", Epoch: r.epoch, def: r.app}
+		Oneshot: r.app.Oneshot, Revision: r.rev, Health: "unknown", Epoch: r.epoch, def: r.app}
 	for _, d := range r.app.DependsOn {
 		a.DependsOn = append(a.DependsOn, d.Name)
 	}
@@ -51,11 +49,14 @@ func (r *runner) build() *App {
 		states[i] = in.State
 		healths[in.Health]++
 		a.Restarts += u.starts
+		a.wanted = a.wanted || !u.parting && r.wanted(u)
 		a.Instances = append(a.Instances, in)
 	}
 	a.State = derive(states)
-	if len(states) == 0 {
-		a.State = Stopped
+	for _, in := range a.Instances { // it is so since the last one became so
+		if in.State == a.State && in.Since.After(a.Since) {
+			a.Since = in.Since
+		}
 	}
 	switch {
 	case healths["unhealthy"] > 0:
@@ -106,41 +107,56 @@ func desiredWord(running bool) string {
 	return "stopped"
 }
 
-func nameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
-
 // tail gives the last lines that a slot printed in its last run, those of stderr if there are any.
 func (s *Supervisor) tail(key string, u *unit) []string {
-	since := time.Time{}
-	if u.exit != nil {
-		since = u.exit.At.Add(-time.Duration(u.exit.RanMS) * time.Millisecond).Add(-100 * time.Millisecond)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 	defer cancel()
-	return s.Lines.Tail(ctx, fmt.Sprintf("%s:%s#%d", key, u.process, u.number), since, 20)
+	return s.Lines.Tail(ctx, SampleKey(key, u.process, u.number), began(u.exit), 20)
 }
 
-// changed tells the apps that depend on key to look again.
-func (s *Supervisor) changed(key string) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, r := range s.dependents[key] {
-		r.mail.post(r.noop)
+// remember marks what is kept on disk of the app; the state file takes it along with its next write.
+func (r *runner) remember() {
+	v := r.snapshot.Load()
+	slots := make([]store.Slot, len(r.units))
+	for i, u := range r.units {
+		slots[i] = r.slotState(u, &v.Instances[i])
 	}
+	r.s.State.Touch(func(st *store.State) {
+		if _, known := st.App(r.key); !known { // removed meanwhile
+			return
+		}
+		st.Edit(r.key, func(a *store.AppState) {
+			a.Status, a.Restarts, a.Generation, a.LastError = string(v.State), v.Restarts, v.Epoch, v.Reason
+			a.Processes = slots
+			a.PID, a.StartTime, a.BootID, a.LastExit = 0, 0, "", nil
+			for _, s := range slots {
+				if s.LastExit != nil && (a.LastExit == nil || s.LastExit.At.After(a.LastExit.At)) {
+					a.LastExit = s.LastExit
+				}
+				if a.PID == 0 && s.PID != 0 {
+					a.PID, a.StartTime, a.BootID, a.StartedAt = s.PID, s.StartTime, s.BootID, s.StartedAt
+				}
+			}
+		})
+	})
 }
 
-// noop wakes a runner: its settle looks at everything that waits.
-func (r *runner) noop() {}
-
-// Projects names the projects that have apps.
-func (s *Supervisor) Projects() []string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var out []string
-	for _, r := range s.apps {
-		if p := projectOf(r.key); !slices.Contains(out, p) {
-			out = append(out, p)
+func (r *runner) slotState(u *unit, in *Instance) store.Slot {
+	s := store.Slot{Name: u.process, Instance: u.number, Status: string(in.State), Health: in.Health, Generation: u.last, Restarts: u.starts,
+		Active: u.hist.Active, RestartsAt: u.hist.Restarts, Attempt: u.hist.Streak, BackoffUntil: u.nextTry, LastError: u.reason}
+	if x := u.exit; x != nil {
+		s.LastExit = &store.Exit{Known: x.Known, Code: x.Code, Signal: x.Signal, At: x.At, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS,
+			Generation: x.Generation, PID: x.PID, StderrTail: x.Stderr}
+	}
+	if g := u.gen; g != nil {
+		id := g.proc.Identity()
+		s.Revision, s.PID, s.StartTime, s.BootID, s.PIDNS = g.rev, id.PID, id.Start, id.Boot, id.NS
+		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = groupName(r.key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt
+		for _, p := range g.def.Ports {
+			if n, ok := g.ports[p.Name]; ok {
+				s.Ports = append(s.Ports, store.PortState{Name: p.Name, Port: n})
+			}
 		}
 	}
-	slices.Sort(out)
-	return out
+	return s
 }

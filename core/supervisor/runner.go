@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
-	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
-	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // runner owns one app. Everything below its mailbox is touched by its own goroutine only; readers take the snapshot.
@@ -19,6 +19,9 @@ type runner struct {
 	key      string
 	mail     *mailbox
 	snapshot atomic.Pointer[App]
+	declared atomic.Pointer[config.App] // the newest definition; the runner may not have come to it yet
+	pending  atomic.Int32               // commands to start that are on their way: until then the snapshot does not tell what is to come
+	renewals atomic.Int32               // of those, restarts because of another definition
 
 	app     *config.App
 	rev     int64
@@ -28,12 +31,11 @@ type runner struct {
 	scale   map[string]int // process → instances, until the file's number changes
 	units   []*unit
 	waiters []*waiter
+	dead    []*generation // nothing of them is left; forgotten once that is on disk
 	epoch   uint64
-	halting bool         // the daemon ends: stop, but leave what is desired alone
-	pending atomic.Int32 // commands that are on their way: until then the snapshot does not tell what is to come
-	obeyed  int32        // of those, what was carried out since the last snapshot
-	removed bool
-	done    chan struct{} // closed when a removed app is gone
+	obeyed  int32 // of pending, what was carried out since the last snapshot
+	halting bool  // the daemon ends: stop, but leave what is desired alone
+	removed bool  // the definition has it no more: when nothing of it is left, neither is the runner
 }
 
 // unit is a slot and what runs in it.
@@ -53,16 +55,21 @@ type unit struct {
 	exit    *Exit
 	parting bool   // scaled away or removed: forget it once it is idle
 	was     State  // at boot: how it stood when the daemon before died; "" when nothing is remembered
-	ready   uint64 // at boot: the generation that was ready then
-	told    State  // what the world was told last
+	ready   uint64 // at boot: the generation that was ready then, since readyAt
+	readyAt time.Time
+	ancient bool  // at boot: it was started last before the machine was
+	told    State // what the world was told last
 	toldGen uint64
 }
 
-func (u *unit) name(app string) string { return fmt.Sprintf("%s:%s#%d", app, u.process, u.number) }
+func (u *unit) name(app string) string { return app + ":" + u.instance() }
+
+// instance names the slot within its app, process#n.
+func (u *unit) instance() string { return u.process + "#" + strconv.Itoa(u.number) }
 
 func newRunner(s *Supervisor, app *config.App, rev int64) *runner {
-	r := &runner{s: s, key: app.Key, mail: newMailbox(), enabled: app.Enabled, scale: map[string]int{}, done: make(chan struct{}),
-		epoch: uint64(s.Now().UnixNano())}
+	r := &runner{s: s, key: app.Key, mail: newMailbox(), enabled: app.Enabled, epoch: uint64(s.Now().UnixNano())}
+	r.declared.Store(app)
 	r.adopt(app, rev)
 	return r
 }
@@ -72,6 +79,9 @@ func (r *runner) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			for _, u := range r.units { // the watchers see for themselves that it is over
+				u.disarm()
+			}
 			return
 		case <-r.mail.signal:
 			for _, fn := range r.mail.take() {
@@ -91,10 +101,11 @@ func (r *runner) leave() {
 	for _, fn := range r.mail.close() {
 		fn()
 	}
-	for _, w := range append([]*waiter(nil), r.waiters...) {
-		r.reply(w, unknownNow(r.key))
+	r.s.drop(r)
+	r.s.changed(r.key)
+	for _, w := range slices.Clone(r.waiters) {
+		r.reply(w, unknownNow(w.kind, r.key))
 	}
-	close(r.done)
 }
 
 // settle publishes what the last messages made of the app and answers whoever waited for it.
@@ -105,12 +116,44 @@ func (r *runner) settle() {
 	}
 	r.part()
 	r.publish()
+	r.bury()
 	if r.obeyed > 0 {
 		r.pending.Add(-r.obeyed)
 		r.obeyed = 0
-		r.s.changed(r.key)
+		r.s.stirred(r.key)
 	}
 	r.answer()
+}
+
+// noop wakes a runner: its settle looks at everything that waits.
+func (r *runner) noop() {}
+
+// recollect takes over what the state says of the app. Whoever has changed the state posts it afterwards, so that the
+// last one to run sees the last change, in whatever order they come.
+func (r *runner) recollect() {
+	st := r.s.State.View()
+	if a, ok := st.App(r.key); ok {
+		r.intent(a)
+	}
+}
+
+func (r *runner) intent(a store.AppState) {
+	r.desired, r.enabled = a.Desired == store.WantRunning, a.Enabled
+	r.parts, r.scale = map[string]bool{}, a.Scale
+	for part, want := range a.Parts {
+		r.parts[part] = want == store.WantRunning
+	}
+}
+
+// wanted reports whether a slot should run: what was said of it, else of its process, else of the app.
+func (r *runner) wanted(u *unit) bool {
+	if up, ok := r.parts[u.instance()]; ok {
+		return up
+	}
+	if up, ok := r.parts[u.process]; ok {
+		return up
+	}
+	return r.desired
 }
 
 // adopt makes the slots follow a definition; running generations keep theirs.
@@ -125,16 +168,17 @@ func (r *runner) adopt(app *config.App, rev int64) {
 			n = over
 		}
 		for k := 1; k <= n; k++ {
-			want[fmt.Sprintf("%s#%d", p.Name, k)] = true
-			if u := r.unit(p.Name, k); u != nil {
-				u.def, u.parting = p, false
-				continue
+			u := r.unit(p.Name, k)
+			if u == nil {
+				u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: p.Name, number: k, since: r.s.Now()}
+				r.units = append(r.units, u)
 			}
-			r.units = append(r.units, &unit{slot: slot{phase: idle, outcome: Stopped}, process: p.Name, number: k, def: p, since: r.s.Now()})
+			u.def, u.parting = p, false
+			want[u.instance()] = true
 		}
 	}
 	for _, u := range r.units {
-		if !want[fmt.Sprintf("%s#%d", u.process, u.number)] {
+		if !want[u.instance()] {
 			u.parting = true
 			r.send(u, evStop, ended{})
 		}
@@ -148,28 +192,17 @@ func (r *runner) order() {
 	for i, p := range r.app.Processes {
 		rank[p.Name] = i + 1
 	}
-	for i := 1; i < len(r.units); i++ {
-		for j := i; j > 0; j-- {
-			a, b := r.units[j-1], r.units[j]
-			ra, rb := rank[a.process], rank[b.process]
-			if ra < rb || ra == rb && a.number <= b.number {
-				break
-			}
-			r.units[j-1], r.units[j] = b, a
+	slices.SortStableFunc(r.units, func(a, b *unit) int {
+		if d := rank[a.process] - rank[b.process]; d != 0 {
+			return d
 		}
-	}
+		return a.number - b.number
+	})
 }
 
 // part forgets the slots that are scaled away once nothing of them is left.
 func (r *runner) part() {
-	kept := r.units[:0]
-	for _, u := range r.units {
-		if !u.parting || u.phase != idle {
-			kept = append(kept, u)
-		}
-	}
-	clear(r.units[len(kept):])
-	r.units = kept
+	r.units = slices.DeleteFunc(r.units, func(u *unit) bool { return u.parting && u.phase == idle })
 }
 
 func (r *runner) unit(process string, number int) *unit {
@@ -185,7 +218,7 @@ func (r *runner) unit(process string, number int) *unit {
 func (u *unit) rules(app *config.App) rules {
 	d := u.def
 	if u.gen != nil {
-		d = u.gen.def
+		d, app = u.gen.def, u.gen.app
 	}
 	return rules{restart: d.Restart, stop: d.Stop.Timeout, oneshot: app.Oneshot}
 }
@@ -256,19 +289,17 @@ func (r *runner) act(u *unit, a action) {
 // arm starts the timer of the stop timeout or of the back-off.
 func (r *runner) arm(u *unit) {
 	u.disarm()
-	e := evLate
-	if u.phase == backoff {
-		e = evOver
-		u.nextTry = r.s.Now().Add(u.delay)
-		u.starts++
-		r.together(u)
-		if u.delay <= 0 { // no detour over a timer: a respawn without back-off is a matter of microseconds
-			u.nextTry = time.Time{}
-			r.send(u, evOver, ended{})
-			return
-		}
+	if u.phase != backoff {
+		r.wait(u, evLate)
+		return
 	}
-	r.wait(u, e)
+	u.starts++
+	r.together(u)
+	if u.delay <= 0 { // no detour over a timer: a respawn without back-off is a matter of microseconds
+		r.send(u, evOver, ended{})
+		return
+	}
+	r.wait(u, evOver)
 }
 
 // wait lets an event happen to a slot when its delay is over.
@@ -295,235 +326,4 @@ func (u *unit) disarm() {
 		u.timer = nil
 	}
 	u.nextTry = time.Time{}
-}
-
-// together carries a failure to the siblings as the strategy says. A sibling that has to start again waits, like the
-// failed one, until all of them are gone: the dependency check sees to it.
-func (r *runner) together(failed *unit) {
-	strategy := r.app.Supervision.Strategy
-	if strategy != "one_for_all" && strategy != "rest_for_one" {
-		r.s.spread(r.app)
-		return
-	}
-	after := false
-	for _, u := range r.units {
-		if u == failed {
-			after = true
-			continue
-		}
-		if u.process == failed.process && strategy == "rest_for_one" {
-			continue
-		}
-		if strategy == "one_for_all" || after {
-			r.again(u)
-		}
-	}
-	r.s.spread(r.app)
-}
-
-// again restarts a slot that runs, for another one's sake.
-func (r *runner) again(u *unit) {
-	switch u.phase {
-	case starting, running, spawning:
-		hist := u.hist
-		r.send(u, evStop, ended{})
-		r.send(u, evStart, ended{})
-		u.hist = hist
-	}
-}
-
-// ask looks whether everything is there that a start of u needs, and starts it if so.
-func (r *runner) ask(u *unit) {
-	if u.phase != waiting {
-		return
-	}
-	if r.halting {
-		r.send(u, evStop, ended{})
-		return
-	}
-	if why := r.missing(u); why != "" {
-		u.reason = why
-		return
-	}
-	r.send(u, evMet, ended{})
-}
-
-// missing names what u has to wait for, or "".
-func (r *runner) missing(u *unit) string {
-	if s := r.app.Supervision.Strategy; s == "one_for_all" || s == "rest_for_one" {
-		before := true
-		for _, o := range r.units {
-			if o == u {
-				before = false
-				continue
-			}
-			if o.again && (o.phase == ending || o.phase == killing) {
-				return fmt.Sprintf("waits until %s has ended", o.name(r.app.Name))
-			}
-			if o.phase == backoff && (s == "one_for_all" || before) {
-				return fmt.Sprintf("waits for %s, which failed and starts again", o.name(r.app.Name))
-			}
-		}
-	}
-	for _, d := range u.def.DependsOn {
-		for _, o := range r.units {
-			if o.process == d.Name && !satisfied(d.Until, o.state(), o.gen != nil) {
-				return fmt.Sprintf("waits for %s (%s) to be %s", o.name(r.app.Name), o.state(), untilWord(d.Until))
-			}
-		}
-	}
-	for _, d := range r.app.DependsOn {
-		view := r.s.view(siblingKey(r.app.Key, d.Name))
-		switch {
-		case view == nil:
-			return fmt.Sprintf("waits for %s, which is not known", d.Name)
-		case !satisfied(d.Until, view.State, view.alive()):
-			return fmt.Sprintf("waits for %s (%s) to be %s", d.Name, view.State, untilWord(d.Until))
-		}
-	}
-	return ""
-}
-
-func satisfied(until string, s State, alive bool) bool {
-	switch until {
-	case "started":
-		return alive || s.up()
-	case "completed":
-		return s == Completed
-	default:
-		return s.up()
-	}
-}
-
-func untilWord(until string) string {
-	if until == "" {
-		return "ready"
-	}
-	return until
-}
-
-// recheck looks again at every slot that waits.
-func (r *runner) recheck() {
-	for _, u := range r.units {
-		r.ask(u)
-	}
-}
-
-// spawn starts the next generation of u. The keeper is asked on another goroutine: a stop must get through meanwhile.
-func (r *runner) spawn(u *unit) {
-	u.last++
-	r.epoch++
-	g := &generation{number: u.last, rev: r.rev, def: u.def, app: r.app, at: r.s.Now()}
-	r.s.calls.Go(func() {
-		err := g.start(r.s, u.process, u.number)
-		r.mail.post(func() {
-			if err != nil {
-				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: err.Error(), Generation: g.number}
-				r.ended(u, u.exit)
-				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
-				return
-			}
-			u.gen = g
-			g.watch(r, u)
-			r.send(u, evSpawned, ended{})
-		})
-	})
-}
-
-// exited takes the end of u's main process.
-func (r *runner) exited(u *unit, g *generation) {
-	if u.gen != g || g.over {
-		return
-	}
-	g.over = true
-	x := g.proc.Exit()
-	ran := max(0, x.At.Sub(g.at))
-	u.exit = exitOf(x, g, u, ran)
-	if u.phase == starting || u.phase == running {
-		u.reason = u.exit.Message
-	}
-	r.ended(u, u.exit)
-	r.send(u, evExited, ended{success: x.Known && x.Signal == "" && x.Code == 0, ran: ran})
-}
-
-// gone takes the news that nothing of a generation is left (or that something is, and does not die).
-func (r *runner) gone(u *unit, g *generation, err error) {
-	if u.gen != g {
-		return
-	}
-	if err != nil {
-		u.reason = err.Error()
-		r.send(u, evWontDie, ended{})
-		return
-	}
-	g.forget(r.s)
-	u.gen = nil
-	r.epoch++
-	r.send(u, evGone, ended{})
-}
-
-// tell tells the world of a change of state. What a slot only passed through while one message was handled is left out,
-// and so is the clearing away of what a program that ended by itself left behind.
-func (r *runner) tell(u *unit) {
-	from, to := u.told, u.state()
-	if from == "" {
-		from = Stopped
-	}
-	if from == to && (u.toldGen == u.last || to == Stopped) || u.phase == killing && u.end.cause == byItself {
-		return
-	}
-	u.told, u.toldGen = to, u.last
-	ev := bus.Event{At: r.s.Now(), Topic: "apps", Type: string(to), Key: r.key, Slot: u.name(r.app.Name), Data: map[string]any{"from": string(from)}}
-	ev.Text = string(to)
-	if u.reason != "" {
-		ev.Text += ": " + u.reason
-	}
-	if u.gen != nil && u.gen.proc != nil {
-		ev.Data["pid"] = u.gen.proc.Identity().PID
-	}
-	if to == Backoff {
-		ev.Data["delay_ms"] = u.delay.Milliseconds()
-		ev.Data["try"] = len(u.hist.Restarts)
-		ev.Data["max"] = u.rules(r.app).restart.MaxRestarts
-	}
-	r.s.Bus.Publish(ev)
-}
-
-// ended tells the world how a run ended.
-func (r *runner) ended(u *unit, x *Exit) {
-	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message,
-		Data: map[string]any{"code": x.Code, "signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}})
-}
-
-func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {
-	e := &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Core: x.CoreDumped, RanMS: ran.Milliseconds(),
-		CPUMS: (x.User + x.Sys).Milliseconds(), MaxRSS: x.MaxRSS, Generation: g.number, PID: g.proc.Identity().PID}
-	after := fmt.Sprintf("after %s", ran.Round(time.Millisecond))
-	switch {
-	case !x.Known:
-		e.Reason, e.Message = "lost", "ended "+after+", nobody saw how"
-	case x.Signal != "":
-		e.Reason, e.Message = "signal", "ended by "+x.Signal+" "+after
-	default:
-		e.Reason, e.Message = "exited", fmt.Sprintf("exited %d %s", x.Code, after)
-	}
-	switch g.proc.Ending() {
-	case protocol.DaemonDied:
-		e.Reason, e.Message = "stopped", "ended with its daemon, which died (onDaemonExit: stop)"
-		return e
-	case protocol.BothDied:
-		e.Reason, e.Message = "lost", "ended because daemon and keeper died at once"
-		return e
-	}
-	if u.phase == ending || u.phase == killing || u.phase == stuck {
-		switch u.end.cause {
-		case byStop:
-			e.Reason = "stopped"
-		case byUnready:
-			e.Reason, e.Message = "unready", fmt.Sprintf("was not ready within %s", g.def.Ready.Timeout)
-		case byUnhealthy:
-			e.Reason, e.Message = "unhealthy", "its health probe failed: "+g.healthNote
-		}
-	}
-	return e
 }

@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -63,15 +64,16 @@ type loader interface {
 // Supervisor runs the apps of all projects.
 type Supervisor struct {
 	Deps
-	ports ports
-	calls sync.WaitGroup // goroutines of generations and runners
-	quit  chan struct{}  // closed when the daemon lets go of everything
-	ctx   context.Context
+	ports    ports
+	applying chan struct{}   // holds one: definitions are switched one after the other
+	calls    sync.WaitGroup  // goroutines of runners, generations and commands
+	ctx      context.Context // of Run; kept because commands and generations outlive the calls that began them
 
 	mu         sync.RWMutex
 	apps       map[string]*runner
 	dependents map[string][]*runner
 	projectDir map[string]project // by project/stack
+	unread     map[string]string  // apps whose definition cannot be read, and why; they are left as they are
 	halting    bool
 }
 
@@ -84,8 +86,8 @@ type project struct {
 
 // New makes a supervisor; Run starts it.
 func New(d Deps) *Supervisor {
-	return &Supervisor{Deps: d, ports: ports{taken: map[int]bool{}}, quit: make(chan struct{}), apps: map[string]*runner{},
-		dependents: map[string][]*runner{}, projectDir: map[string]project{}}
+	return &Supervisor{Deps: d, ports: ports{taken: map[int]int{}}, applying: make(chan struct{}, 1), ctx: context.Background(),
+		apps: map[string]*runner{}, dependents: map[string][]*runner{}, projectDir: map[string]project{}, unread: map[string]string{}}
 }
 
 // Run adopts what runs, starts what should, and serves until ctx ends. It then lets go of the programs: they live on
@@ -94,17 +96,9 @@ func (s *Supervisor) Run(ctx context.Context, ready func()) error {
 	s.mu.Lock()
 	s.ctx = ctx
 	s.mu.Unlock()
-	if err := s.boot(ctx); err != nil {
-		return err
-	}
+	s.boot(ctx)
 	ready()
 	<-ctx.Done()
-	close(s.quit)
-	s.mu.RLock()
-	for _, r := range s.apps {
-		r.mail.post(r.letGo)
-	}
-	s.mu.RUnlock()
 	s.calls.Wait()
 	return nil
 }
@@ -114,16 +108,6 @@ func (s *Supervisor) ending() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.halting
-}
-
-// letGo ends the watchers of a runner, on its goroutine or on nobody's any more.
-func (r *runner) letGo() {
-	for _, u := range r.units {
-		u.disarm()
-		if u.gen != nil {
-			u.gen.quiet()
-		}
-	}
 }
 
 // Apps gives the snapshots of all apps in the order of their keys.
@@ -150,25 +134,35 @@ func (s *Supervisor) view(key string) *App {
 	return nil
 }
 
-// Definition gives what an app should run, or nil.
-func (a *App) Definition() *config.App { return a.def }
-
 func (s *Supervisor) runner(key string) *runner {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.apps[key]
 }
 
-// dependencies gives the keys that an app depends on.
-func (s *Supervisor) dependencies(key string) []string {
-	v := s.view(key)
-	if v == nil {
-		return nil
+// Warnings says what is wrong with what should be supervised.
+func (s *Supervisor) Warnings() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]string, 0, len(s.unread))
+	for key, why := range s.unread {
+		out = append(out, fmt.Sprintf("%s is not looked after until its file is applied again (omnitron up): %s", key, why))
 	}
-	out := make([]string, len(v.def.DependsOn))
-	for i, d := range v.def.DependsOn {
-		out[i] = siblingKey(key, d.Name)
+	slices.Sort(out)
+	return out
+}
+
+// Projects names the projects that have apps.
+func (s *Supervisor) Projects() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []string
+	for _, r := range s.apps {
+		if p := projectOf(r.key); !slices.Contains(out, p) {
+			out = append(out, p)
+		}
 	}
+	slices.Sort(out)
 	return out
 }
 
@@ -184,7 +178,7 @@ func (s *Supervisor) ProjectAt(dir string) (string, bool) {
 	return "", false
 }
 
-// add makes a runner for an app and starts its goroutine. The caller holds mu.
+// add makes a runner for an app; launch starts it. The caller holds mu.
 func (s *Supervisor) add(app *config.App, rev int64) *runner {
 	r := newRunner(s, app, rev)
 	s.apps[app.Key] = r
@@ -198,51 +192,65 @@ func (s *Supervisor) launch(r *runner) {
 	s.calls.Go(func() { r.loop(s.ctx) })
 }
 
+// drop forgets a runner whose app was removed, unless another one has taken its place.
+func (s *Supervisor) drop(r *runner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.apps[r.key] == r {
+		delete(s.apps, r.key)
+		s.link()
+	}
+}
+
 // link brings the reverse edges of the dependencies up to date. The caller holds mu.
 func (s *Supervisor) link() {
 	s.dependents = map[string][]*runner{}
 	for _, r := range s.apps {
-		for _, d := range r.snapshot.Load().def.DependsOn {
+		for _, d := range r.declared.Load().DependsOn {
 			key := siblingKey(r.key, d.Name)
 			s.dependents[key] = append(s.dependents[key], r)
 		}
 	}
 }
 
-// spread carries an app's failure to the others of its stack as the project's strategy says.
-func (s *Supervisor) spread(failed *config.App) {
-	stack := projectOf(failed.Key) + "/" + stackOf(failed.Key)
+// changed tells the apps that depend on key to look again.
+func (s *Supervisor) changed(key string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	strategy := s.projectDir[stack].strategy
-	if strategy != "one_for_all" && strategy != "rest_for_one" {
-		return
-	}
-	for _, r := range s.apps {
-		if r.key == failed.Key || projectOf(r.key)+"/"+stackOf(r.key) != stack {
-			continue
-		}
-		if strategy == "rest_for_one" && !s.needs(r.snapshot.Load().def, failed.Key, 0) {
-			continue
-		}
-		r.mail.post(func() {
-			for _, u := range r.units {
-				r.again(u)
-			}
-		})
+	for _, r := range s.dependents[key] {
+		r.mail.post(r.noop)
 	}
 }
 
-// needs reports whether app depends on key, directly or not. The caller holds mu.
-func (s *Supervisor) needs(app *config.App, key string, depth int) bool {
-	for _, d := range app.DependsOn {
-		k := siblingKey(app.Key, d.Name)
-		if k == key {
-			return true
-		}
-		if r := s.apps[k]; r != nil && depth < 1000 && s.needs(r.snapshot.Load().def, key, depth+1) {
-			return true
+// stirred tells everything above key to look again: a command has arrived there, and who waits further up for the end of
+// a chain may have taken it for one that nobody moves.
+func (s *Supervisor) stirred(key string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	seen := map[string]bool{key: true}
+	for list := []string{key}; len(list) > 0; list = list[1:] {
+		for _, r := range s.dependents[list[0]] {
+			if !seen[r.key] {
+				seen[r.key] = true
+				r.mail.post(r.noop)
+				list = append(list, r.key)
+			}
 		}
 	}
-	return false
 }
+
+func projectOf(key string) string { p, _, _ := strings.Cut(key, "/"); return p }
+
+func stackOf(key string) string {
+	_, rest, _ := strings.Cut(key, "/")
+	s, _, _ := strings.Cut(rest, "/")
+	return s
+}
+
+func nameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
+
+// inStack is the stack that an app belongs to, project/stack.
+func inStack(key string) string { return projectOf(key) + "/" + stackOf(key) }
+
+// siblingKey is the key of another app of the same stack.
+func siblingKey(key, name string) string { return inStack(key) + "/" + name }

@@ -6,6 +6,50 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 )
 
+// State is how an app, a process or an instance stands. The list is closed (product contract, chapter 6).
+type State string
+
+// The states. Completed and Failed are of one-shots; Crashed means that the restart policy gave up.
+const (
+	Stopped   State = "stopped"
+	Waiting   State = "waiting" // for a dependency
+	Starting  State = "starting"
+	Running   State = "running"
+	Backoff   State = "backoff"
+	Stopping  State = "stopping"
+	Stuck     State = "stuck" // something does not die
+	Completed State = "completed"
+	Failed    State = "failed"
+	Crashed   State = "crashed"
+)
+
+// States is every state, the one that tells the most about an app first.
+var States = []State{Stuck, Crashed, Failed, Stopping, Backoff, Waiting, Starting, Running, Completed, Stopped}
+
+// derive gives an app's state from those of its slots: the one that tells the most.
+func derive(slots []State) State {
+	for _, s := range States {
+		for _, have := range slots {
+			if have == s {
+				return s
+			}
+		}
+	}
+	return Stopped
+}
+
+// up reports whether a start has reached its end well.
+func (s State) up() bool { return s == Running || s == Completed }
+
+// settled reports whether nothing more happens by itself.
+func (s State) settled() bool {
+	switch s {
+	case Running, Completed, Failed, Crashed, Stopped, Stuck:
+		return true
+	}
+	return false
+}
+
 // App is an app as readers see it: a snapshot, never changed after it was published.
 type App struct {
 	Key       string     `json:"key" table:"9" jsonschema:"project/stack/app"`
@@ -24,9 +68,13 @@ type App struct {
 	DependsOn []string   `json:"depends_on,omitempty" jsonschema:"names of the apps that it waits for"`
 	Instances []Instance `json:"instances" jsonschema:"one entry a process and instance"`
 
-	Epoch uint64      `json:"-"` // moves whenever something is started, stopped or changed
-	def   *config.App // what it should run
+	Epoch  uint64      `json:"-"` // moves whenever something is started, stopped or changed
+	def    *config.App // what it should run
+	wanted bool        // whether something of it should run
 }
+
+// Definition gives what an app should run.
+func (a *App) Definition() *config.App { return a.def }
 
 // alive reports whether a program of the app runs.
 func (a *App) alive() bool {
@@ -64,7 +112,7 @@ type Instance struct {
 type Exit struct {
 	At         time.Time `json:"at" jsonschema:"when it ended"`
 	Known      bool      `json:"known" jsonschema:"whether code and signal are known for sure"`
-	Code       int       `json:"code" jsonschema:"exit code; 128 and more is not used for signals"`
+	Code       int       `json:"code" jsonschema:"exit code; 128 + the number of the signal that ended it"`
 	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
 	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
 	Reason     string    `json:"reason" jsonschema:"exited, signal, stopped, unready, unhealthy, spawn, lost"`

@@ -3,202 +3,257 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
 var errTimeout = errors.New("the time that the caller gave is up")
 
-// waiter is a command that has not been answered yet.
+// waiter is a command on one target, until it is answered. Once it was handed to a runner it is the runner's; the caller
+// reads result after done.
 type waiter struct {
-	kind    kind
-	target  op.Target
-	seq     int64
-	began   time.Time
-	result  chan Result // holds one
+	kind      kind
+	target    op.Target
+	seq       int64
+	began     time.Time
+	patient   bool        // wait for the end, not only for the beginning
+	abandoned atomic.Bool // nobody waits any more
+	done      chan struct{}
+	result    Result
+
 	changed bool
 	units   []*unit
-	from    []uint64 // generation of each unit when the command came
-	patient bool     // wait for the end, not only for the beginning
+	from    []uint64 // of each unit that it restarts: the generation that must be another one at the end; else 0
+	leaving []*unit  // of a scale: what has to end
+}
+
+// finish answers the waiter, once.
+func (w *waiter) finish(res Result) {
+	w.result = res
+	close(w.done)
+}
+
+func (w *waiter) answered() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // obey carries a command out on the app's slots. The order of commands is that of their records: one that comes after a
-// younger one which wants something else is overtaken, whenever it arrives.
+// younger one which wants something else of a slot is overtaken there, whenever it arrives.
 func (r *runner) obey(w *waiter) {
-	r.obeyed++
+	if w.kind.up() {
+		r.obeyed++
+	}
+	if w.kind == kindRenew {
+		r.renewals.Add(-1)
+	}
+	late := 0
 	for _, u := range r.units {
-		if (w.target.Process == "" || u.process == w.target.Process) && (w.target.Instance == 0 || u.number == w.target.Instance) && !u.parting {
+		switch {
+		case !means(w.target, u):
+		case u.parting && w.kind == kindScale:
+			w.leaving = append(w.leaving, u)
+		case u.parting && w.kind != kindStop:
+		case (w.kind == kindRenew || w.kind == kindScale) && !r.wanted(u):
+		case w.seq != 0 && w.seq < u.seq && u.up != w.kind.up():
+			late++
+		default:
 			w.units = append(w.units, u)
-			w.from = append(w.from, u.last)
+			w.from = append(w.from, 0)
 		}
+	}
+	switch {
+	case len(w.units) > 0 || w.kind == kindScale || w.kind == kindRenew:
+	case late > 0:
+		r.reply(w, superseded(r.key, r.snapshot.Load()))
+		return
+	case w.kind != kindStop:
+		r.reply(w, unknownNow(w.kind, r.key))
+		return
 	}
 	r.waiters = append(r.waiters, w)
-	for _, u := range w.units {
-		if w.seq != 0 && w.seq < u.seq {
-			if u.up != w.kind.up() {
-				r.reply(w, superseded(r.key, r.snapshot.Load()))
-				return
-			}
-			continue // the younger one wants the same: its end is ours
+	for i, u := range w.units {
+		if w.seq != 0 && w.seq < u.seq { // the younger one wants the same: its end is ours
+			continue
 		}
 		u.seq, u.up = w.seq, w.kind.up()
-		was := u.phase
-		switch w.kind {
-		case kindStart:
-			if was == idle || was == backoff || was == ending || was == killing || was == stuck || was == spawning {
-				r.forgive(u)
-				r.send(u, evStart, ended{})
-			}
-		case kindStop:
-			r.send(u, evStop, ended{})
-		case kindRestart:
-			r.forgive(u)
-			if !u.again || was == starting || was == running || was == spawning { // one that is on its way already serves this command too
-				r.send(u, evStop, ended{})
-				r.send(u, evStart, ended{})
+		phase, again := u.phase, u.again
+		if r.command(u, w.kind); u.phase != phase || u.again != again {
+			w.changed = true
+			if w.kind == kindRestart || w.kind == kindRenew {
+				w.from[i] = u.last
 			}
 		}
-		w.changed = w.changed || u.phase != was
 	}
+	w.changed = w.changed || len(w.leaving) > 0
 	if w.changed {
 		r.epoch++
 	}
 	r.overtake(w)
 }
 
+// command is what a command means for one slot.
+func (r *runner) command(u *unit, k kind) {
+	switch k {
+	case kindStop:
+		if r.halting {
+			u.forgive()
+			if u.phase == idle && r.app.Oneshot { // what ran once has run, for the next daemon too
+				return
+			}
+		}
+		r.send(u, evStop, ended{})
+	case kindStart, kindScale:
+		if u.phase != starting && u.phase != running && u.phase != waiting {
+			u.forgive()
+			r.send(u, evStart, ended{})
+		}
+	case kindRestart, kindRenew:
+		u.forgive()
+		if u.again && (u.phase == ending || u.phase == killing || u.phase == stuck) { // one that is on its way already serves this command too
+			return
+		}
+		r.send(u, evStop, ended{})
+		r.send(u, evStart, ended{})
+	}
+}
+
 // forgive forgets what happened before a command that somebody gave.
-func (r *runner) forgive(u *unit) {
+func (u *unit) forgive() {
 	u.hist = history{}
 	u.starts = 0
 }
 
-// overtake answers the older commands that wanted something else of the same slots.
+// overtake takes the slots of w away from the older commands that wanted something else of them. One that has none left
+// is answered.
 func (r *runner) overtake(w *waiter) {
-	for _, o := range append([]*waiter(nil), r.waiters...) {
-		if o == w || o.kind.up() == w.kind.up() || o.seq > w.seq {
+	for _, o := range slices.Clone(r.waiters) {
+		if o == w || o.kind.up() == w.kind.up() || o.seq > w.seq && w.seq != 0 || len(o.units) == 0 {
 			continue
 		}
-		for _, u := range o.units {
-			if u.seq == w.seq && u.up == w.kind.up() {
-				r.reply(o, superseded(r.key, r.snapshot.Load()))
-				break
+		for i := len(o.units) - 1; i >= 0; i-- {
+			if u := o.units[i]; slices.Contains(w.units, u) && u.up == w.kind.up() {
+				o.units, o.from = slices.Delete(o.units, i, i+1), slices.Delete(o.from, i, i+1)
 			}
+		}
+		if len(o.units) == 0 {
+			res := superseded(r.key, r.snapshot.Load())
+			if r.halting {
+				res.Reason, res.code = "the daemon is ending", "shutting_down"
+			}
+			r.reply(o, res)
 		}
 	}
 }
 
 // answer replies to every command that has reached its end.
 func (r *runner) answer() {
-	for _, w := range append([]*waiter(nil), r.waiters...) {
-		if res, ok := r.outcome(w); ok {
-			r.reply(w, res)
+	quotes := map[*unit][]string{} // read once, however many wait
+	for _, w := range slices.Clone(r.waiters) {
+		if w.abandoned.Load() && w.kind.up() { // of a stop, the next level still waits
+			r.reply(w, Result{})
+			continue
 		}
+		res, culprit, ok := r.outcome(w)
+		if !ok {
+			continue
+		}
+		if culprit != nil {
+			if _, read := quotes[culprit]; !read {
+				quotes[culprit] = r.s.tail(r.key, culprit)
+			}
+			res.Lines = quotes[culprit]
+		}
+		r.reply(w, res)
 	}
 }
 
 func (r *runner) reply(w *waiter, res Result) {
-	for i, o := range r.waiters {
-		if o == w {
-			r.waiters = append(r.waiters[:i], r.waiters[i+1:]...)
-			break
-		}
-	}
+	r.waiters = slices.DeleteFunc(r.waiters, func(o *waiter) bool { return o == w })
 	res.Key = r.key
 	res.Changed = w.changed
 	res.TookMS = r.s.Now().Sub(w.began).Milliseconds()
 	for _, u := range w.units {
-		if u.gen != nil && u.gen.proc != nil {
+		if u.gen != nil && !u.gen.over {
 			res.PIDs = append(res.PIDs, u.gen.proc.Identity().PID)
 		}
 	}
-	select {
-	case w.result <- res:
-	default:
-	}
+	w.finish(res)
 }
 
-// outcome is the result of a command, once there is one.
-func (r *runner) outcome(w *waiter) (Result, bool) {
-	res := Result{OK: true}
+// outcome is the result of a command, once there is one, and the slot whose last lines tell why it failed.
+func (r *runner) outcome(w *waiter) (res Result, culprit *unit, ended bool) {
+	res.OK = true
 	states := make([]State, len(w.units))
 	for i, u := range w.units {
 		states[i] = u.state()
 	}
 	res.State = derive(states)
 	if !w.patient {
-		return res, true
+		return res, nil, true
+	}
+	if w.kind == kindStop && r.removed { // leave answers
+		return res, nil, slices.Contains(states, Stuck) && r.stopped(w, &res)
+	}
+	if w.kind == kindStop {
+		return res, nil, r.stopped(w, &res)
+	}
+	if r.renewals.Load() > 0 { // what runs now is not what was asked for
+		return res, nil, false
+	}
+	for _, u := range w.leaving {
+		if u.phase != idle && u.phase != stuck {
+			return res, nil, false
+		}
 	}
 	for i, u := range w.units {
 		s := states[i]
+		restarted := w.from[i] == 0 || u.last != w.from[i]
+		why, code := u.reason, ""
 		switch {
-		case w.kind == kindStop:
-			if u.phase == idle {
-				continue
-			}
-			if u.phase != stuck {
-				return res, false
-			}
-			res.OK, res.State, res.Reason, res.code = false, Stuck, u.reason, "stuck"
-		case s.up() && !(w.kind == kindRestart && w.changed && u.last == w.from[i]):
+		case s == Completed && restarted, s == Running && restarted && (u.gen == nil || u.gen.steady):
+			continue
 		case s == Waiting:
-			culprit := r.blocked(u)
-			if culprit == "" {
-				return res, false
+			if why, code = r.blocked(u), "dependency_failed"; why == "" {
+				return res, nil, false
 			}
-			res.OK, res.Reason, res.code = false, culprit, "dependency_failed"
-		case s.settled() && u.phase == idle || u.phase == stuck:
-			res.OK, res.State = false, s
-			if res.Reason = u.reason; res.Reason == "" {
-				res.Reason = string(s)
-			}
-			if len(w.units) > 1 {
-				res.Reason = fmt.Sprintf("%s: %s", u.name(r.app.Name), res.Reason)
-			}
-			res.Lines = r.s.tail(r.key, u)
+		case u.phase != idle && u.phase != stuck:
+			return res, nil, false
+		}
+		if !res.OK { // the first one tells
+			continue
+		}
+		if res.OK, res.State, res.code = false, s, code; why == "" {
+			why = string(s)
+		}
+		if s != Waiting {
+			culprit = u
+		}
+		if len(w.units) > 1 {
+			why = fmt.Sprintf("%s: %s", u.name(r.app.Name), why)
+		}
+		res.Reason = why
+	}
+	return res, culprit, true
+}
+
+// stopped reports whether a stop has come to its end, be it that something does not die.
+func (r *runner) stopped(w *waiter, res *Result) bool {
+	for _, u := range w.units {
+		switch u.phase {
+		case idle:
+		case stuck:
+			res.OK, res.State, res.Reason, res.code = false, Stuck, u.reason, "stuck"
 		default:
-			return res, false
+			return false
 		}
 	}
-	return res, true
-}
-
-// blocked names the dependency that will not become ready by itself, or "".
-func (r *runner) blocked(u *unit) string {
-	for _, d := range u.def.DependsOn {
-		for _, o := range r.units {
-			if s := o.state(); o.process == d.Name && !satisfied(d.Until, s, o.gen != nil) && o.phase == idle && (s == Crashed || s == Failed) {
-				return fmt.Sprintf("%s, which it depends on, is %s: %s", o.name(r.app.Name), s, o.reason)
-			}
-		}
-	}
-	return r.s.culprit(r.app, 0)
-}
-
-// pending reports whether a command is on its way to an app, so that its state is about to change.
-func (s *Supervisor) pending(key string) bool {
-	r := s.runner(key)
-	return r != nil && r.pending.Load() > 0
-}
-
-// culprit names the app at the end of the chain of dependencies that keeps app from starting for good, or "".
-func (s *Supervisor) culprit(app *config.App, depth int) string {
-	for _, d := range app.DependsOn {
-		v := s.view(siblingKey(app.Key, d.Name))
-		switch {
-		case v == nil || depth > 1000 || satisfied(d.Until, v.State, v.alive()) || s.pending(v.Key):
-		case v.State == Waiting:
-			if deeper := s.culprit(v.def, depth+1); deeper != "" {
-				return deeper
-			}
-		case v.State == Crashed || v.State == Failed || v.State == Stuck || v.State == Stopped || v.State == Completed:
-			why := v.Reason
-			if why == "" {
-				why = "and it has to be " + untilWord(d.Until)
-			}
-			return fmt.Sprintf("%s, which it depends on, is %s: %s", v.Key, v.State, why)
-		}
-	}
-	return ""
+	return true
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,41 +11,32 @@ import (
 	"github.com/omnitron-dev/omnitron/core/probe"
 )
 
-// readyStep is how often readiness is asked for at first; the pause doubles up to readyPause.
+// readyStep is how often readiness is asked for at first; the pause doubles up to readyPause. One question may take
+// readyAsk.
 const (
 	readyStep  = 20 * time.Millisecond
 	readyPause = time.Second
+	readyAsk   = 5 * time.Second
 )
+
+// steadyAfter is how long a one-shot has to run before a start of it has succeeded, as for a program without readiness.
+const steadyAfter = time.Second
 
 // watchReady waits until the program is ready, as its definition says, and tells the runner.
 func (g *generation) watchReady(r *runner, u *unit) {
-	ready := g.def.Ready
-	if r.app.Oneshot { // it is what it does: there is nothing to wait for
+	if g.app.Oneshot { // it is what it does: there is nothing to wait for
 		r.send(u, evReady, ended{})
+		r.s.calls.Go(func() {
+			if pause(r.s.ctx, steadyAfter) == nil {
+				r.mail.post(func() { g.steady = true })
+			}
+		})
 		return
 	}
 	ctx, cancel := context.WithCancel(r.s.ctx)
 	g.stop = cancel
-	limit := ready.Timeout
 	r.s.calls.Go(func() {
-		var err error
-		switch ready.Kind {
-		case "alive", "delay":
-			err = pause(ctx, ready.Delay)
-		case "notify": // noticed sends the event; only the time-out is ours
-			<-expire(ctx, limit)
-			err = errTimeout
-		case "log":
-			within, stop := context.WithTimeout(ctx, limit)
-			if g.from != nil {
-				err = r.s.Lines.Await(within, g.from, ready.Log)
-			} else { // adopted: what it printed before counts too
-				err = r.s.Lines.AwaitSince(within, fmt.Sprintf("%s:%s#%d", r.key, u.process, u.number), ready.Log, g.at)
-			}
-			stop()
-		default:
-			err = g.poll(ctx, r, ready.Probe, u, limit)
-		}
+		err := g.ready(ctx, r, u)
 		if ctx.Err() != nil {
 			return
 		}
@@ -56,41 +48,62 @@ func (g *generation) watchReady(r *runner, u *unit) {
 				r.send(u, evReady, ended{})
 				return
 			}
-			u.reason = fmt.Sprintf("was not ready within %s", limit)
-			if g.healthNote != "" {
-				u.reason += ": " + g.healthNote
+			switch {
+			case !errors.Is(err, context.DeadlineExceeded):
+				u.reason = fmt.Sprintf("cannot see whether it is ready: %v", err)
+			case g.healthNote != "":
+				u.reason = fmt.Sprintf("was not ready within %s: %s", g.def.Ready.Timeout, g.healthNote)
+			default:
+				u.reason = fmt.Sprintf("was not ready within %s", g.def.Ready.Timeout)
 			}
 			r.send(u, evUnready, ended{})
 		})
 	})
 }
 
-// expire gives a channel that is closed when ctx ends or the time is up.
-func expire(ctx context.Context, d time.Duration) <-chan struct{} {
-	within, cancel := context.WithTimeout(ctx, d)
-	context.AfterFunc(within, cancel)
-	return within.Done()
+// ready returns when the program is ready, or with an error when the time is up.
+func (g *generation) ready(ctx context.Context, r *runner, u *unit) error {
+	ready := g.def.Ready
+	if ready.Kind == "alive" || ready.Kind == "delay" {
+		return pause(ctx, ready.Delay)
+	}
+	ctx, cancel := context.WithTimeout(ctx, ready.Timeout)
+	defer cancel()
+	switch {
+	case ready.Kind == "notify": // noticed sends the event; only the time-out is ours
+		<-ctx.Done()
+		return ctx.Err()
+	case ready.Kind == "log" && g.from != nil:
+		return r.s.Lines.Await(ctx, g.from, ready.Log)
+	case ready.Kind == "log": // adopted: what it printed before counts too
+		return r.s.Lines.AwaitSince(ctx, SampleKey(r.key, u.process, u.number), ready.Log, g.at)
+	}
+	return g.poll(ctx, r, ready.Probe, u)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
-	<-expire(ctx, d)
-	return ctx.Err()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }
 
 // poll asks a probe until it says yes or the time is up. There is one probe in flight.
-func (g *generation) poll(ctx context.Context, r *runner, p config.Probe, u *unit, limit time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
-	defer cancel()
+func (g *generation) poll(ctx context.Context, r *runner, p config.Probe, u *unit) error {
 	for wait := readyStep; ; wait = min(2*wait, readyPause) {
-		t, stop := context.WithTimeout(ctx, 5*time.Second)
+		t, stop := context.WithTimeout(ctx, readyAsk)
 		res := r.s.Check(t, g.target(r.s, p, u))
 		stop()
 		if res.Healthy {
 			return nil
 		}
 		r.mail.post(func() { g.healthNote = res.Message })
-		if pause(ctx, wait) != nil {
-			return context.Cause(ctx)
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
@@ -104,7 +117,6 @@ func (g *generation) target(s *Supervisor, p config.Probe, u *unit) probe.Target
 	}
 	t.Port = g.ports[port]
 	if n, ok := g.ports[p.TCP]; ok {
-		t.TCP, t.Port = "", n
 		t.TCP = fmt.Sprintf("127.0.0.1:%d", n)
 	}
 	if len(p.Exec) > 0 {
@@ -116,6 +128,7 @@ func (g *generation) target(s *Supervisor, p config.Probe, u *unit) probe.Target
 // watchHealth asks the health probe again and again. One probe is in flight; the runner judges the results.
 func (g *generation) watchHealth(r *runner, u *unit) {
 	g.quiet()
+	g.steady = g.steady || !g.app.Oneshot
 	h := g.def.Health
 	if h == nil {
 		return

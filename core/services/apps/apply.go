@@ -45,7 +45,7 @@ type AppliedApp struct {
 	Key     string `json:"key" table:"1" jsonschema:"project/stack/app"`
 	Name    string `json:"name" jsonschema:"app name"`
 	Change  string `json:"change" table:"1" enum:"added,changed,removed,unchanged" jsonschema:"what the definition changed"`
-	Enabled bool   `json:"enabled" jsonschema:"whether up starts it"`
+	Enabled bool   `json:"enabled" jsonschema:"whether up starts it: as the file says, until enable or disable says otherwise"`
 }
 
 func (s *Service) source(in Application) config.Source {
@@ -77,14 +77,10 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 		return Applied{}, err
 	}
 	out.Revision = rev
-	enabled := map[string]bool{}
-	for _, a := range def.Apps {
-		enabled[a.Key] = a.Enabled
-	}
 	changed := false
 	for _, c := range changes {
 		changed = changed || c.What != "unchanged"
-		out.Apps = append(out.Apps, AppliedApp{Key: c.Key, Name: c.Key[len(def.Project)+len(def.Stack)+2:], Change: c.What, Enabled: enabled[c.Key]})
+		out.Apps = append(out.Apps, AppliedApp{Key: c.Key, Name: c.Key[len(def.Project)+len(def.Stack)+2:], Change: c.What, Enabled: c.Enabled})
 	}
 	out.Results, err = s.sup.Apply(ctx, def, rev, command(ctx, Order{NoWait: in.NoWait, Timeout: in.Timeout}))
 	if changed {
@@ -127,7 +123,7 @@ func (s *Service) PlanApply(ctx context.Context, in Application) (*op.Plan, erro
 			items = append(items, op.Item{Target: c.Key, From: "declared", To: "stopped and removed"})
 		case "changed":
 			to := "changed"
-			if c.Runs {
+			if c.Restarts {
 				to = "changed, restarted"
 			}
 			items = append(items, op.Item{Target: c.Key, From: "declared", To: to})

@@ -39,14 +39,9 @@ type Report struct {
 // Check asks the probes now; an instance without one is unknown. The checks do not count towards retries. Faults:
 // not_found.
 func (s *Service) Check(ctx context.Context, _ op.Selection) (Report, error) {
-	r := Report{OK: true, Items: []supervisor.Probed{}}
-	for _, t := range op.TargetsOf(ctx) {
-		for _, p := range s.sup.Probe(ctx, t) {
-			if p.Health == "unhealthy" {
-				r.OK = false
-			}
-			r.Items = append(r.Items, p)
-		}
+	r := Report{OK: true, Items: append([]supervisor.Probed{}, s.sup.Probe(ctx, op.TargetsOf(ctx))...)}
+	for _, p := range r.Items {
+		r.OK = r.OK && p.Health != "unhealthy"
 	}
 	return r, nil
 }

@@ -1,0 +1,323 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
+)
+
+const one = `
+project: shop
+apps:
+  - {name: api, command: "echo $$$$ >> pids; exec sleep 1000", ready: {delay: 20ms}}
+`
+
+func TestStartAndStop(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(one)
+	pid := w.pid("api")
+	if !alive(pid) {
+		t.Fatalf("pid %d does not live\n%s", pid, w.tell())
+	}
+	rs, err := w.start("api")
+	if err != nil || rs[0].Changed || len(rs[0].PIDs) != 1 || rs[0].PIDs[0] != pid {
+		t.Errorf("a second start: %+v %v", rs, err)
+	}
+	rs, err = w.stop("api")
+	if err != nil || len(rs) != 1 || rs[0].State != Stopped || !rs[0].Changed || alive(pid) {
+		t.Errorf("a stop: %+v %v", rs, err)
+	}
+	rs, err = w.stop("api")
+	if err != nil || rs[0].Changed {
+		t.Errorf("a second stop: %+v %v", rs, err)
+	}
+	if got := w.events("api", "apps"); !slices.Equal(got, []string{"starting", "running", "stopping", "exited", "stopped"}) {
+		t.Errorf("events %v", got)
+	}
+	a := w.saved("api", func(a store.AppState) bool { return a.Status == "stopped" && a.LastExit != nil })
+	if x := a.Processes[0].LastExit; a.Desired != store.WantStopped || a.PID != 0 || x.Reason != "stopped" || x.Signal != "SIGTERM" || x.PID != pid || x.Generation != 1 {
+		t.Errorf("on disk: %+v %+v", a, x)
+	}
+}
+
+// TestAtOnce: many people say the same at the same moment. All of them are told that it is so, and it is done once.
+func TestAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	def := w.load(one)
+	rev := w.defs.add(def)
+	var all sync.WaitGroup
+	each := func(n int, fn func(seq int64) error) {
+		for range n {
+			seq := w.next()
+			all.Go(func() {
+				if err := fn(seq); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	order := func(seq int64) Command {
+		ts, err := w.Resolve(t.Context(), nil, "shop", "")
+		if err != nil || len(ts) != 1 {
+			t.Errorf("%v %v", ts, err)
+		}
+		return Command{Targets: ts, Seq: seq, Wait: true}
+	}
+	each(8, func(seq int64) error {
+		if _, err := w.Apply(w.ctx(), def, rev, Command{Seq: seq, Wait: true}); err != nil {
+			return err
+		}
+		_, err := w.Start(w.ctx(), order(seq))
+		return err
+	})
+	if pids := w.file("pids"); len(pids) != 1 {
+		t.Fatalf("up eight times started %d programs", len(pids))
+	}
+	each(10, func(seq int64) error { _, err := w.Restart(w.ctx(), order(seq)); return err })
+	pids := w.file("pids")
+	living := slices.DeleteFunc(slices.Clone(pids), func(p string) bool { var n int; fmt.Sscan(p, &n); return !alive(n) })
+	if len(pids) < 2 || len(pids) > 11 || len(living) != 1 {
+		t.Errorf("ten restarts: programs %v, of which %v live", pids, living)
+	}
+	each(10, func(seq int64) error { _, err := w.Stop(w.ctx(), order(seq)); return err })
+	if v := w.app("api"); v.State != Stopped || v.Desired != "stopped" {
+		t.Errorf("ten stops: %s", w.tell())
+	}
+}
+
+// TestOrder: commands count in the order of their records, whenever they arrive.
+func TestOrder(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(one)
+	c := w.command("api")
+	late := func(seq int64) Command { l := c; l.Seq = seq; return l }
+	w.seq = 100
+	if _, err := w.Restart(w.ctx(), late(100)); err != nil {
+		t.Fatal(err)
+	}
+	rs, err := w.Stop(w.ctx(), late(99))
+	if reason(err) != "conflict/superseded" || rs[0].State != Running {
+		t.Errorf("a stop that came too late: %+v %v", rs, err)
+	}
+	pid := w.pid("api")
+	for _, do := range []func(context.Context, Command) ([]Result, error){w.Start, w.Restart} {
+		if rs, err := do(w.ctx(), late(98)); err != nil || !rs[0].OK {
+			t.Errorf("late, but it wants the same: %+v %v", rs, err)
+		}
+	}
+	if v := w.app("api"); w.pid("api") != pid || v.Desired != "running" {
+		t.Errorf("late commands had an effect: %s", w.tell())
+	}
+	if _, err := w.Stop(w.ctx(), late(200)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Start(w.ctx(), late(199)); reason(err) != "conflict/superseded" {
+		t.Errorf("a start that came too late: %v", err)
+	}
+	if _, err := w.Scale(w.ctx(), late(210), 3); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Scale(w.ctx(), late(205), 2); reason(err) != "conflict/superseded" {
+		t.Errorf("a scale that came too late: %v", err)
+	}
+	if v := w.app("api"); v.State != Stopped || len(v.Instances) != 3 {
+		t.Errorf("at the end: %s", w.tell())
+	}
+}
+
+// TestOvertaken: who waits for something that somebody else takes back is told so at once.
+func TestOvertaken(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	if _, err := w.apply("project: shop\napps:\n  - {name: api, command: \"exec sleep 1000\", ready: {tcp: \"127.0.0.1:1\", timeout: 60s}}\n"); err != nil {
+		t.Fatal(err)
+	}
+	c := w.command("api")
+	failed := make(chan error, 1)
+	go func() { _, err := w.Start(w.ctx(), c); failed <- err }()
+	w.is("api", Starting)
+	if _, err := w.stop("api"); err != nil {
+		t.Error(err)
+	}
+	if err := <-failed; reason(err) != "conflict/superseded" {
+		t.Errorf("the start says %v", err)
+	}
+}
+
+const pool = `
+project: shop
+apps:
+  - name: pool
+    processes:
+      - {name: web, command: "exec sleep 1000", instances: 2, ready: {delay: 20ms}}
+      - {name: worker, command: "exec sleep 1000", ready: {delay: 20ms}}
+`
+
+// TestParts: a part of an app is commanded by itself, and that lasts.
+func TestParts(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(pool)
+	stands := func(want string) {
+		t.Helper()
+		var got []string
+		for _, i := range w.app("pool").Instances {
+			got = append(got, string(i.State))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("stands %v, want %s", got, want)
+		}
+	}
+	stands("running running running")
+	if rs, err := w.stop("pool:web#1"); err != nil || rs[0].State != Stopped {
+		t.Errorf("%+v %v", rs, err)
+	}
+	stands("stopped running running")
+	if _, err := w.stop("pool:worker"); err != nil {
+		t.Error(err)
+	}
+	stands("stopped running stopped")
+	w.saved("pool", func(a store.AppState) bool {
+		return a.Desired == store.WantRunning && a.Parts["web#1"] == store.WantStopped && a.Parts["worker"] == store.WantStopped && len(a.Parts) == 2
+	})
+	w.end()
+	w.begin()
+	w.is("pool", Running)
+	stands("stopped running stopped")
+	if _, err := w.Scale(w.ctx(), w.command("pool:web"), 3); err != nil {
+		t.Error(err)
+	}
+	stands("stopped running running stopped") // what was stopped by itself stays so
+	if _, err := w.Scale(w.ctx(), w.command("pool:web"), 2); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.start("pool:web"); err != nil { // the process takes back what was said of its instance
+		t.Error(err)
+	}
+	stands("running running stopped")
+	if _, err := w.start("pool"); err != nil {
+		t.Error(err)
+	}
+	stands("running running running")
+	w.saved("pool", func(a store.AppState) bool { return len(a.Parts) == 0 && len(a.Numbers) == 1 })
+	last := w.command("pool:worker")
+	if _, err := w.stop("pool:web#2"); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.Stop(w.ctx(), last); err != nil { // older than the stop of web#2, which says nothing about it
+		t.Errorf("a late stop of another part: %v", err)
+	}
+	stands("running stopped stopped")
+	if _, err := w.Signal(w.ctx(), w.command("pool:worker").Targets, "USR1"); reason(err) != "failed/signal_failed" {
+		t.Errorf("a signal to what does not run: %v", err)
+	}
+}
+
+// TestWish is what a command means for what is on disk.
+func TestWish(t *testing.T) {
+	const run, stop = store.WantRunning, store.WantStopped
+	a := store.AppState{Desired: stop}
+	for _, c := range []struct {
+		part string
+		want store.Desired
+		seq  int64
+		over bool
+		now  string // what is wanted of web#1, web#2, job
+	}{
+		{"", run, 10, false, "running running running"},
+		{"", stop, 9, true, "running running running"},
+		{"", run, 9, false, "running running running"},
+		{"web#1", stop, 11, false, "stopped running running"},
+		{"job", stop, 12, false, "stopped running stopped"},
+		{"web#2", stop, 9, true, "stopped running stopped"},   // before the whole
+		{"web#1", run, 10, true, "stopped running stopped"},   // before itself
+		{"web", run, 13, false, "running running stopped"},    // a process speaks for its instances
+		{"web#2", stop, 12, true, "running running stopped"},  // before its process
+		{"web#2", stop, 20, false, "running stopped stopped"}, //
+		{"", run, 19, false, "running stopped running"},       // the whole, but not what was said after it
+		{"", stop, 0, false, "stopped stopped stopped"},       // without a number it is the youngest
+		{"web#1", run, 21, false, "running stopped stopped"},  //
+		{"", run, 22, false, "running running running"},       //
+	} {
+		if over := wish(&a, c.part, c.want, c.seq); over != c.over {
+			t.Errorf("%s of %q as %d: overtaken %v", c.want, c.part, c.seq, over)
+		}
+		now := fmt.Sprint(wants(&a, "web#1"), " ", wants(&a, "web#2"), " ", wants(&a, "job"))
+		if now != c.now {
+			t.Errorf("after %s of %q as %d: %s, want %s", c.want, c.part, c.seq, now, c.now)
+		}
+	}
+	if len(a.Parts) != 0 || len(a.Numbers) != 0 {
+		t.Errorf("left over: %+v", a)
+	}
+}
+
+const stairs = `
+project: shop
+apps:
+  - {name: db, command: "exec sleep 1000", ready: {delay: 20ms}}
+  - {name: api, command: "exec sleep 1000", dependsOn: [db], ready: {delay: 20ms}}
+  - name: web
+    command: "trap 'sleep 0.3; echo web >> ends; exit 0' TERM; while :; do sleep 0.05; done"
+    dependsOn: [api]
+    ready: {delay: 20ms}
+`
+
+// TestStopGoesOn: a stop of several levels reaches the last one also when the caller has gone.
+func TestStopGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(stairs)
+	c := w.command("web", "api", "db")
+	c.Timeout = 30 * time.Millisecond
+	rs, err := w.Stop(w.ctx(), c)
+	if reason(err) != "deadline/still_working" || len(rs) != 3 || rs[0].Key == "" || rs[2].Key == "" {
+		t.Errorf("%+v %v", rs, err)
+	}
+	w.is("db", Stopped)
+	if w.app("web").State != Stopped || w.app("api").State != Stopped || len(w.file("ends")) != 1 {
+		t.Errorf("ends %v\n%s", w.file("ends"), w.tell())
+	}
+	if _, err := w.start("web"); err != nil {
+		t.Fatal(err)
+	}
+	c = w.command("web", "api", "db")
+	c.Wait = false
+	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != Stopping || !rs[0].OK || !rs[0].Changed {
+		t.Errorf("a stop that nobody waits for: %+v %v", rs, err)
+	}
+	w.is("db", Stopped)
+}
+
+// TestAbandoned: calls whose callers went away are not kept for ever.
+func TestAbandoned(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	if _, err := w.apply("project: shop\napps:\n  - {name: api, command: \"exec sleep 1000\", ready: {log: never, timeout: 60s}}\n"); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		c := w.command("api")
+		c.Timeout = 10 * time.Millisecond
+		if _, err := w.Start(w.ctx(), c); reason(err) != "deadline/still_working" {
+			t.Errorf("%v", err)
+		}
+	}
+	r := w.runner("shop/dev/api")
+	left := -1
+	eventually(t, "the waiters to go", func() bool {
+		_, err := w.ask(w.ctx(), []op.Target{{Key: r.key}}, func(r *runner, _ []*unit) (bool, error) { left = len(r.waiters); return false, nil })
+		return err == nil && left == 0
+	}, func() string { return fmt.Sprint(left) })
+}

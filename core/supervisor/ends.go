@@ -1,0 +1,223 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/store"
+)
+
+// The last lines of a run that failed are kept with its exit: so many, and so much of each.
+const (
+	lastLines = 10
+	lastBytes = 400
+)
+
+// spawn starts the next generation of u. The keeper is asked on another goroutine: a stop must get through meanwhile.
+func (r *runner) spawn(u *unit) {
+	u.last++
+	r.epoch++
+	g := &generation{number: u.last, rev: r.rev, def: u.def, app: r.app, at: r.s.Now()}
+	r.s.calls.Go(func() {
+		err := g.start(r.s, u.process, u.number)
+		r.mail.post(func() {
+			if err != nil {
+				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: err.Error(), Generation: g.number}
+				r.ended(u, u.exit)
+				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
+				return
+			}
+			u.gen = g
+			g.watch(r, u)
+			r.send(u, evSpawned, ended{})
+		})
+	})
+}
+
+// exited takes the end of u's main process.
+func (r *runner) exited(u *unit, g *generation) {
+	if u.gen != g || g.over {
+		return
+	}
+	g.over = true
+	x := g.proc.Exit()
+	ran := g.ran(r.s.Now(), x)
+	u.exit = exitOf(x, g, u, ran)
+	if u.phase == starting || u.phase == running {
+		u.reason = u.exit.Message
+	}
+	r.ended(u, u.exit)
+	r.send(u, evExited, ended{success: x.Known && x.Signal == "" && x.Code == 0, ran: ran})
+}
+
+// ran is how long a generation has run, on a clock that nobody sets where that can be had.
+func (g *generation) ran(now time.Time, x proc.Exit) time.Duration {
+	switch {
+	case !g.adopted:
+		return now.Sub(g.at)
+	case g.lived: // the kernel counts the start of a process in ticks since boot
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
+			return max(0, time.Duration(ts.Nano())-time.Duration(g.proc.Identity().Start)*(time.Second/ticks))
+		}
+	}
+	return max(0, x.At.Sub(g.at)) // it ended while no daemon was there
+}
+
+// ticks is USER_HZ: what /proc counts in, the same on every machine that Linux runs on today.
+const ticks = 100
+
+// gone takes the news that nothing of a generation is left (or that something is, and does not die).
+func (r *runner) gone(u *unit, g *generation, err error) {
+	if u.gen != g {
+		return
+	}
+	if err != nil {
+		u.reason = err.Error()
+		r.send(u, evWontDie, ended{})
+		return
+	}
+	g.quiet()
+	r.s.ports.free(g.ports)
+	r.dead = append(r.dead, g)
+	failed := u.exit != nil && u.exit.Generation == g.number && u.end.cause != byStop && !(u.end.cause == byItself && u.end.success)
+	u.gen = nil
+	r.epoch++
+	r.send(u, evGone, ended{})
+	if failed {
+		r.quote(u)
+	}
+}
+
+// quote adds what a run that failed printed last to its exit, once it has been read.
+func (r *runner) quote(u *unit) {
+	exit, slot, since := u.exit, SampleKey(r.key, u.process, u.number), began(u.exit)
+	r.s.calls.Go(func() {
+		within, cancel := context.WithTimeout(r.s.ctx, 2*time.Second)
+		defer cancel()
+		lines := r.s.Lines.Tail(within, slot, since, lastLines)
+		if len(lines) == 0 {
+			return
+		}
+		for i, l := range lines {
+			if len(l) > lastBytes {
+				lines[i] = strings.ToValidUTF8(l[:lastBytes], "") + "…"
+			}
+		}
+		r.mail.post(func() {
+			if u.exit == exit { // an exit is never changed: readers have it
+				with := *exit
+				with.Stderr = lines
+				u.exit = &with
+			}
+		})
+	})
+}
+
+// began is a moment before the first line of the run that ended so.
+func began(x *Exit) time.Time {
+	if x == nil {
+		return time.Time{}
+	}
+	return x.At.Add(-time.Duration(x.RanMS)*time.Millisecond - 100*time.Millisecond)
+}
+
+// bury has the keeper forget the generations of which nothing is left, but not before the end is on disk: a daemon that
+// comes after us would otherwise know of neither.
+func (r *runner) bury() {
+	for _, g := range r.dead {
+		r.s.calls.Go(func() {
+			for r.s.State.Put(r.s.ctx, func(*store.State) error { return nil }) != nil {
+				select {
+				case <-r.s.ctx.Done(): // whoever comes next sees both
+					return
+				case <-time.After(time.Second):
+				}
+			}
+			r.s.forget(g.proc)
+		})
+	}
+	r.dead = nil
+}
+
+// forget drops the keeper's record of a generation.
+func (s *Supervisor) forget(p *proc.Process) {
+	ctx, cancel := context.WithTimeout(s.ctx, spawnTimeout)
+	defer cancel()
+	if err := p.Forget(ctx); err != nil && s.ctx.Err() == nil {
+		s.Log.Warn("cannot forget a generation", "generation", p.ID(), "err", err)
+	}
+}
+
+// tell tells the world of a change of state. What a slot only passed through while one message was handled is left out,
+// and so is the clearing away of what a program that ended by itself left behind.
+func (r *runner) tell(u *unit) {
+	from, to := u.told, u.state()
+	if from == "" {
+		from = Stopped
+	}
+	if from == to && (u.toldGen == u.last || to == Stopped) || u.phase == killing && u.end.cause == byItself {
+		return
+	}
+	u.told, u.toldGen = to, u.last
+	ev := bus.Event{At: r.s.Now(), Topic: "apps", Type: string(to), Key: r.key, Slot: u.name(r.app.Name), Data: map[string]any{"from": string(from)}}
+	ev.Text = string(to)
+	if u.reason != "" {
+		ev.Text += ": " + u.reason
+	}
+	if u.gen != nil {
+		ev.Data["pid"] = u.gen.proc.Identity().PID
+	}
+	if to == Backoff {
+		ev.Data["delay_ms"] = u.delay.Milliseconds()
+		ev.Data["try"] = len(u.hist.Restarts)
+		ev.Data["max"] = u.rules(r.app).restart.MaxRestarts
+	}
+	r.s.Bus.Publish(ev)
+}
+
+// ended tells the world how a run ended.
+func (r *runner) ended(u *unit, x *Exit) {
+	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message,
+		Data: map[string]any{"code": x.Code, "signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}})
+}
+
+func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {
+	e := &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Core: x.CoreDumped, RanMS: ran.Milliseconds(),
+		CPUMS: (x.User + x.Sys).Milliseconds(), MaxRSS: x.MaxRSS, Generation: g.number, PID: g.proc.Identity().PID}
+	after := fmt.Sprintf("after %s", ran.Round(time.Millisecond))
+	switch {
+	case !x.Known:
+		e.Reason, e.Message = "lost", "ended "+after+", nobody saw how"
+	case x.Signal != "":
+		e.Reason, e.Message = "signal", "ended by "+x.Signal+" "+after
+	default:
+		e.Reason, e.Message = "exited", fmt.Sprintf("exited %d %s", x.Code, after)
+	}
+	switch g.proc.Ending() {
+	case protocol.DaemonDied:
+		e.Reason, e.Message = "stopped", "ended with its daemon, which died (onDaemonExit: stop)"
+		return e
+	case protocol.BothDied:
+		e.Reason, e.Message = "lost", "ended because daemon and keeper died at once"
+		return e
+	}
+	if u.phase == ending || u.phase == killing || u.phase == stuck {
+		switch u.end.cause {
+		case byStop:
+			e.Reason = "stopped"
+		case byUnready:
+			e.Reason, e.Message = "unready", fmt.Sprintf("was not ready within %s", g.def.Ready.Timeout)
+		case byUnhealthy:
+			e.Reason, e.Message = "unhealthy", "its health probe failed: "+g.healthNote
+		}
+	}
+	return e
+}
