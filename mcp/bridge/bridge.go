@@ -22,7 +22,8 @@ import (
 const (
 	maxQueue  = 16                     // messages of the client that wait while there is no connection
 	maxOpen   = 512                    // requests in flight
-	lastWords = 800 * time.Millisecond // for answers that are on their way when the client has stopped sending
+	lastWords = 700 * time.Millisecond // for answers that are on their way when the client has stopped sending
+	stuck     = 100 * time.Millisecond // for what is being written to a client that does not read
 	connectIn = 15 * time.Second       // until a request is told that there is no daemon
 	greetIn   = 10 * time.Second       // until a new connection has to have answered
 	firstWait = 50 * time.Millisecond  // between attempts to connect; doubled up to lastWait
@@ -40,7 +41,8 @@ type Daemon struct {
 type request struct {
 	line []byte
 	wire.Message
-	sent bool // on its way; what listens is sent again on a new connection, everything else is told of the loss
+	sent   bool // on its way; what listens is sent again on a new connection, everything else is told of the loss
+	stands bool // the stream of news that it asked for was acknowledged
 }
 
 type bridge struct {
@@ -90,7 +92,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer, d Daemon, launch mcp.
 	}()
 	select {
 	case <-done:
-	case <-time.After(lastWords): // stuck in a write to a client that does not read
+	case <-time.After(stuck):
 	}
 	if err := context.Cause(ctx); !errors.Is(err, errEnd) {
 		return err

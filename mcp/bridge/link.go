@@ -27,8 +27,9 @@ var ownID = `"omnitron-bridge-` + rand.Text() + "-"
 
 // link is one connection to the daemon.
 type link struct {
-	rwc io.ReadWriteCloser
-	in  *wire.Reader
+	rwc  io.ReadWriteCloser
+	in   *wire.Reader
+	subs map[string]string // the bridge's own requests to subscribe: id → address
 
 	mu   sync.Mutex
 	last int
@@ -145,7 +146,7 @@ func (b *bridge) dial(ctx context.Context, asked bool) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{rwc: rwc, in: wire.NewReader(rwc, maxAnswer)}, nil
+	return &link{rwc: rwc, in: wire.NewReader(rwc, maxAnswer), subs: map[string]string{}}, nil
 }
 
 // errDismissed is the end that a person has put to the connection.
@@ -188,8 +189,8 @@ func (b *bridge) greet(ctx context.Context, l *link) error {
 			l.send([]byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
 		}
 	}
-	for _, params := range b.subs {
-		l.ask("resources/subscribe", params)
+	for uri, params := range b.subs {
+		l.subs[l.ask("resources/subscribe", params)] = uri
 	}
 	for _, r := range b.open {
 		if r.sent {
@@ -217,11 +218,48 @@ func (b *bridge) pump(ctx context.Context, l *link) error {
 			return bad
 		case m.Method == mcp.Dismissed:
 			return errDismissed
-		case m.Method == "" && (strings.HasPrefix(string(m.ID), ownID) || m.ID != nil && !b.answered(m.ID)):
-			continue // the bridge's own, or told of already
+		case m.Method == "" && strings.HasPrefix(string(m.ID), ownID):
+			if uri, ok := l.subs[string(m.ID)]; ok {
+				b.say(stale(uri, nil))
+			}
+			continue
+		case m.Method == "" && m.ID != nil && !b.answered(m.ID):
+			continue // told of already
+		case m.Method == "notifications/subscriptions/acknowledged" && b.standsAgain(m):
+			continue
 		}
 		b.say(line)
 	}
+}
+
+// standsAgain reports whether a stream of news has been acknowledged before, on an earlier connection. The client is not
+// told so, but of all that may have changed meanwhile.
+func (b *bridge) standsAgain(m wire.Message) bool {
+	id := object.Get(object.Get(m.Params, "_meta"), "io.modelcontextprotocol/subscriptionId")
+	b.mu.Lock()
+	r, open := b.open[string(id)]
+	again := open && r.stands
+	if r.stands = true; open {
+		b.open[string(id)] = r
+	}
+	b.mu.Unlock()
+	var uris []string
+	if list := object.Get(object.Get(m.Params, "notifications"), "resourceSubscriptions"); !again || list == nil || json.Unmarshal(list, &uris) != nil {
+		return again
+	}
+	for _, uri := range uris {
+		b.say(stale(uri, id))
+	}
+	return again
+}
+
+// stale tells a client that what stands at an address may have changed while the daemon was away.
+func stale(uri string, stream json.RawMessage) []byte {
+	b := []byte(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{`)
+	if stream != nil {
+		b = append(append(append(b, `"_meta":{"io.modelcontextprotocol/subscriptionId":`...), stream...), "},"...)
+	}
+	return append(answer.AppendString(append(b, `"uri":`...), uri), "}}"...)
 }
 
 // lost ends a connection. What was in flight on it is answered; waiting starts over for what a new connection takes over.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 const patience = 10 * time.Second
@@ -205,11 +207,21 @@ func until(t testing.TB, what string, ok func() bool) {
 
 func descriptors(t testing.TB) int {
 	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(list)
+	n := 0
+	for _, d := range list { // what was inherited may lie above a limit that was lowered since
+		if fd, err := strconv.ParseUint(d.Name(), 10, 64); err == nil && fd < limit.Cur {
+			n++
+		}
+	}
+	return n
 }
 
 func must(t *testing.T, err error) {

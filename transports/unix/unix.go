@@ -4,6 +4,7 @@
 package unix
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -219,21 +220,21 @@ func (s *Server) speak(ctx context.Context, c *conn, first []byte, caller op.Cal
 	return nil
 }
 
-// first reads the first message, which keeps the reader's memory, and what came right behind it. Lines that are no JSON
-// are answered and passed over.
+// first reads the first message, and what came right behind it. Lines that are no JSON are answered and passed over.
 func (s *Server) first(ctx context.Context, c *net.UnixConn) (line, rest []byte) {
 	_ = c.SetReadDeadline(time.Now().Add(s.FirstTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	r := wire.NewReader(c, wire.MaxLine)
+	defer r.Release()
 	var p wire.Parser
 	for {
 		line, err := r.Next()
 		switch {
 		case errors.Is(err, wire.ErrTooLong):
+			r.Release() // before the answer, after which the next of its kind may come
 			s.say(c, wire.ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest,
 				Message: fmt.Sprintf("the message is longer than %d bytes", wire.MaxLine)}))
-			r.Release()
 			wire.Linger(c)
 			return nil, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
@@ -248,7 +249,7 @@ func (s *Server) first(ctx context.Context, c *net.UnixConn) (line, rest []byte)
 			if stop() {
 				_ = c.SetReadDeadline(time.Time{})
 			}
-			return line, r.Rest()
+			return bytes.Clone(line), r.Rest()
 		case bad.Code == wire.CodeParse:
 			s.say(c, wire.ErrorLine(nil, bad))
 		default:

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"weak"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrTooLong is a line over the limit. What follows it cannot be framed, so the connection has to end.
@@ -13,21 +14,22 @@ var ErrTooLong = errors.New("line too long")
 
 const (
 	firstBuffer = 8 << 10  // what an idle connection costs
-	keepBuffer  = 64 << 10 // a larger buffer is given back once its line is done
+	keepBuffer  = 64 << 10 // the largest buffer that whatever is idle keeps
 	largeBuffer = MaxLine + firstBuffer
 )
 
 // Reader cuts a stream into lines and never holds more than one line of the limit and a buffer.
 type Reader struct {
-	src  io.Reader
-	max  int
-	buf  []byte
-	r, w int // buf[r:w] has been read and not yet returned
-	seen int // bytes of it that hold no newline
-	err  error
+	src    io.Reader
+	max    int
+	buf    []byte
+	mapped bool // buf is one of large
+	r, w   int  // buf[r:w] has been read and not yet returned
+	seen   int  // bytes of it that hold no newline
+	err    error
 }
 
-// NewReader reads lines of at most limit bytes from src.
+// NewReader reads lines of at most limit bytes from src. Whoever is done calls Release.
 func NewReader(src io.Reader, limit int) *Reader { return &Reader{src: src, max: limit} }
 
 // Next gives the next line without its newline; it is valid until the next call. A last line that lacks its newline is
@@ -83,50 +85,67 @@ func (r *Reader) shrink() {
 }
 
 func (r *Reader) giveBack() {
-	if len(r.buf) == largeBuffer {
-		putLarge((*[largeBuffer]byte)(r.buf))
+	if r.mapped {
+		putLarge(r.buf)
+		r.buf, r.mapped = nil, false
 	}
 	if len(r.buf) > keepBuffer {
 		r.buf = nil
 	}
 }
 
-// spare is the buffer of the last long line until the next collection: clients that send such lines one after the other,
-// for good or for evil, cost the memory of one. A sync.Pool would keep one a processor.
-var spare struct {
-	mu  sync.Mutex
-	buf weak.Pointer[[largeBuffer]byte]
+// large buffers lie outside the heap: one of them would treble it, and the collector would let the heap become twice as
+// large again before it looked. Those that wait here have an address and no memory; they are never unmapped, so that
+// whoever keeps a line for too long reads nonsense and brings nothing down.
+var large struct {
+	mu   sync.Mutex
+	free [][]byte
 }
 
-func putLarge(b *[largeBuffer]byte) {
-	spare.mu.Lock()
-	defer spare.mu.Unlock()
-	spare.buf = weak.Make(b)
+func putLarge(b []byte) {
+	if unix.Madvise(b, unix.MADV_DONTNEED) != nil {
+		return
+	}
+	large.mu.Lock()
+	defer large.mu.Unlock()
+	large.free = append(large.free, b)
 }
 
-func takeLarge() *[largeBuffer]byte {
-	spare.mu.Lock()
-	defer spare.mu.Unlock()
-	b := spare.buf.Value()
-	spare.buf = weak.Pointer[[largeBuffer]byte]{}
-	if b == nil {
-		b = new([largeBuffer]byte)
+// takeLarge gives a large buffer, or nil where none can be had.
+func takeLarge() []byte {
+	large.mu.Lock()
+	defer large.mu.Unlock()
+	if n := len(large.free); n > 0 {
+		b := large.free[n-1]
+		large.free = large.free[:n-1]
+		return b
+	}
+	b, err := unix.Mmap(-1, 0, largeBuffer, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil
 	}
 	return b
 }
 
-// grown gives a buffer that is longer than the one that is full. Pages of a large one cost nothing until they are used.
-func (r *Reader) grown() []byte {
+// grow makes the buffer longer, which is full.
+func (r *Reader) grow() {
+	var grown []byte
+	mapped := false
 	switch most := r.max + firstBuffer; {
-	case len(r.buf) < keepBuffer:
-		return make([]byte, min(max(firstBuffer, 8*len(r.buf)), most))
-	case most < largeBuffer:
-		return make([]byte, most)
-	case len(r.buf) < largeBuffer:
-		return takeLarge()[:]
+	case len(r.buf) == 0:
+		grown = make([]byte, min(firstBuffer, most))
+	case most >= largeBuffer && len(r.buf) < largeBuffer:
+		if grown = takeLarge(); grown == nil {
+			grown = make([]byte, largeBuffer)
+		} else {
+			mapped = true
+		}
 	default:
-		return make([]byte, min(2*len(r.buf), most))
+		grown = make([]byte, min(2*len(r.buf), most))
 	}
+	copy(grown, r.buf[:r.w])
+	r.giveBack()
+	r.buf, r.mapped = grown, mapped
 }
 
 func (r *Reader) fill() {
@@ -135,10 +154,7 @@ func (r *Reader) fill() {
 			copy(r.buf, r.buf[r.r:r.w])
 			r.r, r.w = 0, r.w-r.r
 		} else {
-			grown := r.grown()
-			copy(grown, r.buf[:r.w])
-			r.giveBack()
-			r.buf = grown
+			r.grow()
 		}
 	}
 	for range 16 {

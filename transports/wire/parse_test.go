@@ -243,3 +243,43 @@ func TestReaderRest(t *testing.T) {
 		t.Fatalf("rest %q", rest)
 	}
 }
+
+// TestLongLinesLeaveNoMemory: their buffer has no pages when the line is done with, and serves the next one.
+func TestLongLinesLeaveNoMemory(t *testing.T) {
+	long := strings.Repeat("x", 3<<20)
+	waiting := func() int {
+		large.mu.Lock()
+		defer large.mu.Unlock()
+		for _, b := range large.free {
+			if b[0] != 0 || b[len(long)-1] != 0 {
+				t.Error("a buffer that waits holds a line")
+			}
+		}
+		return len(large.free)
+	}
+	first := NewReader(strings.NewReader(long+"\nshort\n"+long+"\n"), MaxLine)
+	if line, err := first.Next(); err != nil || string(line) != long {
+		t.Fatalf("%d bytes, %v", len(line), err)
+	}
+	before := waiting()
+	for _, want := range []string{"short", long} {
+		if line, err := first.Next(); err != nil || string(line) != want {
+			t.Fatalf("%d bytes of %d, %v", len(line), len(want), err)
+		}
+	}
+	if _, err := first.Next(); err != io.EOF {
+		t.Fatal(err)
+	}
+	if now := waiting(); now != before+1 {
+		t.Errorf("%d buffers wait, want %d", now, before+1)
+	}
+	second := NewReader(strings.NewReader(long), MaxLine)
+	if line, err := second.Next(); err != nil || string(line) != long || waiting() != before {
+		t.Errorf("%d bytes, %d buffers wait, want %d, %v", len(line), waiting(), before, err)
+	}
+	second.Release()
+	second.Release() // once more is no harm
+	if now := waiting(); now != before+1 {
+		t.Errorf("%d buffers wait after Release, want %d", now, before+1)
+	}
+}

@@ -89,10 +89,10 @@ func (s *server) read(first []byte) error {
 		case err == nil:
 			err = s.line(line)
 		case errors.Is(err, ErrTooLong):
+			r.Release() // before the answer, after which the next of its kind may come
 			s.refuse(nil, CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", s.o.MaxLine))
 			s.out.flush() // another answer may be on its way, and this one behind it
 			s.end(errGone)
-			r.Release()
 			Linger(s.conn)
 			return nil
 		case errors.Is(err, io.EOF):
