@@ -61,12 +61,12 @@ func (w *world) spawn(ctx context.Context, env []string, argv ...string) (*talk,
 	if err != nil {
 		return nil, err
 	}
-	if err := w.tree.start(cmd); err != nil {
+	if err := w.tree.Start(cmd); err != nil {
 		return nil, err
 	}
 	return &talk{bufio.NewReaderSize(out, 256<<10), in, func() {
 		in.Close()
-		_ = w.tree.wait(cmd) // how it ended does not matter any more
+		_ = w.tree.Wait(cmd) // how it ended does not matter any more
 	}}, nil
 }
 
@@ -228,7 +228,7 @@ func compare(ctx context.Context, b *bench, what string, targets []target, fligh
 // over ends a server.
 func (w *world) over(cmd *exec.Cmd) {
 	_ = cmd.Process.Kill() // gone is as good
-	_ = w.tree.wait(cmd)
+	_ = w.tree.Wait(cmd)
 }
 
 // sample gives the result that omnitron answers with.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/evals/descent"
 )
 
 // deaths kills the supervisor, then a second time with its helpers, starts it again and counts what runs of three
@@ -87,7 +89,7 @@ func death(ctx context.Context, b *bench, col string, w *world, what string, all
 // pids gives the processes of this run's programs with these names.
 func pids(w *world, names ...string) (all []int) {
 	for _, n := range names {
-		all = append(all, running("program", n, w.beats.path)...)
+		all = append(all, descent.Running("program", n, w.beats.path)...)
 	}
 	return all
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/evals/descent"
 )
 
 func main() {
@@ -52,9 +54,9 @@ type options struct {
 // bench is one run.
 type bench struct {
 	options
-	dir   string // everything is below it
-	self  string // this program, for roles
-	tree  *tree  // the processes of this run
+	dir   string        // everything is below it
+	self  string        // this program, for roles
+	tree  *descent.Tree // the processes of this run
 	peers []maker
 	table table
 	seq   int // of worlds
@@ -100,7 +102,7 @@ func run(ctx context.Context, o options) (err error) {
 	if b.dir, err = os.MkdirTemp("", "ob"); err != nil {
 		return err
 	}
-	if b.tree, err = growTree(); err != nil {
+	if b.tree, err = descent.Grow(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.clean()) }()
@@ -136,7 +138,8 @@ func (b *bench) count(n, quick int) int {
 
 // clean ends everything and takes the folder away.
 func (b *bench) clean() error {
-	left := b.tree.end()
+	left := b.tree.Sweep()
+	b.tree.End()
 	if len(left) > 0 {
 		b.say("ended what was left: %v", left)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/evals/descent"
 )
 
 // TestChecker finds lines that are missing, torn or doubled, wherever the reads happened to end.
@@ -87,8 +89,8 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	below := func() (n int) {
-		for _, p := range descendants(cmd.Process.Pid) {
-			if p.comm == "sleep" {
+		for _, p := range descent.Of(cmd.Process.Pid) {
+			if p.Name == "sleep" {
 				n++
 			}
 		}
@@ -103,10 +105,10 @@ func TestInterrupted(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Errorf("an interrupted run says that it went well\n%s", said.String())
 	}
-	for _, p := range processes() {
-		args, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/cmdline")
+	for _, p := range descent.All() {
+		args, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/cmdline")
 		if err == nil && strings.Contains(string(args), dir) {
-			t.Errorf("left behind: %d %s", p.pid, bytes.ReplaceAll(args, []byte{0}, []byte{' '}))
+			t.Errorf("left behind: %d %s", p.PID, bytes.ReplaceAll(args, []byte{0}, []byte{' '}))
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "ob*"))

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/evals/descent"
 	"github.com/omnitron-dev/omnitron/evals/rig"
 )
 
@@ -24,7 +25,7 @@ type runit struct {
 
 func (r *runit) services() string           { return filepath.Join(r.dir, "sv") }
 func (r *runit) logs(name string) string    { return filepath.Join(r.dir, "log", name) }
-func (r *runit) own() []int                 { return named("runsvdir", "runsv", "svlogd") }
+func (r *runit) own() []int                 { return descent.Named("runsvdir", "runsv", "svlogd") }
 func (r *runit) main() int                  { return r.cmd.Process.Pid }
 func (r *runit) service(name string) string { return filepath.Join(r.services(), name) }
 
@@ -88,7 +89,7 @@ func (r *runit) down(ctx context.Context) error {
 	err := r.sv(ctx, []string{"-w", "2", "force-shutdown"}, r.all()...)
 	if r.cmd != nil {
 		_ = r.cmd.Process.Signal(syscall.SIGHUP) // it may have been killed
-		if werr := r.tree.wait(r.cmd); werr != nil && r.cmd.ProcessState == nil {
+		if werr := r.tree.Wait(r.cmd); werr != nil && r.cmd.ProcessState == nil {
 			return werr
 		}
 	}
@@ -113,7 +114,7 @@ type supervisord struct {
 
 func (s *supervisord) conf() string            { return filepath.Join(s.dir, "supervisord.conf") }
 func (s *supervisord) logs(name string) string { return filepath.Join(s.dir, "log", name) }
-func (s *supervisord) own() []int              { return named("supervisord") }
+func (s *supervisord) own() []int              { return descent.Named("supervisord") }
 func (s *supervisord) main() int               { return s.cmd.Process.Pid }
 
 func (s *supervisord) write(jobs []job) error {
@@ -170,7 +171,7 @@ func (s *supervisord) down(context.Context) error {
 		return nil
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have been killed
-	err := s.tree.wait(s.cmd)
+	err := s.tree.Wait(s.cmd)
 	if s.cmd.ProcessState != nil {
 		return nil
 	}
@@ -203,11 +204,11 @@ func (o *omnitron) logs(name string) string {
 	return filepath.Join(o.home(), "logs", "bench", "dev", name)
 }
 func (o *omnitron) own() []int {
-	return append(running("daemon", "serve"), named("omnitron-keeper")...)
+	return append(descent.Running("daemon", "serve"), descent.Named("omnitron-keeper")...)
 }
 
 func (o *omnitron) main() int {
-	if pids := running("daemon", "serve"); len(pids) > 0 {
+	if pids := descent.Running("daemon", "serve"); len(pids) > 0 {
 		return pids[0]
 	}
 	return 0

@@ -103,8 +103,8 @@ func (b *bench) in(ctx context.Context, m maker, jobs func(w *world) []job, task
 	if derr := w.super.down(end); derr != nil && err == nil {
 		b.say("  %s: %v", m.name, derr)
 	}
-	_ = until(end, 10*time.Second, "it has ended", func() bool { return len(w.super.own()) == 0 }) // else sweep ends it
-	w.sweep()
+	_ = until(end, 10*time.Second, "it has ended", func() bool { return len(w.super.own()) == 0 }) // else Sweep ends it
+	w.tree.Sweep()
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
@@ -120,17 +120,6 @@ func (b *bench) each(ctx context.Context, jobs func(w *world) []job, task func(c
 		}
 	}
 	return nil
-}
-
-// sweep kills what a contender has left behind.
-func (w *world) sweep() {
-	_ = until(context.Background(), 5*time.Second, "all is gone", func() bool {
-		left := descendants(os.Getpid())
-		for _, p := range left {
-			kill(p.pid)
-		}
-		return len(left) == 0
-	}) // else end finds it again
 }
 
 func kill(pid int) {
@@ -177,10 +166,10 @@ func (w *world) do(ctx context.Context, env []string, argv ...string) (string, e
 	cmd := w.command(ctx, env, argv...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := w.tree.start(cmd); err != nil {
+	if err := w.tree.Start(cmd); err != nil {
 		return "", err
 	}
-	if err := w.tree.wait(cmd); err != nil {
+	if err := w.tree.Wait(cmd); err != nil {
 		return out.String(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, tail(out.String()+errs.String()))
 	}
 	return out.String(), nil
@@ -195,7 +184,7 @@ func (w *world) server(argv ...string) (*exec.Cmd, error) {
 	defer out.Close()
 	cmd := w.command(context.Background(), nil, argv...)
 	cmd.Stdout, cmd.Stderr = out, out
-	return cmd, w.tree.start(cmd)
+	return cmd, w.tree.Start(cmd)
 }
 
 func tail(s string) string { return strings.TrimSpace(s[max(0, len(s)-400):]) }

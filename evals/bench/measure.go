@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpu is the processor time of a process with all its threads, in nanoseconds' resolution.
+func cpu(pid int) time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|2), &ts) != nil { // clock_getcpuclockid(3)
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+func cpuOf(pids []int) (sum time.Duration) {
+	for _, pid := range pids {
+		sum += cpu(pid)
+	}
+	return sum
+}
+
+// memory sums up what smaps_rollup says, in bytes.
+func memory(pids []int) (rss, pss int64) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) < 2 {
+				continue
+			}
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			switch f[0] {
+			case "Rss:":
+				rss += n << 10
+			case "Pss:":
+				pss += n << 10
+			}
+		}
+	}
+	return rss, pss
+}
+
+// resident sums up the resident pages; it is cheap enough to be looked at often.
+func resident(pids []int) (sum int64) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			continue
+		}
+		if f := strings.Fields(string(text)); len(f) > 1 {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			sum += n * int64(os.Getpagesize())
+		}
+	}
+	return sum
+}
+
+func descriptors(pids []int) (sum int) {
+	for _, pid := range pids {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err == nil {
+			sum += len(fds)
+		}
+	}
+	return sum
+}
+
+// peak watches resident memory until stop is called, which gives how far it rose above what it was, and that.
+func peak(pids []int) (stop func() (growth, start int64)) {
+	start := resident(pids)
+	most := start
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+				most = max(most, resident(pids))
+			}
+		}
+	}()
+	return func() (int64, int64) {
+		close(end)
+		<-ended
+		return max(most, resident(pids)) - start, start
+	}
+}
+
+// unmountBelow takes away the mounts below a folder, the deepest first.
+func unmountBelow(dir string) error {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil // nothing can be mounted here
+	}
+	var points []string
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+string(filepath.Separator)) {
+			points = append(points, f[4])
+		}
+	}
+	slices.Sort(points)
+	for _, p := range slices.Backward(points) {
+		if err := unix.Unmount(p, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("cannot unmount %s: %w", p, err)
+		}
+	}
+	return nil
+}
