@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -236,13 +237,21 @@ func TestOutlives(t *testing.T) {
 		<-d.kernel.Box.Inside
 		d.kill()
 		c.expect(`"id":"slow"`, `"isError":true`, `unavailable: `, `"omnitron/error":{"code":"unavailable"`)
-		if round == 1 { // somebody else starts it: the client hears of changes without asking for anything
+		want := []string{`"uri":"omnitron://toys"`} // what may have changed meanwhile
+		if round == 1 {                             // somebody else starts it: the client need not ask for anything
 			if err := d.start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		} else {
 			c.send(call(2, "toys_list", "{}"))
-			c.expect(`"id":2`, `"car"`)
+			want = append(want, `"id":2`)
+		}
+		for len(want) > 0 {
+			l := c.next()
+			n := len(want)
+			if want = slices.DeleteFunc(want, func(w string) bool { return strings.Contains(l, w) }); len(want) == n {
+				t.Fatalf("got %s", l)
+			}
 		}
 		tick, late := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
 		for heard := false; !heard; {
@@ -286,7 +295,7 @@ func TestOutlivesModern(t *testing.T) {
 	if err := d.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.expect("subscriptions/acknowledged", `"io.modelcontextprotocol/subscriptionId":5`)
+	c.expect("resources/updated", `"io.modelcontextprotocol/subscriptionId":5`) // what may have changed meanwhile
 	d.bus.Publish(bus.Event{Topic: "toys"})
 	c.expect("resources/updated", `"io.modelcontextprotocol/subscriptionId":5`)
 	c.close()
@@ -405,35 +414,5 @@ func TestConfigLine(t *testing.T) {
 	_, err := ConfigLine("cursr", "omnitron", nil)
 	if f := fault.From(err); f.Code != fault.Invalid || f.Hint != "did you mean cursor?" {
 		t.Errorf("unknown client: %+v", f)
-	}
-}
-
-// TestDismissed: when a person ends the connection, what was in flight is told so, and the bridge does not connect again.
-func TestDismissed(t *testing.T) {
-	d := newDaemon(t)
-	c := newClient(t, d.reach(), mcp.Launch{})
-	c.send(hello)
-	c.expect(`"id":0`)
-	c.send(call("slow", "ops_read", `{"method":"toys.fail","input":{"how":"wait"}}`))
-	<-d.kernel.Box.Inside
-	if n, err := d.kernel.Sessions.Disconnect(d.kernel.Sessions.List()[0].ID); n != 1 || err != nil {
-		t.Fatalf("disconnect: %d %v", n, err)
-	}
-	c.expect(`"id":"slow"`, `"isError":true`, `"code":"denied"`, `"reason":"disconnected"`)
-	select {
-	case err := <-c.end:
-		if !fault.Is(err, fault.Denied) {
-			t.Errorf("the bridge ends with %v", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("the bridge goes on")
-	}
-	for l := range c.got {
-		t.Errorf("the client is told %s", l)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.conns) != 1 {
-		t.Errorf("%d connections were made", len(d.conns))
 	}
 }
