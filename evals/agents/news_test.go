@@ -119,6 +119,14 @@ func TestDaemonDies(t *testing.T) {
 			p.begin("subscriptions/listen", fmt.Sprintf(`{"notifications":{"resourceSubscriptions":[%q]}}`, aboutWeb))
 		}
 		subscribe()
+		told := func() (n int) {
+			for _, m := range p.messages() {
+				if m.Method == "notifications/resources/updated" && strings.Contains(string(m.Params), aboutWeb) {
+					n++
+				}
+			}
+			return n
+		}
 		for round := range rig.Count(3, 10) {
 			var ids []string
 			for range 5 {
@@ -126,7 +134,9 @@ func TestDaemonDies(t *testing.T) {
 			}
 			lists := p.begin("tools/list", "{}") // answered at once, or of the protocol's kind
 			w.Until(10*time.Second, "the calls are in flight", func() bool { return w.named("survivor/1").InFlight == 5 })
+			heard := told()
 			w.kill9(t)
+			w.Until(10*time.Second, "the client is told what may have changed while the daemon was away", func() bool { return told() > heard })
 			for _, id := range ids {
 				r := p.done("logs_follow", id)
 				coded(t, "a call in flight", r.fault, fault.Unavailable, "")
@@ -143,24 +153,22 @@ func TestDaemonDies(t *testing.T) {
 			if m := p.begin("tools/call", `{"name":"agents_pause","arguments":{"name":"root/agent"}}`); p.answer(m).Error == nil {
 				t.Errorf("%s: round %d: on the new connection the role is above what it was launched with", era, round)
 			}
-			told := func() int {
-				n := 0
-				for _, m := range p.messages() {
-					if m.Method == "notifications/resources/updated" && strings.Contains(string(m.Params), aboutWeb) {
-						n++
-					}
-				}
-				return n
-			}
 			w.named("survivor/1") // has introduced itself again
 			before := told()
 			w.must("apps.restart", map[string]any{"names": []string{"web"}}, nil)
 			w.Until(10*time.Second, "the subscription has outlived the daemon", func() bool { return told() > before })
 		}
+		acks := 0
 		for _, m := range p.messages() {
 			if strings.Contains(m.line, "omnitron-bridge") {
 				t.Errorf("%s: the client sees what omnitron mcp does for itself: %s", era, m.line)
 			}
+			if strings.HasSuffix(m.Method, "/acknowledged") {
+				acks++
+			}
+		}
+		if want := map[string]int{legacy: 0, modern: 1}[era]; acks != want {
+			t.Errorf("%s: one subscription was acknowledged %d times", era, acks)
 		}
 		p.Close()
 	}

@@ -40,6 +40,7 @@ type carrier struct {
 	in    io.Reader
 	out   io.Writer
 	close func()
+	pid   int // of omnitron mcp
 
 	reading sync.Mutex
 
@@ -104,6 +105,7 @@ func (w *world) bridge(t testing.TB, args ...string) (c *carrier, ended func() (
 	}
 	ended = sync.OnceValues(ended)
 	c = newCarrier(t, out, in, func() { _ = in.Close(); ended() })
+	c.pid = cmd.Process.Pid
 	return c, ended
 }
 
