@@ -151,8 +151,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 }
 
 // open opens state.json and omnitron.db. A database without a state is a home whose state was lost: hence a new home has
-// its state on disk before it has a database. A state without its database remembers commands by the numbers of a record
-// that is gone; those of the new one begin at 1 and would count as older.
+// its state on disk before it has a database.
 func (d *daemon) open(ctx context.Context) (err error) {
 	h := &d.host
 	path := filepath.Join(d.home, "omnitron.db")
@@ -168,17 +167,8 @@ func (d *daemon) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if h.Store, err = store.Open(path, d.log); err != nil {
-		return err
-	}
-	if h.Store.Fresh() {
-		h.State.Touch(func(st *store.State) {
-			for _, key := range st.Keys() {
-				st.Edit(key, func(a *store.AppState) { a.Command = 0 })
-			}
-		})
-	}
-	return nil
+	h.Store, err = store.Open(path, d.log)
+	return err
 }
 
 // components adds what runs in the daemon, in the order of its start.

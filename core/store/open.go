@@ -112,7 +112,6 @@ func pool(path string, size int, params url.Values) (*sql.DB, error) {
 func (s *Store) look(ctx context.Context, migrations fs.FS) (err error) {
 	info, err := os.Stat(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.fresh = true
 		return nil
 	}
 	if err != nil {

@@ -27,7 +27,6 @@ type Store struct {
 	r        *sql.DB // readers see the last commit and wait for nobody
 	commits  group[change]
 	warnings []string
-	fresh    bool // there was no file
 
 	mu     sync.Mutex
 	health error
@@ -41,9 +40,6 @@ type change struct {
 
 // Path is where the database lies.
 func (s *Store) Path() string { return s.path }
-
-// Fresh reports that the database was made by this Open, because there was none or a damaged one was set aside.
-func (s *Store) Fresh() bool { return s.fresh }
 
 // Warnings says what went wrong when the database was opened and what was done about it, for status and doctor.
 func (s *Store) Warnings() []string { return s.warnings }

@@ -42,17 +42,9 @@ func (s *Supervisor) boot(ctx context.Context) {
 	for a := range st.Apps() {
 		ps := living[a.Key]
 		delete(living, a.Key)
-		app, err := read.app(ctx, a.Key, a.Revision)
-		if err != nil {
-			s.leave(a.Key, err)
-			continue
+		if r := s.take(ctx, a, ps, read.app); r != nil {
+			started = append(started, r)
 		}
-		r := s.add(app, a.Revision)
-		s.recall(r, a)
-		for _, p := range ps {
-			s.reattach(ctx, r, p, read.app)
-		}
-		started = append(started, r)
 	}
 	for key, ps := range living {
 		if r := s.foundling(ctx, key, ps, read.app); r != nil {
@@ -70,6 +62,72 @@ func (s *Supervisor) boot(ctx context.Context) {
 	s.link()
 	for _, r := range started {
 		s.resume(r, !st.HomeDown)
+	}
+}
+
+// take makes a runner of an app and gives it what lives of it, unless its definition cannot be read. The caller holds mu.
+func (s *Supervisor) take(ctx context.Context, a store.AppState, ps []*proc.Process, read func(context.Context, string, int64) (*config.App, error)) *runner {
+	var most map[string]int
+	if s.Lost {
+		most = vouch(&a, ps)
+	}
+	app, err := read(ctx, a.Key, a.Revision)
+	if err != nil {
+		s.leave(a.Key, err)
+		return nil
+	}
+	if s.Lost {
+		declare(&a, app, a.Revision, a.Enabled && app.Enabled)
+		widen(&a, app, most)
+		s.State.Touch(func(st *store.State) { st.Set(a) })
+	}
+	r := s.add(app, a.Revision)
+	s.recall(r, a)
+	for _, p := range ps {
+		s.reattach(ctx, r, p, read)
+	}
+	return r
+}
+
+// vouch makes what lives of an app desired, in the newest revision that lives: what the state says of it, if it knows it at
+// all, is older than what was said last. It gives the highest number that lives of each process.
+func vouch(a *store.AppState, ps []*proc.Process) map[string]int {
+	most := map[string]int{}
+	for _, p := range ps {
+		select {
+		case <-p.Done():
+			continue
+		default:
+		}
+		if p.Ending() != "" { // somebody has asked it to end
+			continue
+		}
+		_, process, n, _, rev, _ := parseGeneration(p.ID())
+		a.Desired, a.Revision = store.WantRunning, max(a.Revision, rev)
+		for _, part := range []string{process, fmt.Sprintf("%s#%d", process, n)} {
+			if _, said := a.Parts[part]; said {
+				a.Parts[part] = store.WantRunning
+			}
+		}
+		most[process] = max(most[process], n)
+	}
+	return most
+}
+
+// widen scales the processes of which more live than were known of.
+func widen(a *store.AppState, app *config.App, most map[string]int) {
+	for _, p := range app.Processes {
+		n := p.Instances
+		if over, ok := a.Scale[p.Name]; ok {
+			n = over
+		}
+		if most[p.Name] <= n {
+			continue
+		}
+		if a.Scale == nil {
+			a.Scale, a.ScaleBase = map[string]int{}, map[string]int{}
+		}
+		a.Scale[p.Name], a.ScaleBase[p.Name] = most[p.Name], p.Instances
 	}
 }
 
@@ -248,27 +306,7 @@ func (s *Supervisor) foundling(ctx context.Context, key string, ps []*proc.Proce
 		}
 		return nil
 	}
-	var rev int64
-	for _, p := range ps {
-		_, _, _, _, of, _ := parseGeneration(p.ID())
-		rev = max(rev, of)
-	}
-	app, err := read(ctx, key, rev)
-	if err != nil {
-		s.leave(key, err)
-		return nil
-	}
-	s.State.Touch(func(st *store.State) {
-		st.Edit(key, func(a *store.AppState) {
-			a.Name, a.Desired, a.Enabled, a.Revision, a.Hash = app.Name, store.WantRunning, app.Enabled, rev, app.Hash
-		})
-	})
-	r := s.add(app, rev)
-	r.desired = true
-	for _, p := range ps {
-		s.reattach(ctx, r, p, read)
-	}
-	return r
+	return s.take(ctx, store.AppState{Key: key, Name: nameOf(key), Status: string(Stopped), Desired: store.WantStopped, Enabled: true}, ps, read)
 }
 
 // resume makes the slots what they should be after boot, on the runner's goroutine.

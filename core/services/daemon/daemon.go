@@ -123,8 +123,11 @@ type KeeperStatus struct {
 func (s *Service) Status(context.Context, Nothing) (Status, error) {
 	k := s.keeper.Info()
 	st := Status{Version: s.version, PID: os.Getpid(), Home: s.home, Uptime: int64(time.Since(s.started).Seconds()), Routines: runtime.NumGoroutine(),
-		Down: s.state.View().HomeDown, Apps: map[string]int{}, StartedAt: s.started, Tasks: s.tasks.Tasks(), Parts: s.parts(), Warnings: s.warnings(),
+		Down: s.state.View().HomeDown, Apps: map[string]int{}, StartedAt: s.started, Tasks: s.tasks.Tasks(), Parts: s.parts(), Warnings: []string{},
 		Keeper: KeeperStatus{PID: k.PID, Version: k.Version, RSS: k.RSS, Contains: k.Contain}}
+	for _, w := range s.warnings() {
+		st.Warnings = append(st.Warnings, w.what)
+	}
 	for _, v := range s.sup.Apps() {
 		st.Apps[string(v.State)]++
 	}
@@ -132,16 +135,23 @@ func (s *Service) Status(context.Context, Nothing) (Status, error) {
 	return st, nil
 }
 
-// warnings says what is wrong with the stores.
-func (s *Service) warnings() []string {
-	out := append([]string{}, s.state.Warnings()...)
-	out = append(out, s.stores.Warnings()...)
+// warning is something that is wrong, why that matters, and the command that mends it.
+type warning struct{ what, why, fix string }
+
+// warnings says what is wrong with the stores, and with what was kept in them.
+func (s *Service) warnings() (out []warning) {
+	for _, w := range append(append([]string{}, s.state.Warnings()...), s.stores.Warnings()...) {
+		out = append(out, warning{w, "compare what runs with what should", "omnitron ls --all"})
+	}
+	for _, w := range s.sup.Warnings() {
+		out = append(out, warning{w, "it is not started again when it ends", "omnitron up"})
+	}
 	for _, h := range []struct {
 		what string
 		err  error
-	}{{"state.json cannot be written", s.state.Health()}, {"the record of calls cannot be written", s.ledger.Health()}} {
+	}{{"state.json", s.state.Health()}, {"omnitron.db", s.stores.Health()}, {"the record of calls", s.ledger.Health()}} {
 		if h.err != nil {
-			out = append(out, fmt.Sprintf("%s: %v", h.what, h.err))
+			out = append(out, warning{fmt.Sprintf("%s cannot be written: %v", h.what, h.err), "changes are refused until they can be kept", "df -h " + s.home})
 		}
 	}
 	return out

@@ -50,7 +50,7 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	}
 	warnings := s.warnings()
 	for _, w := range warnings {
-		add(Check{Name: "stores", Status: "error", What: w, Why: "changes are refused until they can be kept", Fix: "df -h " + s.home})
+		add(Check{Name: "stores", Status: "error", What: w.what, Why: w.why, Fix: w.fix})
 	}
 	if len(warnings) == 0 {
 		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
