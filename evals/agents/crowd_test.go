@@ -64,6 +64,7 @@ func TestDeafClient(t *testing.T) {
 	w := newWorld(t, big(), generous)
 	w.WaitState("web", "crashed", 20*time.Second)
 	c, ended := w.bridge(t, "--profile", "full")
+	c.deaf = true
 	line := `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"apps_list","arguments":{"limit":1000}}}` + "\n"
 	for i := range 150 { // three megabytes of answers
 		if _, err := fmt.Fprintf(c, line, i); err != nil {
