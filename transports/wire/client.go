@@ -149,8 +149,7 @@ func (c *Client) start(ctx context.Context, w *waiter, method string, params any
 	} else if err = c.write(ctx, f.bytes()); err != nil {
 		err = c.broken(ctx)
 	}
-	if err != nil {
-		c.take(id)
+	if err != nil && c.take(id) != nil { // else the answer was faster than the end of our own writing
 		return 0, err
 	}
 	return id, nil

@@ -283,3 +283,31 @@ func TestCancelOfACallThatCannotBeSent(t *testing.T) {
 	wantFault(t, c.Call(ctx, "toy.echo", map[string]string{"text": strings.Repeat("x", 3<<20)}, nil), fault.Deadline, "")
 	close(hold)
 }
+
+// hasty is a daemon that answers the first message and ends the connection before the client's writing has returned.
+type hasty struct {
+	*io.PipeReader
+	answer *io.PipeWriter
+	client chan *Client
+}
+
+func (h *hasty) Write(b []byte) (int, error) {
+	_, err := io.WriteString(h.answer, `{"jsonrpc":"2.0","id":1,"result":{"status":"done"}}`+"\n")
+	_ = h.answer.Close()
+	<-(<-h.client).Done()
+	return len(b), err
+}
+
+// TestAnswerFasterThanTheEnd: the last answer of a daemon that ends counts, however late the client notices that it has
+// sent its call.
+func TestAnswerFasterThanTheEnd(t *testing.T) {
+	in, out := io.Pipe()
+	h := &hasty{in, out, make(chan *Client, 1)}
+	c := NewClient(h)
+	defer c.Close()
+	h.client <- c
+	var got struct{ Status string }
+	if err := c.Call(t.Context(), "daemon.shutdown", nil, &got); err != nil || got.Status != "done" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
