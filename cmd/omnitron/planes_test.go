@@ -343,7 +343,7 @@ var volatile = map[string]bool{
 	"load_1m": true, "load_5m": true, "load_15m": true, "mem_available_bytes": true, "disk_free_bytes": true,
 }
 
-var clock = regexp.MustCompile(`\b\d\d:\d\d:\d\d\b|\b\d+(\.\d+)?(ns|µs|ms|s)\b|\bpid \d+`)
+var clock = regexp.MustCompile(`\b\d\d:\d\d:\d\d\b|\b\d+(\.\d+)?(ns|µs|ms|s)\b|\bpid \d+|\b\d+ MB of`)
 
 // normal is a value with what is volatile taken out by name, and the folders of its world named alike.
 func (w *world) normal(v any) any {
