@@ -179,7 +179,11 @@ func runDaemon(ctx context.Context, home string) error {
 	}
 	within, cancel := context.WithTimeout(ctx, time.Second) // one that is just ending is waited for
 	defer cancel()
-	free := until(within, 10*time.Millisecond, func() bool { return !lockedBy(filepath.Join(abs, "keeper.lock")) }) == nil
+	free := false
+	_ = until(within, 10*time.Millisecond, func() bool { // free says how it ended
+		free = !lockedBy(filepath.Join(abs, "keeper.lock"))
+		return free || answers(within, home) == nil
+	})
 	pid, held, err := owned(abs)
 	switch {
 	case err != nil:

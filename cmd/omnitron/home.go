@@ -68,7 +68,7 @@ type pidFile struct {
 // lock is a home that is ours: an flock on daemon.pid, held for life. The kernel lets go of it when we die, however.
 type lock struct{ f *os.File }
 
-// lockHome takes the home, or says who has it. Faults: conflict (home_taken).
+// lockHome takes the home, or says who has it. Faults: conflict (home_taken), internal (state_not_durable).
 func lockHome(home string) (*lock, error) {
 	path := filepath.Join(home, "daemon.pid")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
@@ -82,15 +82,16 @@ func lockHome(home string) (*lock, error) {
 	}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	text, err := json.Marshal(pidFile{PID: os.Getpid(), Started: time.Now(), Boot: strings.TrimSpace(string(boot))})
+	text = append(text, '\n')
 	if err == nil {
-		err = f.Truncate(0)
+		_, err = f.WriteAt(text, 0) // over what was there: a full disk has no room for more
 	}
 	if err == nil {
-		_, err = f.WriteAt(append(text, '\n'), 0)
+		err = f.Truncate(int64(len(text)))
 	}
 	if err != nil {
 		f.Close()
-		return nil, fault.Wrap(err, fault.Conflict, "cannot write %s: %v", path, err).WithReason("state_not_durable")
+		return nil, fault.Wrap(err, fault.Internal, "cannot write %s: %v", path, err).WithReason("state_not_durable")
 	}
 	return &lock{f}, nil
 }

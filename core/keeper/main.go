@@ -172,18 +172,34 @@ func (k *keeper) settleIn() {
 	k.log("info", "keeper", "version", k.o.Version, "home", k.o.Home, "contain", k.contain)
 }
 
-// takeLock becomes the only keeper of the home. A predecessor that is just dying is waited for.
+// takeLock becomes the only keeper of the home. A predecessor that is just dying is waited for, one that answers is not.
 func (k *keeper) takeLock() error {
 	fd, err := unix.Open(k.path("keeper.lock"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: k.path("keeper.lock"), Err: err}
 	}
-	if !waitUntil(time.Second, func() bool { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil }) {
+	mine := false
+	waitUntil(time.Second, func() bool {
+		mine = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil
+		return mine || k.another()
+	})
+	if !mine {
 		unix.Close(fd)
 		return fmt.Errorf("another keeper has the home %s", k.o.Home)
 	}
 	k.lock = fd
 	return nil
+}
+
+// another reports whether a keeper of this home answers.
+func (k *keeper) another() bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: k.path("keeper.sock")})
+	return err == nil || err == unix.EAGAIN // EAGAIN: it has much to do
 }
 
 // inheritNothing lets nothing of who started us reach the programs: descriptors, umask, blocked and ignored signals. A
