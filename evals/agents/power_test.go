@@ -117,6 +117,26 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestPauseStays: no death of the daemon lifts a pause, and none brings one back.
+func TestPauseStays(t *testing.T) {
+	w := newWorld(t, steady, generous)
+	p := w.stdio(t, "--profile", "full").peer(legacy, "paused")
+	for _, paused := range []bool{true, false} {
+		w.must(map[bool]string{true: "agents.pause", false: "agents.resume"}[paused], map[string]any{"name": "root/agent"}, nil)
+		w.kill9(t)
+		before := w.digest()
+		r := p.tool("apps_restart", `{"names":["web"]}`)
+		if !paused {
+			if r.IsError {
+				t.Errorf("resumed, and the daemon has died: %s", r.raw)
+			}
+			break
+		}
+		coded(t, "paused, and the daemon has died", r.fault, fault.Denied, "paused")
+		w.unchanged(t, before, "who is paused")
+	}
+}
+
 // TestDisconnect: a person ends a connection. What is in flight on it stops; omnitron mcp tells its client, and ends
 // rather than connect again.
 func TestDisconnect(t *testing.T) {

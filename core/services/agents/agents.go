@@ -26,11 +26,15 @@ var Methods = op.Of("agents", "Connected clients, agents above all.",
 // Service implements Methods.
 type Service struct {
 	sessions *session.Sessions
+	pauses   *session.Pauses
 	bus      *bus.Bus
 }
 
-// New copies what the service needs from the host.
-func New(h *host.Host) (*Service, error) { return &Service{h.Sessions, h.Bus}, nil }
+// New copies what the service needs from the host. Whoever was paused under the daemon before is paused.
+func New(h *host.Host) (*Service, error) {
+	pauses, err := session.OpenPauses(context.Background(), h.Store, h.Sessions)
+	return &Service{h.Sessions, pauses, h.Bus}, err
+}
 
 // Which says who to list.
 type Which struct {
@@ -61,17 +65,21 @@ type Held struct {
 	Changed bool   `json:"changed" table:"1" jsonschema:"whether that is news"`
 }
 
-// Pause refuses changing calls. Faults: not_found.
+// Pause refuses changing calls, those of a principal in every later daemon too. Faults: not_found.
 func (s *Service) Pause(ctx context.Context, in Whom) (Held, error) {
 	news, err := s.sessions.Pause(in.Name)
 	if err == nil {
 		s.tell(ctx, "paused", in.Name)
+		err = s.pauses.Keep(ctx, in.Name, true) // it holds already, whatever the disk says
 	}
 	return Held{in.Name, err == nil, news}, err
 }
 
 // Resume lets changing calls through again. Faults: not_found.
 func (s *Service) Resume(ctx context.Context, in Whom) (Held, error) {
+	if err := s.pauses.Keep(ctx, in.Name, false); err != nil {
+		return Held{}, err
+	}
 	news, err := s.sessions.Resume(in.Name)
 	if err == nil {
 		s.tell(ctx, "resumed", in.Name)
