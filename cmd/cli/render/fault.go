@@ -22,6 +22,12 @@ func Fault(w io.Writer, e *fault.Error, o Options) {
 		}
 	}
 	for _, p := range e.Problems {
+		if len(e.Problems) == 1 && strings.Contains(e.Message, p.Message) { // said already
+			if p.Near != "" && !strings.Contains(e.Message, "did you mean") {
+				fmt.Fprintf(&b, "  did you mean %q?\n", Escape(p.Near))
+			}
+			continue
+		}
 		problem(&b, p, o)
 	}
 	switch len(e.Candidates) {

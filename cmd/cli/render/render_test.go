@@ -207,6 +207,23 @@ func TestFaultOfAFile(t *testing.T) {
 	}
 }
 
+func TestFaultSaysAProblemOnce(t *testing.T) {
+	e := fault.New(fault.Invalid, `instances: expected an integer from 1, got 0`)
+	e.Problems = []fault.Problem{{Path: "instances", Message: "expected an integer from 1, got 0"}}
+	var b bytes.Buffer
+	Fault(&b, e, Options{})
+	if want := "error: instances: expected an integer from 1, got 0\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	e = fault.New(fault.Invalid, `--state: "runing" is none of running, stopped`)
+	e.Problems = []fault.Problem{{Path: "state", Message: `"runing" is none of running, stopped`, Near: "running"}}
+	b.Reset()
+	Fault(&b, e, Options{})
+	if want := "error: --state: \"runing\" is none of running, stopped\n  did you mean \"running\"?\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestFaultOfTargets(t *testing.T) {
 	e := fault.New(fault.Failed, "1 of 2 apps failed").WithItems([]map[string]any{
 		{"key": "shop/dev/api", "state": "running", "ok": true, "lines": []string{"x"}},
