@@ -11,7 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
@@ -41,6 +44,7 @@ type Keeper struct {
 	info      Info
 	quitting  bool
 	events    chan Event
+	spawning  atomic.Int64 // spawns that are under way
 	background
 }
 
@@ -58,6 +62,28 @@ type answer struct {
 	body    json.RawMessage
 	process *Process // of a spawn: entered by the reader, so that the exit that may follow at once finds it
 	err     error
+}
+
+const (
+	perProcess = 6 // descriptors of a program that we hold at most: its own, its outputs, its notify socket, its stub's
+	spare      = 8 // descriptors that starts leave to everything else
+)
+
+// enter begins a spawn, unless there is no room for its descriptors: some of them would be lost on their way, and with
+// them the connection that all other programs depend on.
+func (k *Keeper) enter() error {
+	under := k.spawning.Add(1)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return nil // nothing is known, so nothing is refused
+	}
+	used, err := os.ReadDir("/proc/self/fd")
+	if err == nil && uint64(len(used))+uint64(under)*perProcess+spare <= limit.Cur {
+		return nil
+	}
+	k.spawning.Add(-1)
+	return fault.New(fault.Limited, "the daemon has too few file descriptors left: %d of %d are in use", len(used), limit.Cur).
+		WithReason("no_resources").WithHint("raise the limit of open files (ulimit -n), or close some connections").WithRetryAfter(1)
 }
 
 // Dial connects to a living keeper and learns what it runs. Faults: unavailable (reason keeper_unreachable).
@@ -109,6 +135,10 @@ func (k *Keeper) Info() Info {
 // conflict with reason text_busy; limited with reason no_resources; internal with reason cgroup_unavailable, no_socket_dir
 // or spawn_failed; deadline or cancelled with reason keeper_slow when ctx ended first: what was started is then ended.
 func (k *Keeper) Spawn(ctx context.Context, s Spec) (*Process, error) {
+	if err := k.enter(); err != nil {
+		return nil, err
+	}
+	defer k.spawning.Add(-1)
 	a, err := k.call(ctx, protocol.Spawn, s.message())
 	return a.process, err
 }
