@@ -80,10 +80,10 @@ func (r *runner) obey(w *waiter) {
 	}
 	r.waiters = append(r.waiters, w)
 	for i, u := range w.units {
-		if w.seq != 0 && w.seq < u.seq { // the younger one wants the same: its end is ours
-			continue
+		if w.seq != 0 && w.seq < u.seq && !(w.kind == kindRenew && u.gen != nil && u.gen.rev != r.rev) {
+			continue // the younger one wants the same: its end is ours; but a start leaves a former definition running
 		}
-		u.seq, u.up = w.seq, w.kind.up()
+		u.seq, u.up = max(u.seq, w.seq), w.kind.up()
 		phase, again := u.phase, u.again
 		if r.command(u, w.kind); u.phase != phase || u.again != again {
 			w.changed = true
