@@ -63,6 +63,8 @@ func helper(name string, args []string) int {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		fmt.Println("sent")
+	case "knock": // at a keeper's socket
+		fmt.Print(knock(args[0], args[1]))
 	case "burn":
 		for ru := (unix.Rusage{}); time.Duration(ru.Utime.Nano()+ru.Stime.Nano()) < time.Duration(num(0))*time.Millisecond; {
 			if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {

@@ -1,6 +1,7 @@
 package proc_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -267,10 +268,12 @@ func TestSignalGroup(t *testing.T) {
 func TestSecondKeeperRefused(t *testing.T) {
 	e := start(t, "auto")
 	cmd := e.keeperCmd()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
 	err := cmd.Run()
 	var x *exec.ExitError
-	if !asExit(err, &x) || x.ExitCode() != 3 {
-		t.Errorf("a second keeper: %v, want status 3", err)
+	if !asExit(err, &x) || x.ExitCode() != 1 || !strings.Contains(said.String(), "another keeper has the home "+e.home) {
+		t.Errorf("a second keeper: %v, want status 1\n%s", err, said.String())
 	}
 	if x, _, _ := e.run(e.spec("true")); x.Code != 0 {
 		t.Errorf("the first one: %+v", x)

@@ -165,6 +165,9 @@ func (p *packer) pack(plain []byte) ([]byte, error) {
 	return b, nil
 }
 
+// toMedium returns when what was written to a file is on the medium. Tests see by it when that happens.
+var toMedium = (*os.File).Sync
+
 // Compress replaces the plain archive at path by a compressed one. The plain file goes only after the other is on disk,
 // has its name, and was read back and found equal: a crash at any moment leaves one that is whole, and at most a file
 // named Temporary. The index stays as it is. It gives up between two frames when ctx ends.
@@ -202,7 +205,7 @@ func Compress(ctx context.Context, path string, format Format, swap func(func() 
 	if err := packFile(ctx, src, dst, format); err != nil {
 		return fmt.Errorf("cannot compress %s: %w", path, err)
 	}
-	if err := dst.Sync(); err != nil {
+	if err := toMedium(dst); err != nil {
 		return fmt.Errorf("cannot compress %s: %w", path, err)
 	}
 	if err := os.Chtimes(tmp, st.ModTime(), st.ModTime()); err != nil {
