@@ -54,39 +54,49 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
-	gone, renew, err := s.follow(ctx, def, rev)
-	if err != nil || len(gone)+len(renew) == 0 {
+	kept, gone, renew, err := s.follow(ctx, def, rev)
+	if err != nil {
 		return nil, err
 	}
+	notes := s.waiters(kindNote, kept, nil, Command{})
 	stops := s.waiters(kindStop, gone, nil, c)
 	starts := s.waiters(kindRenew, renew, nil, c)
+	for _, w := range notes {
+		s.tell(w)
+	}
 	s.calls.Go(func() { // what takes the place of something comes after it has gone
 		s.stopByLevel(stops)
 		for _, w := range starts {
 			s.tell(w)
 		}
 	})
+	for _, w := range notes { // whoever looks now sees the new definition
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+		}
+	}
 	return s.collect(ctx, kindRestart, append(stops, starts...), c.Wait)
 }
 
-// follow makes the state and the runners follow a definition. It gives the apps that have to go and those that have to
-// start anew.
-func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int64) (gone, renew []op.Target, err error) {
+// follow makes the state and the runners follow a definition. It gives the apps that it has, those that have to go and
+// those that have to start anew.
+func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int64) (kept, gone, renew []op.Target, err error) {
 	select {
 	case s.applying <- struct{}{}:
 		defer func() { <-s.applying }()
 	case <-ctx.Done():
-		return nil, nil, fault.Wrap(ctx.Err(), fault.Cancelled, "another definition is being applied, and the caller gave up")
+		return nil, nil, nil, fault.Wrap(ctx.Err(), fault.Cancelled, "another definition is being applied, and the caller gave up")
 	}
 	stack := def.Project + "/" + def.Stack
 	s.mu.RLock()
 	newest, ending := s.projectDir[stack].rev, s.halting
 	s.mu.RUnlock()
 	if ending {
-		return nil, nil, errEnding()
+		return nil, nil, nil, errEnding()
 	}
 	if newest > rev {
-		return nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("omnitron ls")
+		return nil, nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("omnitron ls")
 	}
 	changes := s.Compare(def)
 	byKey := map[string]*config.App{}
@@ -106,7 +116,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		return nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +130,9 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 			gone = append(gone, target(r.snapshot.Load(), "", 0))
 			r.mail.post(r.remove)
 			continue
-		case r == nil || !r.mail.post(func() { r.follow(app, rev, ch.What == "changed") }): // the second: it has just gone
+		}
+		kept = append(kept, op.Target{Key: ch.Key})
+		if r == nil || !r.mail.post(func() { r.follow(app, rev, ch.What == "changed") }) { // the second: it has just gone
 			s.admit(ctx, app, rev)
 			continue
 		}
@@ -130,7 +142,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		}
 	}
 	s.link()
-	return gone, renew, nil
+	return kept, gone, renew, nil
 }
 
 // declare notes in the state what the definition says of an app.

@@ -197,11 +197,13 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 				u.since = x.At
 			}
 		}
-		u.reason, u.was = sl.LastError, State(sl.Status)
+		if u.was = State(sl.Status); u.was == u.outcome || u.phase == backoff {
+			u.reason = sl.LastError
+		}
 		if !sl.ReadyAt.IsZero() {
 			u.ready, u.readyAt = sl.Generation, sl.ReadyAt
 		}
-		u.ancient = sl.StartedAt.Before(boot)
+		u.ancient = !sl.StartedAt.IsZero() && sl.StartedAt.Before(boot)
 		if u.exit != nil && u.exit.At.Before(boot) {
 			u.ancient = true
 			if u.outcome != Completed { // what happened before the machine was started does not count
@@ -237,7 +239,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 	}
 	u := r.unit(process, n)
 	switch {
-	case def == nil, u != nil && u.gen == nil && u.judged(p, number):
+	case def == nil, (u == nil || u.parting) && over(p), u != nil && u.gen == nil && u.judged(p, number):
 		s.discard(p)
 		return
 	case u != nil && u.gen != nil && u.gen.number > number: // the older one was on its way out
@@ -251,7 +253,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 		r.units = append(r.units, u)
 	}
 	g := &generation{number: number, rev: rev, app: app, def: def, at: p.Started(), proc: p, ports: portsOf(p.ID()), adopted: true}
-	g.lived = g.alive()
+	g.lived = !over(p)
 	s.ports.keep(g.ports)
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
 	u.slot = slot{phase: running, hist: u.hist}
@@ -267,9 +269,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 // judged reports whether the end of a generation was seen to by the daemon before, which only did not live to forget it:
 // nothing of it is left, and it must not count twice.
 func (u *unit) judged(p *proc.Process, number uint64) bool {
-	select {
-	case <-p.Done():
-	default:
+	if !over(p) {
 		return false
 	}
 	return number < u.last || u.exit != nil && u.exit.Generation == number && u.was != Stopping && u.was != Stuck
@@ -342,7 +342,8 @@ func (r *runner) carryOn(u *unit, start bool) {
 	case why == string(byUnhealthy):
 		u.phase = running
 		r.send(u, evUnhealthy, ended{})
-	case !u.gen.alive(): // the watcher brings the news
+	case over(u.gen.proc):
+		r.exited(u, u.gen)
 	case u.phase == starting:
 		u.gen.watchReady(r, u)
 	default:
@@ -358,13 +359,13 @@ func (r *runner) wants(u *unit) bool {
 	return !u.parting && u.phase == idle && u.outcome == Stopped && !byItself && (r.enabled || !u.ancient)
 }
 
-// alive reports whether the main process has not ended yet.
-func (g *generation) alive() bool {
+// over reports whether the main process of a generation has ended.
+func over(p *proc.Process) bool {
 	select {
-	case <-g.proc.Done():
-		return false
-	default:
+	case <-p.Done():
 		return true
+	default:
+		return false
 	}
 }
 

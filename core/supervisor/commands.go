@@ -37,11 +37,12 @@ const (
 	kindRestart
 	kindRenew // a restart because of another definition: of what is wanted to run
 	kindScale // a start of what is wanted to run, and the end of what is too much
+	kindNote  // nothing is done: answered when readers see what came before
 )
 
-var kindWords = [...]string{"start", "stop", "restart", "restart", "scale"}
+var kindWords = [...]string{"start", "stop", "restart", "restart", "scale", "apply"}
 
-func (k kind) up() bool { return k != kindStop }
+func (k kind) up() bool { return k != kindStop && k != kindNote }
 
 // Start makes the targets, and what they depend on, desired and starts what does not run. Faults: failed with one Result
 // a target, conflict (superseded), deadline, cancelled, unavailable (shutting_down), internal (state_not_durable).
@@ -229,7 +230,7 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*wait
 
 // unknownNow is the result of a command on an app that was removed meanwhile: for a stop that is as good.
 func unknownNow(k kind, key string) Result {
-	if k == kindStop {
+	if !k.up() {
 		return Result{Key: key, State: Stopped, OK: true}
 	}
 	return Result{Key: key, State: Stopped, Reason: "it is not known any more", code: "not_found"}

@@ -299,7 +299,7 @@ func untilWord(until string) string {
 func (r *runner) blocked(u *unit) string {
 	for _, d := range u.def.DependsOn {
 		for _, o := range r.units {
-			if s := o.state(); o.process == d.Name && !o.parting && !satisfied(d.Until, s, o.gen != nil) && s.settled() {
+			if s := o.state(); o.process == d.Name && !o.parting && !satisfied(d.Until, s, o.gen != nil) && s.settled() && s != Running {
 				return stands(o.name(r.app.Name), s, o.reason, d.Until)
 			}
 		}
@@ -327,7 +327,7 @@ func (s *Supervisor) culprit(app *config.App, depth int) string {
 			if deeper := s.culprit(v.def, depth+1); deeper != "" {
 				return deeper
 			}
-		case v.State.settled():
+		case v.State.settled() && v.State != Running: // what runs once has yet to complete
 			return stands(v.Key, v.State, v.Reason, d.Until)
 		}
 	}

@@ -17,7 +17,11 @@ func (r *runner) publish() {
 	if same(old, v) {
 		return
 	}
-	r.s.changed(r.key)
+	if v.State != old.State && v.State.settled() && !v.State.up() { // the end of a chain, for whoever waits further up
+		r.s.stirred(r.key)
+	} else {
+		r.s.changed(r.key)
+	}
 	r.remember()
 }
 

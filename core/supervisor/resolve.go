@@ -12,29 +12,33 @@ import (
 )
 
 // Resolve turns selectors into targets. Without names it means every app of the project: the named one, the one whose
-// file lies in the named folder, else the only one. Faults: not_found with candidates, invalid (ambiguous, bad grammar).
-func (s *Supervisor) Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error) {
-	views, err := s.scope(names, string(project), string(stack))
-	if err != nil {
-		return nil, err
-	}
+// file lies in the named folder, else the only one; and of its stacks the named one, dev, else the only one. A name means
+// an app of the project in the named folder first. Faults: not_found (app_unknown, slot_unknown, project_unknown) with
+// candidates, invalid (ambiguous, bad_selector).
+func (s *Supervisor) Resolve(_ context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error) {
+	all := filter(s.Apps(), "", string(stack))
 	if len(names) == 0 {
-		ts := make([]op.Target, 0, len(views))
-		for _, v := range views {
-			ts = append(ts, target(v, "", 0))
-		}
-		return ts, nil
+		return s.every(all, project)
+	}
+	first := all
+	switch name, known := s.projectIn(project); {
+	case known:
+		first = filter(all, name, "")
+	case strings.HasPrefix(string(project), "/"): // a folder without a project: names may be known all the same
+	case project != "":
+		return nil, s.unknownProject(project)
 	}
 	var ts []op.Target
 	for _, name := range names {
-		found, err := match(string(name), views)
+		found, err := match(string(name), first)
+		if fault.From(err) != nil && fault.From(err).Reason == "app_unknown" && strings.HasPrefix(string(project), "/") {
+			found, err = match(string(name), all)
+		}
 		if err != nil {
 			return nil, err
 		}
 		for _, t := range found {
-			if !slices.ContainsFunc(ts, func(o op.Target) bool {
-				return o.Key == t.Key && o.Process == t.Process && o.Instance == t.Instance
-			}) {
+			if !slices.ContainsFunc(ts, func(o op.Target) bool { return o.String() == t.String() }) {
 				ts = append(ts, t)
 			}
 		}
@@ -42,44 +46,68 @@ func (s *Supervisor) Resolve(ctx context.Context, names []op.Selector, project o
 	return ts, nil
 }
 
-// scope gives the apps among which names are looked up.
-func (s *Supervisor) scope(names []op.Selector, project, stack string) ([]*App, error) {
-	all := s.Apps()
-	if strings.HasPrefix(project, "/") {
-		name, ok := s.ProjectAt(project)
-		if !ok {
-			if len(names) > 0 { // a name may still be found elsewhere
-				return all, nil
-			}
-			return nil, fault.New(fault.NotFound, "the project in %s is not known to the daemon", project).WithReason("project_unknown").
-				WithHint("omnitron up").WithCandidates(s.Projects()...)
-		}
-		if len(names) > 0 { // a bare name means this project's app first, but others can be named too
-			here := filter(all, name, stack)
-			for _, n := range names {
-				if found, err := match(string(n), here); err != nil || len(found) == 0 {
-					return all, nil
-				}
-			}
-			return here, nil
-		}
-		project = name
+// every gives all apps of a project and one stack of it.
+func (s *Supervisor) every(all []*App, project op.ProjectRef) ([]op.Target, error) {
+	name, err := s.Project(project)
+	if err != nil || name == "" {
+		return nil, err
 	}
-	if project != "" && !slices.Contains(s.Projects(), project) {
-		return nil, fault.New(fault.NotFound, "there is no project %q", project).WithReason("project_unknown").WithCandidates(s.Projects()...)
-	}
-	if project == "" && len(names) == 0 {
-		switch ps := s.Projects(); len(ps) {
-		case 0:
-			return nil, nil
-		case 1:
-			project = ps[0]
-		default:
-			return nil, fault.New(fault.Invalid, "there are several projects: say which one").WithReason("ambiguous").
-				WithHint("name the apps, or add --project").WithCandidates(ps...)
+	views := filter(all, name, "")
+	var stacks []string
+	for _, v := range views {
+		if !slices.Contains(stacks, v.Stack) {
+			stacks = append(stacks, v.Stack)
 		}
 	}
-	return filter(all, project, stack), nil
+	switch {
+	case slices.Contains(stacks, "dev"):
+		views = filter(views, name, "dev")
+	case len(stacks) > 1:
+		return nil, fault.New(fault.Invalid, "project %s has several stacks and none is called dev: say which one", name).WithReason("ambiguous").
+			WithHint("name the apps, or add --stack").WithCandidates(stacks...)
+	}
+	ts := make([]op.Target, 0, len(views))
+	for _, v := range views {
+		ts = append(ts, target(v, "", 0))
+	}
+	return ts, nil
+}
+
+// Project gives the name of the project that a reference means: a name, a folder, or "" for the only one; "" when there is
+// none at all. Faults: not_found (project_unknown), invalid (ambiguous).
+func (s *Supervisor) Project(ref op.ProjectRef) (string, error) {
+	if ref != "" {
+		name, known := s.projectIn(ref)
+		if !known {
+			return "", s.unknownProject(ref)
+		}
+		return name, nil
+	}
+	switch ps := s.Projects(); len(ps) {
+	case 0:
+		return "", nil
+	case 1:
+		return ps[0], nil
+	default:
+		return "", fault.New(fault.Invalid, "there are several projects: say which one").WithReason("ambiguous").
+			WithHint("name the apps, or add --project").WithCandidates(ps...)
+	}
+}
+
+// projectIn finds a project by its name or its folder.
+func (s *Supervisor) projectIn(ref op.ProjectRef) (string, bool) {
+	if strings.HasPrefix(string(ref), "/") {
+		return s.ProjectAt(string(ref))
+	}
+	return string(ref), slices.Contains(s.Projects(), string(ref))
+}
+
+func (s *Supervisor) unknownProject(ref op.ProjectRef) error {
+	e := fault.New(fault.NotFound, "there is no project %q", string(ref))
+	if strings.HasPrefix(string(ref), "/") {
+		e = fault.New(fault.NotFound, "the project in %s is not known to the daemon", string(ref)).WithHint("omnitron up")
+	}
+	return e.WithReason("project_unknown").WithCandidates(s.Projects()...)
 }
 
 func filter(all []*App, project, stack string) []*App {
@@ -101,33 +129,27 @@ func match(name string, views []*App) ([]op.Target, error) {
 	glob := strings.ContainsAny(app, "*?[")
 	var hits []*App
 	for _, v := range views {
-		if glob {
-			ok := false
-			for _, form := range forms(v) {
-				if m, err := path.Match(app, form); err == nil && m {
-					ok = true
-				}
+		if slices.ContainsFunc(forms(v), func(form string) bool {
+			if !glob {
+				return form == app
 			}
-			if ok {
-				hits = append(hits, v)
-			}
-			continue
-		}
-		if slices.Contains(forms(v), app) {
+			ok, _ := path.Match(app, form) // split has seen that it is a pattern
+			return ok
+		}) {
 			hits = append(hits, v)
 		}
 	}
-	if len(hits) == 0 {
-		return nil, unknown(name, app, views)
-	}
-	if len(hits) > 1 && !glob {
+	switch {
+	case len(hits) == 0:
+		return nil, unknown(app, views)
+	case len(hits) > 1 && !glob:
 		keys := make([]string, len(hits))
 		for i, v := range hits {
 			keys[i] = v.Key
 		}
 		return nil, fault.New(fault.Invalid, "%q is ambiguous: %s", name, strings.Join(keys, ", ")).WithReason("ambiguous").WithCandidates(keys...)
 	}
-	ts := make([]op.Target, 0, len(hits))
+	var ts []op.Target
 	for _, v := range hits {
 		process := process
 		if process == "" && instance > 0 {
@@ -136,11 +158,12 @@ func match(name string, views []*App) ([]op.Target, error) {
 			}
 			process = v.def.Processes[0].Name
 		}
-		t := target(v, process, instance)
-		if len(t.Slots) == 0 && process != "" {
-			return nil, unknownSlot(name, v)
+		if t := target(v, process, instance); len(t.Slots) > 0 || process == "" {
+			ts = append(ts, t)
 		}
-		ts = append(ts, t)
+	}
+	if len(ts) == 0 { // a pattern may hit apps that lack the process, as long as one has it
+		return nil, unknownSlot(name, hits[0])
 	}
 	return ts, nil
 }
@@ -148,12 +171,20 @@ func match(name string, views []*App) ([]op.Target, error) {
 // split takes a selector apart: app, app:process, app:process#2, app#2.
 func split(name string) (app, process string, instance int, err error) {
 	rest, num, hasNum := strings.Cut(name, "#")
-	app, process, _ = strings.Cut(rest, ":")
+	app, process, hasProcess := strings.Cut(rest, ":")
+	bad := func(why string) error {
+		return fault.New(fault.Invalid, "%q: %s", name, why).WithReason("bad_selector").WithHint("app, app:process or app:process#2; * stands for anything")
+	}
 	if hasNum {
-		instance, err = strconv.Atoi(num)
-		if err != nil || instance < 1 {
-			return "", "", 0, fault.New(fault.Invalid, "%q: the instance after # is a number from 1", name)
+		if instance, err = strconv.Atoi(num); err != nil || instance < 1 {
+			return "", "", 0, bad("the instance after # is a number from 1")
 		}
+	}
+	if _, err := path.Match(app, ""); err != nil {
+		return "", "", 0, bad("the pattern is not complete")
+	}
+	if app == "" || hasProcess && process == "" {
+		return "", "", 0, bad("a name is missing")
 	}
 	return app, process, instance, nil
 }
@@ -171,7 +202,7 @@ func target(v *App, process string, instance int) op.Target {
 	return t
 }
 
-func unknown(name, app string, views []*App) error {
+func unknown(app string, views []*App) error {
 	var names []string
 	for _, v := range views {
 		names = append(names, v.Name)

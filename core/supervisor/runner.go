@@ -102,7 +102,7 @@ func (r *runner) leave() {
 		fn()
 	}
 	r.s.drop(r)
-	r.s.changed(r.key)
+	r.s.stirred(r.key)
 	for _, w := range slices.Clone(r.waiters) {
 		r.reply(w, unknownNow(w.kind, r.key))
 	}

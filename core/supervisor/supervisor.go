@@ -222,8 +222,8 @@ func (s *Supervisor) changed(key string) {
 	}
 }
 
-// stirred tells everything above key to look again: a command has arrived there, and who waits further up for the end of
-// a chain may have taken it for one that nobody moves.
+// stirred tells everything above key to look again: who waits further up, for the end of a chain, sees nothing of it in
+// the apps between.
 func (s *Supervisor) stirred(key string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

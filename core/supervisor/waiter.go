@@ -48,6 +48,10 @@ func (w *waiter) answered() bool {
 // obey carries a command out on the app's slots. The order of commands is that of their records: one that comes after a
 // younger one which wants something else of a slot is overtaken there, whenever it arrives.
 func (r *runner) obey(w *waiter) {
+	if w.kind == kindNote {
+		r.waiters = append(r.waiters, w)
+		return
+	}
 	if w.kind.up() {
 		r.obeyed++
 	}
@@ -84,11 +88,11 @@ func (r *runner) obey(w *waiter) {
 			continue // the younger one wants the same: its end is ours; but a start leaves a former definition running
 		}
 		u.seq, u.up = max(u.seq, w.seq), w.kind.up()
-		phase, again := u.phase, u.again
+		phase, again, last := u.phase, u.again, u.last
 		if r.command(u, w.kind); u.phase != phase || u.again != again {
 			w.changed = true
 			if w.kind == kindRestart || w.kind == kindRenew {
-				w.from[i] = u.last
+				w.from[i] = last
 			}
 		}
 	}

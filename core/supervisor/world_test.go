@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +23,6 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/probe"
@@ -39,6 +36,9 @@ var keeperBinary string
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "daemon" {
 		os.Exit(standIn())
+	}
+	if len(os.Args) > 2 && os.Args[1] == "program" {
+		os.Exit(program(os.Args[2:]))
 	}
 	dir, err := os.MkdirTemp("", "sup")
 	if err != nil {
@@ -85,11 +85,19 @@ type world struct {
 	lost  bool // as if the state could not be read
 	stops []func()
 	seq   int64
+
+	finish func() // leaves nothing
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
+	return newWorldNow(t)
+}
+
+// newWorldNow makes a world for a test that makes several, one after the other.
+func newWorldNow(t *testing.T) *world {
+	t.Helper()
 	home, err := os.MkdirTemp("", "om") // short: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +115,7 @@ func newWorld(t *testing.T) *world {
 	must(t, cmd.Start())
 	reaped := make(chan struct{})
 	go func() { defer close(reaped); _ = cmd.Wait() }()
-	t.Cleanup(func() {
+	w.finish = sync.OnceFunc(func() {
 		w.end()
 		if w.k != nil {
 			kill(t, w.k.Info().PID)
@@ -116,6 +124,7 @@ func newWorld(t *testing.T) *world {
 		w.sweep()
 		os.RemoveAll(home)
 	})
+	t.Cleanup(w.finish)
 	return w
 }
 
@@ -333,10 +342,19 @@ func (w *world) file(name string) []string {
 	return strings.Fields(string(data))
 }
 
+// promised is how many ports generations have.
+func (w *world) promised() int {
+	w.ports.mu.Lock()
+	defer w.ports.mu.Unlock()
+	return len(w.ports.taken)
+}
+
+func busFilter(topics ...string) bus.Filter { return bus.Filter{Topics: topics} }
+
 // events gives the types of the events of an app, oldest first.
 func (w *world) events(name string, topics ...string) []string {
 	var out []string
-	for _, ev := range w.bus.Recent(bus.Filter{Topics: topics}, 0, 4096) {
+	for _, ev := range w.bus.Recent(busFilter(topics...), 0, 4096) {
 		if ev.Key == "shop/dev/"+name {
 			out = append(out, ev.Type)
 		}
@@ -357,99 +375,6 @@ func (w *world) saved(name string, ok func(store.AppState) bool) store.AppState 
 		return ok(got)
 	}, func() string { return fmt.Sprintf("%+v", got) })
 	return got
-}
-
-// revisions is the loader: every definition that was applied.
-type revisions struct {
-	mu   sync.Mutex
-	defs []*config.Definition
-	bad  error
-}
-
-func (d *revisions) add(def *config.Definition) int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.defs = append(d.defs, def)
-	return int64(len(d.defs))
-}
-
-func (d *revisions) Definition(_ context.Context, project, stack string, rev int64) (*config.Definition, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.bad != nil {
-		return nil, d.bad
-	}
-	if rev < 1 || rev > int64(len(d.defs)) || d.defs[rev-1].Project != project || d.defs[rev-1].Stack != stack {
-		return nil, fault.New(fault.NotFound, "there is no revision %d of %s/%s", rev, project, stack)
-	}
-	return d.defs[rev-1], nil
-}
-
-// printed reads the apps' output from their files.
-type printed struct {
-	dir string
-
-	mu   sync.Mutex
-	kept map[string]int // how often each app's policy was handed over
-	asks int            // how often lines were asked for
-}
-
-func (p *printed) path(slot, stream string) string {
-	key, rest, _ := strings.Cut(slot, ":")
-	process, number, _ := strings.Cut(rest, "#")
-	n, _ := strconv.Atoi(number)
-	f := strings.Split(key, "/")
-	return journal.Path(p.dir, journal.Stream{Project: f[0], Stack: f[1], App: f[2], Process: process, Instance: n, Name: stream})
-}
-
-func (p *printed) Tail(_ context.Context, slot string, _ time.Time, n int) []string {
-	p.mu.Lock()
-	p.asks++
-	p.mu.Unlock()
-	for _, stream := range []string{"err", "out"} {
-		data, _ := os.ReadFile(p.path(slot, stream))
-		if lines := strings.Split(strings.TrimSpace(string(data)), "\n"); lines[0] != "" {
-			return lines[max(0, len(lines)-n):]
-		}
-	}
-	return nil
-}
-
-func (p *printed) Keep(app *config.App) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kept[app.Key]++
-}
-
-func (p *printed) Ends(s journal.Stream) map[journal.Stream]int64 {
-	from := map[journal.Stream]int64{}
-	for _, s.Name = range []string{"out", "err"} {
-		from[s] = 0
-		if st, err := os.Stat(journal.Path(p.dir, s)); err == nil {
-			from[s] = st.Size()
-		}
-	}
-	return from
-}
-
-func (p *printed) Await(ctx context.Context, from map[journal.Stream]int64, pattern string) error {
-	re := regexp.MustCompile(pattern)
-	return poll(ctx, func() bool {
-		for s, at := range from {
-			if data, _ := os.ReadFile(journal.Path(p.dir, s)); int64(len(data)) > at && re.Match(data[at:]) {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-func (p *printed) AwaitSince(ctx context.Context, slot, pattern string, _ time.Time) error {
-	re := regexp.MustCompile(pattern)
-	return poll(ctx, func() bool {
-		data, _ := os.ReadFile(p.path(slot, "out"))
-		return re.Match(data)
-	})
 }
 
 // poll looks again and again until ok says so or ctx ends.

@@ -42,18 +42,12 @@ type Row struct {
 func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 	s.sup.Resample(s.samples)
 	views := s.sup.Apps()
-	if !in.All && (in.Project != "" || len(s.sup.Projects()) > 1) {
-		project := in.Project
-		ts, err := s.sup.Resolve(ctx, nil, project, in.Stack)
-		if err != nil {
+	if project := ""; !in.All {
+		var err error
+		if project, err = s.sup.Project(in.Project); err != nil {
 			return op.List[Row]{}, err
 		}
-		views = views[:0:0]
-		for _, t := range ts {
-			if v := s.sup.App(t.Key); v != nil {
-				views = append(views, v)
-			}
-		}
+		views = slices.DeleteFunc(views, func(v *supervisor.App) bool { return v.Project != project })
 	}
 	rows := make([]Row, 0, len(views))
 	for _, v := range views {

@@ -1,0 +1,126 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/store"
+)
+
+// revisions is the loader: every definition that was applied.
+type revisions struct {
+	mu   sync.Mutex
+	defs []*config.Definition
+	bad  error
+}
+
+func (d *revisions) add(def *config.Definition) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.defs = append(d.defs, def)
+	return int64(len(d.defs))
+}
+
+func (d *revisions) Definition(_ context.Context, project, stack string, rev int64) (*config.Definition, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bad != nil {
+		return nil, d.bad
+	}
+	if rev < 1 || rev > int64(len(d.defs)) || d.defs[rev-1].Project != project || d.defs[rev-1].Stack != stack {
+		return nil, fault.New(fault.NotFound, "there is no revision %d of %s/%s", rev, project, stack)
+	}
+	return d.defs[rev-1], nil
+}
+
+// printed reads the apps' output from their files.
+type printed struct {
+	dir string
+
+	mu   sync.Mutex
+	kept map[string]int // how often each app's policy was handed over
+	asks int            // how often lines were asked for
+}
+
+func (p *printed) path(slot, stream string) string {
+	key, rest, _ := strings.Cut(slot, ":")
+	process, number, _ := strings.Cut(rest, "#")
+	n, _ := strconv.Atoi(number)
+	f := strings.Split(key, "/")
+	return journal.Path(p.dir, journal.Stream{Project: f[0], Stack: f[1], App: f[2], Process: process, Instance: n, Name: stream})
+}
+
+func (p *printed) Tail(_ context.Context, slot string, _ time.Time, n int) []string {
+	p.mu.Lock()
+	p.asks++
+	p.mu.Unlock()
+	for _, stream := range []string{"err", "out"} {
+		data, _ := os.ReadFile(p.path(slot, stream))
+		if lines := strings.Split(strings.TrimSpace(string(data)), "\n"); lines[0] != "" {
+			return lines[max(0, len(lines)-n):]
+		}
+	}
+	return nil
+}
+
+func (p *printed) Keep(app *config.App) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept[app.Key]++
+}
+
+func (p *printed) Ends(s journal.Stream) map[journal.Stream]int64 {
+	from := map[journal.Stream]int64{}
+	for _, s.Name = range []string{"out", "err"} {
+		from[s] = 0
+		if st, err := os.Stat(journal.Path(p.dir, s)); err == nil {
+			from[s] = st.Size()
+		}
+	}
+	return from
+}
+
+func (p *printed) Await(ctx context.Context, from map[journal.Stream]int64, pattern string) error {
+	re := regexp.MustCompile(pattern)
+	return poll(ctx, func() bool {
+		for s, at := range from {
+			if data, _ := os.ReadFile(journal.Path(p.dir, s)); int64(len(data)) > at && re.Match(data[at:]) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (p *printed) AwaitSince(ctx context.Context, slot, pattern string, _ time.Time) error {
+	re := regexp.MustCompile(pattern)
+	return poll(ctx, func() bool {
+		data, _ := os.ReadFile(p.path(slot, "out"))
+		return re.Match(data)
+	})
+}
+
+// frozen is a disk that takes nothing while it is held.
+type frozen struct {
+	store.Disk
+	held atomic.Bool
+}
+
+func (f *frozen) hold(on bool) { f.held.Store(on) }
+
+func (f *frozen) Write(name string, data []byte) error {
+	if f.held.Load() {
+		return errors.New("no space left on device")
+	}
+	return f.Disk.Write(name, data)
+}
