@@ -270,7 +270,12 @@ func TestSecondKeeperRefused(t *testing.T) {
 	cmd := e.keeperCmd()
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	err := cmd.Run()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	err := cmd.Wait()
+	late.Stop()
 	var x *exec.ExitError
 	if !asExit(err, &x) || x.ExitCode() != 1 || !strings.Contains(said.String(), "another keeper has the home "+e.home) {
 		t.Errorf("a second keeper: %v, want status 1\n%s", err, said.String())
