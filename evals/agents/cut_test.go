@@ -19,7 +19,7 @@ const most = 25_000
 func big() string {
 	var b strings.Builder
 	b.WriteString("project: big\napps:\n")
-	b.WriteString("  - name: web\n    command: 'for i in $(seq 40); do head -c 3000 /dev/zero | tr \"\\0\" x; echo $i; done | tee /dev/stderr; cat hostile.txt; exit 9'\n    restart: never\n    ready: {delay: 1s}\n    env:\n")
+	b.WriteString("  - name: web\n    command: 'for i in $(seq 40); do head -c 3000 /dev/zero | tr \"\\0\" x; echo $i; done | tee /dev/stderr; head -c 30000 /dev/zero | tr \"\\0\" B; echo; cat hostile.txt; exit 9'\n    restart: never\n    ready: {delay: 1s}\n    env:\n")
 	for i := range 60 {
 		fmt.Fprintf(&b, "      LONG_%d: %q\n", i, strings.Repeat("v", 900))
 	}
@@ -130,12 +130,18 @@ func (p *peer) whole(t testing.TB, what, link string, s *jsonschema.Schema) {
 func TestPages(t *testing.T) {
 	w := newWorld(t, big(), generous)
 	w.WaitState("web", "crashed", 20*time.Second)
-	lines := 40 + strings.Count(hostile, "\n") + 1 // one is longer than a part
+	lines := 40 + 1 + strings.Count(hostile, "\n") + 1 // one is longer than a part
 	p := w.stdio(t, "--profile", "full").peer(modern, "pages")
-	for tool, args := range map[string]map[string]any{
-		"apps_list":  {"limit": 1000},
-		"logs_query": {"names": []string{"web"}, "limit": 1000, "stream": "out"},
+	for _, c := range []struct {
+		tool string
+		args map[string]any
+		want int
+	}{
+		{"apps_list", map[string]any{"limit": 1000}, 151},
+		{"logs_query", map[string]any{"names": []string{"web"}, "limit": 1000, "stream": "out"}, lines},
+		{"logs_query", map[string]any{"names": []string{"web"}, "limit": 1000, "stream": "out", "grep": "^B+$"}, 1}, // one line, and it is cut
 	} {
+		tool, args := c.tool, c.args
 		seen, pages := map[string]int{}, 0
 		for cursor := ""; ; pages++ {
 			if cursor != "" {
@@ -160,8 +166,8 @@ func TestPages(t *testing.T) {
 				break
 			}
 		}
-		if want := map[string]int{"apps_list": 151, "logs_query": lines}[tool]; len(seen) != want || pages < 1 {
-			t.Errorf("%s: %d items on %d pages, want %d", tool, len(seen), pages+1, want)
+		if len(seen) != c.want || pages == 0 && c.want > 1 {
+			t.Errorf("%s: %d items on %d pages, want %d", tool, len(seen), pages+1, c.want)
 		}
 		for k, n := range seen {
 			if n != 1 {
