@@ -213,11 +213,13 @@ func (p *project) runsAs(t *testing.T, name, user string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := p.tree(name)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tree[len(tree)-1].PID))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var tree []process
+	var status []byte
+	p.Until(5*time.Second, "the last process of "+name+" can be looked at", func() bool { // a backend may just be ending
+		tree = p.tree(name)
+		status, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", tree[len(tree)-1].PID))
+		return err == nil
+	})
 	if !strings.Contains(string(status), "\nUid:\t"+strings.TrimSpace(string(want))+"\t") || len(tree) < 3 {
 		t.Errorf("%s does not run as %s below %d processes", name, user, len(tree))
 	}
