@@ -104,6 +104,10 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 		return err
 	}
 	g.ports = ports
+	if err := occupied(g.def, ports); err != nil {
+		s.ports.free(ports)
+		return err
+	}
 	stream := journal.Stream{Project: projectOf(g.app.Key), Stack: stackOf(g.app.Key), App: g.app.Name, Process: process, Instance: n}
 	out, errs := stream, stream
 	out.Name, errs.Name = "out", "err"
