@@ -102,7 +102,7 @@ func environment(g *generation, who account, process string, n int) []string {
 	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = projectOf(g.app.Key), stackOf(g.app.Key), g.app.Name
 	env["OMNITRON_PROCESS"], env["OMNITRON_INSTANCE"] = process, strconv.Itoa(n)
 	for name, port := range g.ports {
-		env[portVariable(name)] = strconv.Itoa(port)
+		env[PortVariable(name)] = strconv.Itoa(port)
 	}
 	if len(g.def.Ports) == 1 {
 		env["PORT"] = strconv.Itoa(g.ports[g.def.Ports[0].Name])
@@ -115,8 +115,8 @@ func environment(g *generation, who account, process string, n int) []string {
 	return list
 }
 
-// portVariable is the name of the variable that carries a port's number.
-func portVariable(name string) string {
+// PortVariable is the name of the variable that carries a port's number.
+func PortVariable(name string) string {
 	return "PORT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 

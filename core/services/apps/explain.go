@@ -40,7 +40,7 @@ type ExitLine struct {
 	At      time.Time `json:"at" unit:"time" jsonschema:"when"`
 	Slot    string    `json:"slot" jsonschema:"app:process#n"`
 	Message string    `json:"message" jsonschema:"how"`
-	Code    int       `json:"code" jsonschema:"exit code"`
+	Code    *int      `json:"code,omitempty" jsonschema:"exit code; none when a signal ended it, when nobody saw it end, or when it could not even be started"`
 	Signal  string    `json:"signal,omitempty" jsonschema:"signal"`
 }
 
@@ -76,7 +76,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 			e.NextTry = i.NextTry
 		}
 		if x := i.LastExit; x != nil && (i.State != supervisor.Running || v.Restarts > 0) {
-			e.Exits = append(e.Exits, ExitLine{At: x.At, Slot: i.Slot, Message: x.Message, Code: x.Code, Signal: x.Signal})
+			e.Exits = append(e.Exits, ExitLine{At: x.At, Slot: i.Slot, Message: x.Message, Code: code(x.Reason, x.Signal, x.Known, x.Code), Signal: x.Signal})
 		}
 	}
 	for _, d := range v.Definition().DependsOn {
@@ -89,6 +89,14 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	e.Summary = summary(v)
 	e.Next = advice(v)
 	return e, nil
+}
+
+// code is an exit code, where there is one.
+func code(reason, signal string, known bool, n int) *int {
+	if reason == "spawn" || reason == "lost" || signal != "" || !known {
+		return nil
+	}
+	return &n
 }
 
 // past adds exits, changes of state and commands from the events and the record of calls.
@@ -104,7 +112,8 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, e *Explanation) {
 		case ev.Type == "exited":
 			if k := ev.Slot + ev.At.Format(time.RFC3339Nano); !seen[k] && len(e.Exits) < 10 {
 				seen[k] = true
-				e.Exits = append(e.Exits, ExitLine{At: ev.At, Slot: ev.Slot, Message: ev.Text, Code: number(ev.Data["code"]), Signal: text(ev.Data["signal"])})
+				e.Exits = append(e.Exits, ExitLine{At: ev.At, Slot: ev.Slot, Message: ev.Text, Signal: text(ev.Data["signal"]),
+					Code: code(text(ev.Data["reason"]), text(ev.Data["signal"]), true, number(ev.Data["code"]))})
 			}
 		case len(e.Changes) < 20:
 			e.Changes = append(e.Changes, Happening{At: ev.At, What: strings.TrimSpace(ev.Slot + " " + ev.Text)})

@@ -119,7 +119,8 @@ type Environment struct {
 // ProcessEnv is the environment of one process.
 type ProcessEnv struct {
 	Process   string     `json:"process" table:"1" jsonschema:"process name"`
-	Variables []Variable `json:"variables" table:"1" jsonschema:"sorted by name"`
+	Variables []Variable `json:"variables" table:"1" jsonschema:"what the file and the shell give it, sorted by name"`
+	Ours      []Variable `json:"ours" table:"1" jsonschema:"what omnitron adds for its first instance, never masked; a port that is drawn at each start is auto while it does not run"`
 }
 
 // Variable is one variable.
@@ -154,9 +155,38 @@ func (s *Service) Env(ctx context.Context, in Variables) (Environment, error) {
 			}
 			e.Variables = append(e.Variables, Variable{name, value})
 		}
+		e.Ours = ours(v, p)
 		out.Processes = append(out.Processes, e)
 	}
 	return out, nil
+}
+
+// ours gives what the supervisor adds to the environment of a process's first instance.
+func ours(v *supervisor.App, p *config.Process) []Variable {
+	env := map[string]string{"OMNITRON_PROJECT": v.Project, "OMNITRON_STACK": v.Stack, "OMNITRON_APP": v.Name, "OMNITRON_PROCESS": p.Name, "OMNITRON_INSTANCE": "1"}
+	var running map[string]int
+	for _, i := range v.Instances {
+		if i.Process == p.Name && i.Number == 1 {
+			running = i.Ports
+		}
+	}
+	for _, port := range p.Ports {
+		number := "auto"
+		if n, ok := running[port.Name]; ok {
+			number = strconv.Itoa(n)
+		} else if !port.Auto {
+			number = strconv.Itoa(port.Base)
+		}
+		env[supervisor.PortVariable(port.Name)] = number
+		if len(p.Ports) == 1 {
+			env["PORT"] = number
+		}
+	}
+	out := make([]Variable, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, Variable{name, env[name]})
+	}
+	return out
 }
 
 // Scope says of which project.

@@ -2,10 +2,12 @@ package apps
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 )
@@ -31,7 +33,7 @@ type Row struct {
 	CPU      float64          `json:"cpu_percent" table:"3" unit:"percent" jsonschema:"CPU of everything that it runs; 100 is one core"`
 	RSS      int64            `json:"rss_bytes" table:"2" unit:"bytes" jsonschema:"resident memory of everything that it runs"`
 	Ports    []int            `json:"ports,omitempty" table:"3" jsonschema:"declared ports"`
-	Reason   string           `json:"reason,omitempty" table:"5" jsonschema:"why it is in this state"`
+	Reason   string           `json:"reason,omitempty" table:"2" jsonschema:"why it is in this state"`
 	Key      string           `json:"key" table:"6" jsonschema:"project/stack/app"`
 	Project  string           `json:"project" jsonschema:"project"`
 	Stack    string           `json:"stack" jsonschema:"stack"`
@@ -42,9 +44,19 @@ type Row struct {
 func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 	s.sup.Resample(s.samples)
 	views := s.sup.Apps()
+<<<<<<< ours
 	if project := ""; !in.All {
 		var err error
 		if project, err = s.sup.Project(in.Project); err != nil {
+=======
+	if !in.All && (in.Project != "" || len(s.sup.Projects()) > 1) {
+		project := in.Project
+		ts, err := s.sup.Resolve(ctx, nil, project, in.Stack)
+		if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason == "ambiguous" {
+			return op.List[Row]{}, f.WithHint("omnitron ls --all        every project\nomnitron ls --project %s", f.Candidates[0])
+		}
+		if err != nil {
+>>>>>>> theirs
 			return op.List[Row]{}, err
 		}
 		views = slices.DeleteFunc(views, func(v *supervisor.App) bool { return v.Project != project })
@@ -104,7 +116,7 @@ func (s *Service) row(v *supervisor.App) Row {
 	slices.Sort(r.Ports)
 	r.Ready = ready(up, len(v.Instances))
 	if !oldest.IsZero() {
-		r.Uptime = int64(time.Since(oldest).Seconds())
+		r.Uptime = max(1, int64(time.Since(oldest).Seconds()))
 	}
 	return r
 }

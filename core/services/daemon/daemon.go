@@ -104,10 +104,10 @@ type Status struct {
 	FDs       int            `json:"fds" jsonschema:"how many descriptors it holds"`
 	Down      bool           `json:"home_down" jsonschema:"whether down was said: nothing is started until up or start"`
 	Apps      map[string]int `json:"apps" jsonschema:"how many apps are in which state"`
+	Warnings  []string       `json:"warnings" jsonschema:"what is wrong"`
 	Keeper    KeeperStatus   `json:"keeper" jsonschema:"the process that holds the programs"`
 	Tasks     []sched.Task   `json:"tasks" jsonschema:"what the scheduler does"`
-	Parts     []life.Status  `json:"parts" jsonschema:"the parts of the daemon in the order of their start"`
-	Warnings  []string       `json:"warnings" jsonschema:"what is wrong"`
+	Parts     []life.Status  `json:"parts" wide:"1" jsonschema:"the parts of the daemon in the order of their start"`
 	StartedAt time.Time      `json:"started_at" unit:"time" jsonschema:"when it was started"`
 }
 
@@ -145,6 +145,11 @@ func (s *Service) warnings() (out []warning) {
 	}
 	for _, w := range s.sup.Warnings() {
 		out = append(out, warning{w, "it is not started again when it ends", "omnitron up"})
+	}
+	for _, p := range s.parts() {
+		if p.State == life.Failed || p.State == life.Stuck {
+			out = append(out, warning{fmt.Sprintf("the part %q of the daemon is %s", p.Name, p.State), "what it does is not done", "omnitron daemon restart"})
+		}
 	}
 	for _, h := range []struct {
 		what string
