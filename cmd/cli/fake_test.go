@@ -270,6 +270,7 @@ func newBench(t *testing.T) *bench {
 			Resolve: func(config.Source) (json.RawMessage, []config.Warning, error) {
 				return json.RawMessage(`{"project":"shop"}`), nil, nil
 			},
+			Show:   func(config.Source) ([]byte, error) { return []byte("project: shop\n"), nil },
 			Schema: func() (json.RawMessage, error) { return json.RawMessage(toySchema), nil },
 		},
 		Local: []Local{{Path: []string{"daemon", "run"}, Short: "Run the daemon in the foreground"}},

@@ -42,7 +42,7 @@ func environment() cli.Env {
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
 		Dial: dial, EnsureDaemon: ensure, Revive: revive, Gone: gone, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
-		Config: cli.Config{References: config.References, Resolve: resolve, Schema: func() (json.RawMessage, error) { return config.Schema(), nil }},
+		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil }},
 		Local: []cli.Local{
 			{Path: []string{"daemon", "run"}, Short: "Run the daemon and its keeper in the foreground, for systemd and containers",
 				Run: func(ctx context.Context, home string, _ *cobra.Command, _ []string) error {
@@ -78,6 +78,14 @@ func resolve(src config.Source) (json.RawMessage, []config.Warning, error) {
 	}
 	text, err := json.Marshal(config.Mask(def))
 	return text, warnings, err
+}
+
+func showConfig(src config.Source) ([]byte, error) {
+	def, _, err := config.Load(src)
+	if err != nil {
+		return nil, err
+	}
+	return config.Show(def), nil
 }
 
 // examine is the doctor of a home without a daemon.

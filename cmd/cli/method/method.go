@@ -5,6 +5,7 @@ package method
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ type Command struct {
 	change   change
 	watch    bool
 	progress string
+	drawn    bool // the terminal shows how the call ended
 	paint    painter
 	place    string
 	before   func(ctx context.Context) error
@@ -201,12 +203,13 @@ func (c *Command) call(ctx context.Context, in map[string]any) (raw json.RawMess
 		return err
 	}
 	if c.starts() && waits(in) {
+		c.drawn = c.Session.Redraws() && progress.Draws(c.Session, c.progress)
 		err = progress.Follow(ctx, c.Session, c.progress, in, call)
 	} else {
 		err = call(ctx)
 	}
 	if err != nil {
-		return nil, out, err
+		return nil, out, c.typed(err)
 	}
 	if err := json.Unmarshal(raw, &out); err != nil {
 		return nil, out, fault.New(fault.Internal, "the daemon's answer to %s is no outcome: %v", c.Spec.ID(), err)
@@ -247,6 +250,21 @@ func (c *Command) agreed(ctx context.Context, raw json.RawMessage) (bool, error)
 		question = "Go on?"
 	}
 	return s.Ask(ctx, strings.TrimSuffix(c.Spec.Doc, ".")+". "+question)
+}
+
+// typed gives a fault whose hint is an example of the method as one whose hint is the command.
+func (c *Command) typed(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
+	}
+	example, ok := strings.CutPrefix(f.Hint, "for example "+c.Spec.ID()+" ")
+	var in map[string]any
+	if !ok || json.Unmarshal([]byte(example), &in) != nil {
+		return err
+	}
+	told := *f
+	return told.WithHint("for example %s", c.line(in))
 }
 
 // line is the command that makes an input, to be pasted.

@@ -79,6 +79,9 @@ func (c *Command) done(w io.Writer, out outcome, o render.Options) {
 		fmt.Fprintln(w, o.Style.Paint(render.Dim, "a dry run: nothing was changed"))
 		return
 	}
+	if c.drawn {
+		return
+	}
 	v, err := render.Decode(out.Result)
 	obj, _ := v.(render.Object)
 	if err != nil || v == nil || v != nil && obj != nil && len(obj) == 0 {

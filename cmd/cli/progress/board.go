@@ -4,6 +4,7 @@ package progress
 
 import (
 	"encoding/json"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -35,12 +36,14 @@ type board struct {
 	mu    sync.Mutex
 	rows  map[string]*row
 	order []string
+	names []string          // the apps that the call is about; none: all of them
+	calm  map[string]string // the others, as far as they did not do anything: once they do, it is for the call's sake
 	began time.Time
 	now   func() time.Time
 }
 
 func newBoard(now func() time.Time) *board {
-	return &board{rows: map[string]*row{}, began: now(), now: now}
+	return &board{rows: map[string]*row{}, calm: map[string]string{}, began: now(), now: now}
 }
 
 // settled reports whether a state is one in which nobody waits for the app any more, and whether that is good.
@@ -77,6 +80,15 @@ func (b *board) load(raw json.RawMessage, before bool) {
 		if a.Key == "" || a.Enabled != nil && !*a.Enabled && a.State == "stopped" {
 			continue
 		}
+		if b.rows[a.Key] == nil && !b.concerns(a.Key) {
+			switch a.State {
+			case "stopped", "completed", "failed", "crashed":
+				if before {
+					b.calm[a.Key] = a.State
+				}
+			}
+			continue
+		}
 		r := b.at(a.Key)
 		r.state = a.State
 		if before {
@@ -89,6 +101,22 @@ func (b *board) load(raw json.RawMessage, before bool) {
 			r.ended = b.now()
 		}
 	}
+}
+
+// concerns reports whether the call names an app: by a suffix of its key, with wildcards or without, as a whole or a part.
+func (b *board) concerns(key string) bool {
+	if len(b.names) == 0 {
+		return true
+	}
+	for _, name := range b.names {
+		name, _, _ = strings.Cut(name, ":")
+		for rest, more := key, true; more; _, rest, more = strings.Cut(rest, "/") {
+			if ok, err := path.Match(name, rest); ok && err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // at gives the row of an app, new ones at the end.
@@ -120,10 +148,15 @@ func (b *board) take(raw json.RawMessage) (change, bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.rows[e.Key] == nil && len(b.rows) > 0 || e.At.Before(b.began) {
+	was, calm := b.calm[e.Key]
+	if e.At.Before(b.began) || b.rows[e.Key] == nil && !calm && (len(b.rows) > 0 || !b.concerns(e.Key)) {
 		return change{}, false
 	}
 	r := b.at(e.Key)
+	if calm {
+		r.state = was
+		delete(b.calm, e.Key)
+	}
 	to := e.Type
 	if s, ok := e.Data["to"].(string); ok && s != "" {
 		to = s

@@ -57,6 +57,29 @@ func TestPictureFits(t *testing.T) {
 	}
 }
 
+// TestOnlyWhatIsNamed: a call on some apps shows those, and what is started for their sake; not what others do meanwhile.
+func TestOnlyWhatIsNamed(t *testing.T) {
+	for name, want := range map[string][3]bool{"api": {true, false, false}, "dev/w*": {false, true, false}, "shop/dev/api": {true, false, false},
+		"a*": {true, false, false}, "worker:queue#2": {false, true, false}, "nope": {}, "p": {}} {
+		b, clock := filled(0, "")
+		b.names = []string{name}
+		b.load(json.RawMessage(`{"items":[{"key":"shop/dev/api","state":"running"},{"key":"shop/dev/worker","state":"running"},{"key":"shop/dev/loop","state":"backoff"},{"key":"shop/dev/db","state":"stopped"}]}`), true)
+		*clock = noon.Add(time.Second)
+		for i, key := range []string{"shop/dev/api", "shop/dev/worker", "shop/dev/loop"} {
+			if _, ok := b.say(t, key, "starting", ""); ok != want[i] {
+				t.Errorf("%s: %s is told about: %v", name, key, ok)
+			}
+		}
+		if c, ok := b.say(t, "shop/dev/db", "starting", ""); !ok || c.From != "stopped" {
+			t.Errorf("%s: a dependency that is started is not told about: %+v", name, c)
+		}
+		b.load(json.RawMessage(`{"items":[{"key":"shop/dev/loop","state":"running"},{"key":"shop/dev/db","state":"running"}]}`), false)
+		if b.rows["shop/dev/loop"] != nil || b.rows["shop/dev/db"] == nil {
+			t.Errorf("%s: at the end there are %v", name, b.order)
+		}
+	}
+}
+
 func TestTakeKnowsItsApps(t *testing.T) {
 	b, clock := filled(1, "stopped")
 	if _, ok := b.say(t, "other/dev/x", "running", ""); ok {

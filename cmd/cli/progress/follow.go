@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"time"
 
@@ -30,6 +29,7 @@ const replay = 200
 // stack. When it ends the last lines of every app that failed follow. The error is the call's.
 func Follow(ctx context.Context, s *session.Session, mode string, in map[string]any, call func(context.Context) error) error {
 	b := newBoard(s.Now)
+	b.names = named(in)
 	p := painterOf(s, mode, b)
 	if _, ok := s.Spec("events.follow"); !ok {
 		p = nil
@@ -48,6 +48,31 @@ func Follow(ctx context.Context, s *session.Session, mode string, in map[string]
 		lastLines(ctx, s, failures(err, b))
 	}
 	return err
+}
+
+// named gives the names in a call's input.
+func named(in map[string]any) (names []string) {
+	for _, key := range []string{"name", "names"} {
+		switch v := in[key].(type) {
+		case string:
+			names = append(names, v)
+		case []string:
+			names = append(names, v...)
+		case []any:
+			for _, e := range v {
+				if s, ok := e.(string); ok {
+					names = append(names, s)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// Draws reports whether a mode shows the apps on the terminal, so that how they stand at the end is there to see.
+func Draws(s *session.Session, mode string) bool {
+	_, draws := painterOf(s, mode, nil).(*tree)
+	return draws
 }
 
 func painterOf(s *session.Session, mode string, b *board) painter {
@@ -70,16 +95,12 @@ func watched(ctx context.Context, s *session.Session, b *board, p painter, in ma
 			scope[key] = v
 		}
 	}
-	listing := maps.Clone(scope)
-	if names, ok := in["names"]; ok {
-		listing["names"] = names
-	}
 	if _, err := s.Connect(ctx); err != nil {
 		return err
 	}
 	list := func(ctx context.Context, before bool) {
 		// What cannot be listed is not drawn; the call itself says what is wrong.
-		if raw, err := s.Call(ctx, "apps.list", s.Fit("apps.list", listing)); err == nil {
+		if raw, err := s.Call(ctx, "apps.list", s.Fit("apps.list", scope)); err == nil {
 			b.load(raw, before)
 		}
 	}
@@ -179,12 +200,11 @@ func lastLines(ctx context.Context, s *session.Session, failed []failure) {
 		if lines == nil {
 			lines = printed(ctx, s, f.Key)
 		}
-		lines = lines[max(0, len(lines)-tail):]
-		head := "─ last lines of "
-		if len(lines) == 0 {
-			head = "─ nothing was printed by "
+		if len(lines) == 0 { // many a program cannot even be started: that is no news
+			continue
 		}
-		fmt.Fprintln(s.Stderr, o.Style.Paint(render.Dim, head+render.Escape(f.Key)))
+		lines = lines[max(0, len(lines)-tail):]
+		fmt.Fprintln(s.Stderr, o.Style.Paint(render.Dim, "─ last lines of "+render.Escape(f.Key)))
 		for _, line := range lines {
 			fmt.Fprintln(s.Stderr, "  "+render.Escape(strings.TrimRight(line, "\n")))
 		}

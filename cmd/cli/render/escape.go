@@ -113,3 +113,26 @@ func pad(s string, w int, right bool) string {
 	}
 	return s + strings.Repeat(" ", gap)
 }
+
+// Fold breaks a line between words so that it fits width columns, and indents what follows the first. A width of 0 leaves
+// it whole, and so does one that leaves too little room beside the indent.
+func Fold(line string, indent, width int) string {
+	if width <= 0 || width-indent < 20 || Width(line) <= width {
+		return line
+	}
+	var b strings.Builder
+	at := 0
+	for i, word := range strings.SplitAfter(line, " ") {
+		if n := Width(strings.TrimRight(word, " ")); i > 0 && at+n > width && at > indent {
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		}
+		b.WriteString(word)
+		at += Width(word)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

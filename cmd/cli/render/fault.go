@@ -56,7 +56,7 @@ func Fault(w io.Writer, e *fault.Error, o Options) {
 	}
 	var more []string
 	if e.Reason != "" && e.Code != fault.Invalid && e.Code != fault.Cancelled {
-		more = append(more, "omnitron explain "+Escape(string(e.Code))+" ("+Escape(e.Reason)+")")
+		more = append(more, "omnitron explain "+Escape(string(e.Code)), Escape(e.Reason))
 	}
 	if e.Call != "" {
 		more = append(more, "call "+Escape(e.Call))

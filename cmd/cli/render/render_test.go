@@ -181,7 +181,7 @@ func TestFault(t *testing.T) {
 	want := `error: cannot start "api": port 3000 is taken by node\x1b[0m (pid 4121)
   try   omnitron start api --set port=0        pick a free port
         omnitron doctor        see who holds what
-  more  omnitron explain conflict (port_in_use) · call 01JD3K
+  more  omnitron explain conflict · port_in_use · call 01JD3K
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
@@ -293,5 +293,23 @@ func TestLogLines(t *testing.T) {
 func TestDecodeRefusesTwoDocuments(t *testing.T) {
 	if _, err := Decode([]byte(`{} {}`)); err == nil {
 		t.Error("two documents are taken for one")
+	}
+}
+
+func TestFold(t *testing.T) {
+	for _, c := range []struct {
+		line          string
+		indent, width int
+		want          string
+	}{
+		{"  name  a text that is short", 8, 80, "  name  a text that is short"},
+		{"  name  a text that does not fit on one line", 8, 30, "  name  a text that does not\n        fit on one line"},
+		{"  name  a text that does not fit on one line", 8, 0, "  name  a text that does not fit on one line"},
+		{"  name  a text that does not fit on one line", 8, 20, "  name  a text that does not fit on one line"},
+		{"  x  averyveryveryverylongword and more", 5, 26, "  x  averyveryveryverylongword\n     and more"},
+	} {
+		if got := Fold(c.line, c.indent, c.width); got != c.want {
+			t.Errorf("%q within %d: %q", c.line, c.width, got)
+		}
 	}
 }

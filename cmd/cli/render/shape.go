@@ -12,7 +12,8 @@ type Column struct {
 	Name     string // JSON name
 	Header   string
 	Unit     string
-	Priority int // 1 stays longest; 0: only in -o wide
+	Priority int  // 1 stays longest; 0: only in -o wide
+	Wide     bool // within an object: for a person only in -o wide
 	Type     reflect.Type
 }
 
@@ -36,7 +37,7 @@ func Columns(t reflect.Type) []Column {
 		if name == "" {
 			name = f.Name
 		}
-		c := Column{Name: name, Unit: f.Tag.Get("unit"), Type: f.Type}
+		c := Column{Name: name, Unit: f.Tag.Get("unit"), Type: f.Type, Wide: f.Tag.Get("wide") != ""}
 		c.Priority, _ = strconv.Atoi(f.Tag.Get("table"))
 		if c.Unit == "" {
 			c.Unit = unitOf(name, f.Type)
@@ -56,8 +57,11 @@ func deref(t reflect.Type) reflect.Type {
 	return t
 }
 
-// unitOf reads the unit out of the name, as the names carry it.
+// unitOf reads the unit out of the name, as the names carry it. A command is shown as it would be typed.
 func unitOf(name string, t reflect.Type) string {
+	if name == "argv" {
+		return name
+	}
 	if deref(t) == timeType {
 		return "time"
 	}

@@ -113,7 +113,7 @@ func total(widths []int) int {
 func filled(cols []Column, cells [][]cell) ([]Column, [][]cell) {
 	var keep []int
 	for j := range cols {
-		if slices.ContainsFunc(cells, func(row []cell) bool { return row[j].text != none }) {
+		if slices.ContainsFunc(cells, func(row []cell) bool { return telling(row[j].text) }) {
 			keep = append(keep, j)
 		}
 	}
@@ -130,6 +130,9 @@ func filled(cols []Column, cells [][]cell) ([]Column, [][]cell) {
 	}
 	return some, rest
 }
+
+// telling reports whether a cell says anything.
+func telling(text string) bool { return text != none && strings.TrimPrefix(text, "○ ") != "unknown" }
 
 // tabs writes rows for a pipe: every column, one tab between two, no padding.
 func tabs(w io.Writer, cols []Column, cells [][]cell) {

@@ -104,11 +104,16 @@ func object(w io.Writer, v Object, cols []Column, o Options, indent string) {
 			width = max(width, Width(label(m.Key)))
 		}
 	}
+	var hidden []string
 	for _, m := range v {
 		if blank(m.Value) {
 			continue
 		}
 		c := columnOf(cols, m.Key)
+		if c.Wide && !o.Wide && o.Width > 0 {
+			hidden = append(hidden, label(m.Key))
+			continue
+		}
 		name := o.Style.Paint(Dim, pad(Escape(label(m.Key)), width, false))
 		if !nested(m.Value) {
 			value(w, m, c, o, indent+name+"  ", indent)
@@ -125,6 +130,9 @@ func object(w io.Writer, v Object, cols []Column, o Options, indent string) {
 			}
 			rows(w, inner, elem(c.Type), below, indent+"  ")
 		}
+	}
+	if len(hidden) > 0 {
+		fmt.Fprintln(w, indent+o.Style.Paint(Dim, strings.Join(hidden, ", ")+" hidden, -o wide"))
 	}
 }
 
@@ -169,7 +177,13 @@ func columnOf(cols []Column, name string) Column {
 	return Column{Name: name, Unit: unitOf(name, nil)}
 }
 
-func label(name string) string { return strings.ToLower(header(name)) }
+// label is how a field is called; a key that is no field's name stays as it is.
+func label(name string) string {
+	if strings.ToLower(name) != name {
+		return name
+	}
+	return strings.ToLower(header(name))
+}
 
 // nested reports whether a value needs lines of its own.
 func nested(v any) bool {

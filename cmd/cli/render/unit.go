@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ func Format(v any, unit string, now time.Time) string {
 	case json.Number:
 		return number(v, unit)
 	case []any:
+		if unit == "argv" {
+			return command(v)
+		}
 		return joined(v, unit, now, ", ")
 	case Object:
 		var parts []any
@@ -46,6 +50,22 @@ func Format(v any, unit string, now time.Time) string {
 		return joined(parts, "", now, ":")
 	}
 	return Escape(fmt.Sprint(v))
+}
+
+// plain are the bytes that no shell makes anything of.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// command writes words as they would be typed.
+func command(words []any) string {
+	typed := make([]string, len(words))
+	for i, w := range words {
+		word := fmt.Sprint(w)
+		if !plain.MatchString(word) {
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+		typed[i] = Escape(word)
+	}
+	return strings.Join(typed, " ")
 }
 
 func joined(list []any, unit string, now time.Time, sep string) string {

@@ -98,6 +98,8 @@ type Config struct {
 	References func(config.Source) ([]string, error)
 	// Resolve gives the resolved definition with secrets masked, as JSON, and what is odd about it.
 	Resolve func(config.Source) (json.RawMessage, []config.Warning, error)
+	// Show writes the file as it is understood, as a file that means the same, with secrets masked.
+	Show func(config.Source) ([]byte, error)
 	// Schema is the JSON Schema of omnitron.yaml.
 	Schema func() (json.RawMessage, error)
 }

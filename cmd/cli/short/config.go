@@ -1,7 +1,10 @@
 package short
 
 import (
+	"encoding/json"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
@@ -15,7 +18,7 @@ import (
 func fieldsOf(spec op.Spec) []field.Field { return field.Of(spec.In) }
 
 func configuration(s *session.Session) *cobra.Command {
-	if s.Config.Resolve == nil || s.Config.Schema == nil {
+	if s.Config.Resolve == nil || s.Config.Show == nil || s.Config.Schema == nil {
 		return nil
 	}
 	var files []string
@@ -34,15 +37,19 @@ func configuration(s *session.Session) *cobra.Command {
 	cmd.PersistentFlags().StringArrayVarP(&files, "config", "c", nil, "file instead of the one found (repeatable)")
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "check", Short: "Say everything that is wrong with the file, or that it is right", Args: NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				src, err := read(s, files)
+			Use: "check [file…]", Short: "Say everything that is wrong with the file, or that it is right",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				src, err := read(s, append(files, args...))
 				if err != nil {
 					return err
 				}
-				_, warnings, err := s.Config.Resolve(src)
+				raw, warnings, err := s.Config.Resolve(src)
 				if err != nil {
 					return err
+				}
+				var def struct{ Apps []struct{} }
+				if err := json.Unmarshal(raw, &def); err != nil {
+					return fault.New(fault.Internal, "the definition cannot be read: %v", err)
 				}
 				if warnings == nil {
 					warnings = []config.Warning{}
@@ -55,9 +62,16 @@ func configuration(s *session.Session) *cobra.Command {
 					for _, w := range warnings {
 						fmt.Fprintf(s.Stdout, "%s %s: %s\n", o.Style.Paint(render.Warn, "warning:"), render.Escape(w.Where), render.EscapeLines(w.Message))
 					}
-					for _, p := range paths {
-						fmt.Fprintf(s.Stdout, "%s is right\n", render.Escape(p))
+					for i, p := range paths {
+						if rel, err := filepath.Rel(s.Dir, p); err == nil && !strings.HasPrefix(rel, "..") {
+							paths[i] = rel
+						}
 					}
+					is := "is"
+					if len(paths) > 1 {
+						is = "are"
+					}
+					fmt.Fprintf(s.Stdout, "%s %s right: %s\n", render.Escape(strings.Join(paths, ", ")), is, apps(len(def.Apps)))
 				})
 			},
 		},
@@ -72,9 +86,15 @@ func configuration(s *session.Session) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return s.Show(cmd.Context(), raw, nil, func(any, render.Options) {
-					// What can be shown was decoded a moment ago.
-					_ = render.Document(s.Stdout, render.YAML, raw, true)
+				text, err := s.Config.Show(src)
+				if err != nil {
+					return err
+				}
+				return s.Show(cmd.Context(), raw, nil, func(_ any, o render.Options) {
+					if o.Width > 0 { // in a file it has to stay what it is
+						text = []byte(render.EscapeLines(string(text)))
+					}
+					_, _ = s.Stdout.Write(text) // as with every print: who closed it does not want it
 				})
 			},
 		},
@@ -92,4 +112,11 @@ func configuration(s *session.Session) *cobra.Command {
 			},
 		})
 	return cmd
+}
+
+func apps(n int) string {
+	if n == 1 {
+		return "1 app"
+	}
+	return fmt.Sprintf("%d apps", n)
 }

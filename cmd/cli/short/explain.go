@@ -68,8 +68,16 @@ func explain(s *session.Session) *cobra.Command {
 For why an app is down: omnitron why <app>.
 Local: no method.`,
 		Example: "  omnitron explain config.apps.ready\n  omnitron explain conflict\n  omnitron explain apps.scale -o json",
-		Args:    exactly("what"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && !s.Machine() {
+				return nil
+			}
+			return exactly("what")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
 			e, err := explanation(s, args[0])
 			if err != nil {
 				return err
@@ -252,7 +260,7 @@ func writeExplanation(w io.Writer, e Explanation, o render.Options) {
 	fmt.Fprintf(w, "%s (%s)\n", o.Style.Paint(render.Loud, e.What), head)
 	for _, text := range []string{e.Text, e.Do} {
 		if text != "" {
-			fmt.Fprintln(w, "  "+text)
+			fmt.Fprintln(w, render.Fold("  "+text, 2, o.Width))
 		}
 	}
 	if len(e.Fields) == 0 {
@@ -264,6 +272,7 @@ func writeExplanation(w io.Writer, e Explanation, o render.Options) {
 		name, kind = max(name, len(f.Name)), max(kind, min(len(f.Type), 24))
 	}
 	for _, f := range e.Fields {
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-*s  %-*s  %s", name, f.Name, kind, f.Type, f.Text), " "))
+		line := strings.TrimRight(fmt.Sprintf("  %-*s  %-*s  %s", name, f.Name, kind, f.Type, f.Text), " ")
+		fmt.Fprintln(w, render.Fold(line, name+kind+6, o.Width))
 	}
 }

@@ -135,9 +135,10 @@ func (u *bringUp) run(ctx context.Context) error {
 	return u.Show(ctx, raw, nil, func(_ any, o render.Options) { u.summary(len(names), o) })
 }
 
-// daemon starts the daemon when there is none, but not for a file that it would refuse.
+// daemon starts the daemon when there is none, but not for a file that it would refuse: what is wrong with that is said
+// here, with paths as they are seen from here.
 func (u *bringUp) daemon(ctx context.Context, src config.Source) error {
-	if _, err := u.Connect(ctx); fault.Is(err, fault.Unavailable) && u.Config.Resolve != nil {
+	if u.Config.Resolve != nil {
 		if _, _, err := u.Config.Resolve(src); err != nil {
 			return err
 		}
