@@ -88,11 +88,11 @@ func load(path string) (set Set, inode uint64, err error) {
 	slices.SortFunc(set.Files, func(a, b File) int {
 		return int(max(-1, min(1, a.Base-b.Base)))*4 + int(a.Format) - int(b.Format)
 	})
-	set.Files = slices.CompactFunc(set.Files, func(a, b File) bool {
-		if a.Base == b.Base {
-			set.Twice = append(set.Twice, b.Path)
+	set.Files = slices.CompactFunc(set.Files, func(later, kept File) bool { // the plain one comes first, and is kept
+		if later.Base == kept.Base {
+			set.Twice = append(set.Twice, later.Path)
 		}
-		return a.Base == b.Base
+		return later.Base == kept.Base
 	})
 	set.stray = slices.DeleteFunc(set.stray, func(n name) bool {
 		return slices.ContainsFunc(set.Files, func(f File) bool { return f.Base == n.base })
