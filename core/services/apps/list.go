@@ -44,19 +44,13 @@ type Row struct {
 func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 	s.sup.Resample(s.samples)
 	views := s.sup.Apps()
-<<<<<<< ours
 	if project := ""; !in.All {
 		var err error
-		if project, err = s.sup.Project(in.Project); err != nil {
-=======
-	if !in.All && (in.Project != "" || len(s.sup.Projects()) > 1) {
-		project := in.Project
-		ts, err := s.sup.Resolve(ctx, nil, project, in.Stack)
-		if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason == "ambiguous" {
+		project, err = s.sup.Project(in.Project)
+		if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason == "ambiguous" && len(f.Candidates) > 0 {
 			return op.List[Row]{}, f.WithHint("omnitron ls --all        every project\nomnitron ls --project %s", f.Candidates[0])
 		}
 		if err != nil {
->>>>>>> theirs
 			return op.List[Row]{}, err
 		}
 		views = slices.DeleteFunc(views, func(v *supervisor.App) bool { return v.Project != project })
