@@ -113,7 +113,7 @@ apps:
 	}
 	rs, err := w.start("api")
 	if err == nil || rs[0].State != Crashed || len(w.file("starts")) != 3 ||
-		rs[0].Reason != "was not ready within 100ms; not started again: 2 restarts within 1m0s did not help" {
+		rs[0].Reason != "was not ready within 100ms; not started again: 2 restarts within 1m did not help" {
 		t.Errorf("%+v %v, %d starts", rs, err, len(w.file("starts")))
 	}
 	if x := w.app("api").Instances[0].LastExit; x.Reason != "unready" || x.Signal != "SIGTERM" {
@@ -278,7 +278,7 @@ apps:
 	a := w.saved("api", func(a store.AppState) bool {
 		return a.Status == "crashed" && a.LastExit != nil && len(a.LastExit.StderrTail) > 0
 	})
-	if a.LastExit.Code != 9 || a.Restarts != 1 || !strings.Contains(a.LastError, "not started again: 1 restarts within 1m0s did not help") || a.Processes[0].Attempt != 1 {
+	if a.LastExit.Code != 9 || a.Restarts != 1 || !strings.Contains(a.LastError, "not started again: 1 restart within 1m did not help") || a.Processes[0].Attempt != 1 {
 		t.Errorf("on disk: %+v", a)
 	}
 	if rs, err := w.Reset(w.ctx(), w.command("api").Targets); err != nil || rs[0].State != Stopped {

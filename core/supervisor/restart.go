@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	units "github.com/omnitron-dev/omnitron/core/config/unit"
 )
 
 // history is what the restart policy remembers of a slot. Its clock counts running time only, so that back-off waits do
@@ -44,7 +45,11 @@ func (h history) after(p config.Restart, ran time.Duration, success bool, roll f
 	}
 	h.Restarts = kept
 	if len(kept) >= p.MaxRestarts {
-		return h, verdict{reason: fmt.Sprintf("%d restarts within %s did not help", len(kept), p.Window)}
+		restarts := "restarts"
+		if len(kept) == 1 {
+			restarts = "restart"
+		}
+		return h, verdict{reason: fmt.Sprintf("%d %s within %s did not help", len(kept), restarts, units.FormatDuration(p.Window))}
 	}
 	h.Streak++
 	h.Restarts = append(h.Restarts, h.Active)
