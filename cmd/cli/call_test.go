@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -395,13 +397,35 @@ func TestLogs(t *testing.T) {
 	if r := b.run(t, "logs", "-f", "api", "--level", "warn", "--no-prefix"); r.code != 0 || r.out != "12:03:07 hello\\x1b[2J\n▲ 37 items were lost: this reader was too slow\n" {
 		t.Errorf("-f: exit %d, %q", r.code, r.out)
 	}
-	if in := b.named("logs.follow"); len(in) != 1 || in[0]["level"] != "warn" {
+	if in := b.named("logs.follow"); len(in) != 1 || in[0]["level"] != "warn" || in[0]["limit"] != nil {
 		t.Errorf("follow was asked for %v", in)
+	}
+	if r := b.run(t, "logs", "-f", "api", "-n", "0"); r.code != 0 || fmt.Sprint(b.named("logs.follow")[1]["limit"]) != "-1" { // only what comes
+		t.Errorf("logs -f -n 0: exit %d, %v, %q", r.code, b.named("logs.follow"), r.err)
 	}
 	if r := b.run(t, "logs", "-f", "--json"); len(documents(t, "jsonl", r.out)) != 2 {
 		t.Errorf("-f --json: %q", r.out)
 	}
 	if r := b.run(t, "logs", "query", "api", "--json"); len(documents(t, "json", r.out)) != 1 {
 		t.Errorf("logs query --json: %q", r.out)
+	}
+}
+
+// full is a file on a disk that has no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestAnswerThatCannotBeWritten: half an answer is none, in whatever form.
+func TestAnswerThatCannotBeWritten(t *testing.T) {
+	b := newBench(t)
+	b.on("apps.list", shop)
+	for _, args := range [][]string{{"ls"}, {"ls", "--json"}, {"ls", "-o", "name"}, {"version"}, {"ls", "--help"}} {
+		var said bytes.Buffer
+		env := b.env
+		env.Stdout, env.Stderr = full{}, &said
+		if code := Main(t.Context(), b.specs, env, args); code != 1 || !strings.Contains(said.String(), "cannot write the answer: no space left") {
+			t.Errorf("%v: exit %d, %q", args, code, said.String())
+		}
 	}
 }

@@ -45,7 +45,7 @@ func Follow(ctx context.Context, s *session.Session, mode string, in map[string]
 		return err
 	}
 	if err != nil {
-		lastLines(ctx, s, failures(err, b))
+		lastLines(ctx, s, failures(err, b), b.began)
 	}
 	return err
 }
@@ -189,8 +189,9 @@ func failures(err error, b *board) []failure {
 // tail is how many last lines of a failed app are shown.
 const tail = 20
 
-// lastLines shows what failed apps printed last. Somebody who reads JSON has it in the answer.
-func lastLines(ctx context.Context, s *session.Session, failed []failure) {
+// lastLines shows what failed apps printed last, since a moment: an app that could not even be started has printed
+// nothing, whatever there is of earlier runs. Somebody who reads JSON has it in the answer.
+func lastLines(ctx context.Context, s *session.Session, failed []failure, since time.Time) {
 	if s.Machine() || s.Quiet {
 		return
 	}
@@ -198,9 +199,9 @@ func lastLines(ctx context.Context, s *session.Session, failed []failure) {
 	for _, f := range failed {
 		lines := f.Lines
 		if lines == nil {
-			lines = printed(ctx, s, f.Key)
+			lines = printed(ctx, s, f.Key, since)
 		}
-		if len(lines) == 0 { // many a program cannot even be started: that is no news
+		if len(lines) == 0 {
 			continue
 		}
 		lines = lines[max(0, len(lines)-tail):]
@@ -212,8 +213,8 @@ func lastLines(ctx context.Context, s *session.Session, failed []failure) {
 }
 
 // printed asks for the last lines of an app. What cannot be had is not shown: the failure itself is.
-func printed(ctx context.Context, s *session.Session, key string) []string {
-	raw, err := s.Call(ctx, "logs.query", s.Fit("logs.query", map[string]any{"names": []any{key}, "limit": tail}))
+func printed(ctx context.Context, s *session.Session, key string, since time.Time) []string {
+	raw, err := s.Call(ctx, "logs.query", s.Fit("logs.query", map[string]any{"names": []any{key}, "limit": tail, "since": since.Format(time.RFC3339Nano)}))
 	var list struct {
 		Items []struct {
 			Text string `json:"text"`

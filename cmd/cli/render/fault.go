@@ -15,6 +15,9 @@ import (
 func Fault(w io.Writer, e *fault.Error, o Options) {
 	var b strings.Builder
 	first, rest, _ := strings.Cut(strings.TrimRight(EscapeLines(e.Message), "\n"), "\n")
+	if listed(e) {
+		first, rest = fmt.Sprintf("%d things are wrong with the input", len(e.Problems)), ""
+	}
 	b.WriteString(o.Style.Paint(Bad, "error:") + " " + first + "\n")
 	for line := range strings.SplitSeq(rest, "\n") {
 		if line != "" {
@@ -65,6 +68,11 @@ func Fault(w io.Writer, e *fault.Error, o Options) {
 		b.WriteString(o.Style.Paint(Dim, "  more  ") + strings.Join(more, " · ") + "\n")
 	}
 	io.WriteString(w, b.String())
+}
+
+// listed reports whether the message only says at a stretch what the problems say one by one.
+func listed(e *fault.Error) bool {
+	return len(e.Problems) > 1 && !slices.ContainsFunc(e.Problems, func(p fault.Problem) bool { return !strings.Contains(e.Message, p.Message) })
 }
 
 // problem writes one thing that is wrong with an input. A file's problem brings its source line and caret along, below

@@ -207,6 +207,16 @@ func TestFaultOfAFile(t *testing.T) {
 	}
 }
 
+func TestFaultSaysProblemsOnce(t *testing.T) {
+	e := fault.New(fault.Invalid, `signal: missing; names[0]: expected a name`)
+	e.Problems = []fault.Problem{{Path: "signal", Message: "missing"}, {Path: "names[0]", Message: "expected a name"}}
+	var b bytes.Buffer
+	Fault(&b, e, Options{})
+	if want := "error: 2 things are wrong with the input\n  signal: missing\n  names[0]: expected a name\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestFaultSaysAProblemOnce(t *testing.T) {
 	e := fault.New(fault.Invalid, `instances: expected an integer from 1, got 0`)
 	e.Problems = []fault.Problem{{Path: "instances", Message: "expected an integer from 1, got 0"}}

@@ -51,6 +51,10 @@ func (e Exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // Finish shows a failure and gives the exit code. For a program it is the one document on standard output, or the last
 // line of a stream; for a person it is on standard error.
 func (s *Session) Finish(err error) int {
+	if s.outlet.err != nil {
+		fmt.Fprintf(s.Stderr, "%s cannot write the answer: %v\n", s.ErrOptions().Style.Paint(render.Bad, "error:"), s.outlet.err)
+		return Failed
+	}
 	if err == nil {
 		return OK
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ type Session struct {
 	client             Client
 	written, streaming bool
 	terminal           Terminal
+	outlet             outlet
 }
 
 // New makes the session of an environment.
@@ -52,7 +54,25 @@ func New(specs []op.Spec, env Env) *Session {
 	} else {
 		s.terminal = look(env)
 	}
+	if env.Stdout != nil {
+		s.outlet.w = env.Stdout
+		s.Env.Stdout = &s.outlet
+	}
 	return s
+}
+
+// outlet remembers that something could not be written: half an answer is none.
+type outlet struct {
+	w   io.Writer
+	err error
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // look finds out which of the standard streams is a terminal.

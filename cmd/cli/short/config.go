@@ -34,7 +34,7 @@ func configuration(s *session.Session) *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.PersistentFlags().StringArrayVarP(&files, "config", "c", nil, "file instead of the one found (repeatable)")
+	cmd.PersistentFlags().StringArrayVarP(&files, "config", "c", nil, "`file` instead of the one found (repeatable)")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "check [file…]", Short: "Say everything that is wrong with the file, or that it is right",

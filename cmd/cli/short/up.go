@@ -46,7 +46,7 @@ More than one method: apps.apply, then apps.start.`,
 		ValidArgsFunction: appNames(s),
 	}
 	set := cmd.Flags()
-	set.StringArrayVarP(&u.files, "config", "c", nil, "file to apply instead of the one found (repeatable)")
+	set.StringArrayVarP(&u.files, "config", "c", nil, "`file` to apply instead of the one found (repeatable)")
 	set.BoolVar(&u.noWait, "no-wait", false, "return at once instead of when it is so")
 	set.BoolVar(&u.dryRun, "dry-run", false, "show what applying would change, change nothing")
 	set.StringVar(&u.timeout, "timeout", "", "how long to wait, such as 2m; the work goes on after that")
