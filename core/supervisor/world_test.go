@@ -23,6 +23,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	keeperproc "github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/probe"
@@ -200,8 +201,9 @@ func (w *world) sweep() {
 		}
 		return left == 0
 	})
-	for _, pattern := range []string{"/sys/fs/cgroup/*/omnitron-*", "/sys/fs/cgroup/omnitron-*"} {
-		dirs, _ := filepath.Glob(pattern)
+	own := "omnitron-" + keeperproc.HomeID(w.home) // those of other homes are other tests'
+	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/"} {
+		dirs, _ := filepath.Glob(pattern + own)
 		for _, d := range dirs {
 			inner, _ := filepath.Glob(d + "/*")
 			for _, in := range inner {
@@ -210,10 +212,7 @@ func (w *world) sweep() {
 			_ = os.Remove(d)
 		}
 	}
-	dirs, _ := filepath.Glob("/run/omnitron-*")
-	for _, d := range dirs {
-		_ = os.Remove(d)
-	}
+	_ = os.Remove("/run/" + own)
 }
 
 // load reads a file's text as up does.
