@@ -3,6 +3,7 @@ package supervisor
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -89,12 +90,22 @@ apps:
   - {name: db, command: "echo db >> order; exec sleep 1000", ready: {delay: 100ms}}
   - {name: api, command: "echo api >> order; exec sleep 1000", dependsOn: [db], ready: {delay: 10ms}}
 `)
-	for range 5 {
-		if _, err := w.restart("db", "api"); err != nil {
-			t.Fatal(err)
-		}
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(release)
+	w.runner("shop/dev/db").mail.post(func() { <-hold }) // it comes to its command late
+	done := make(chan error, 1)
+	c := w.command("db", "api")
+	go func() { _, err := w.Restart(w.ctx(), c); done <- err }()
+	v := w.is("api", Waiting)
+	if w.app("db").State != Running || v.Reason != "waits for db, which a command is on its way to" {
+		t.Errorf("%s", w.tell())
 	}
-	if got := strings.Join(w.file("order"), " "); got != strings.TrimSpace(strings.Repeat("db api ", 6)) {
+	release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.file("order"), " "); got != "db api db api" {
 		t.Errorf("started in the order %s", got)
 	}
 }
@@ -110,7 +121,7 @@ apps:
   - name: pool
     processes:
       - {name: web, command: "echo web >> order; exec sleep 1000", dependsOn: [worker], ready: {delay: 10ms}}
-      - {name: worker, command: "echo worker >> order; exec sleep 1000", instances: 2, ready: {delay: 10ms}}
+      - {name: worker, command: "echo worker >> order; trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.02; done", instances: 2, ready: {delay: 10ms}}
       - {name: other, command: "echo other >> order; exec sleep 1000", ready: {delay: 10ms}}
 `); err != nil {
 		t.Fatal(err)
@@ -125,7 +136,9 @@ apps:
 	w.saved("pool", func(a store.AppState) bool {
 		return a.Desired == store.WantStopped && a.Parts["web"] == store.WantRunning && a.Parts["worker"] == store.WantRunning
 	})
-	if _, err := w.Scale(w.ctx(), w.command("pool:worker"), 1); err != nil { // the one that goes must not hold up anybody
+	c := w.command("pool:worker")
+	c.Wait = false
+	if _, err := w.Scale(w.ctx(), c, 1); err != nil { // the one that goes must not hold up anybody
 		t.Error(err)
 	}
 	if _, err := w.restart("pool:web"); err != nil {
