@@ -3,7 +3,6 @@ package agents
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +11,6 @@ import (
 	"testing"
 	"time"
 	"unicode"
-
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/mcp"
@@ -48,12 +45,13 @@ type carrier struct {
 	mu      sync.Mutex
 	rest    []byte
 	seen    []message
-	changed chan struct{} // closed and replaced when a message comes or the stream ends
+	answers map[string]message // by id
+	changed chan struct{}      // closed and replaced when a message comes or the stream ends
 	ended   bool
 }
 
 func newCarrier(t testing.TB, in io.Reader, out io.Writer, end func()) *carrier {
-	c := &carrier{t: t, in: in, out: out, changed: make(chan struct{})}
+	c := &carrier{t: t, in: in, out: out, answers: map[string]message{}, changed: make(chan struct{})}
 	c.close = sync.OnceFunc(end)
 	t.Cleanup(func() { c.close() })
 	return c
@@ -164,7 +162,10 @@ func (c *carrier) look(p []byte, end bool) {
 			break
 		}
 		c.rest = rest
-		c.seen = append(c.seen, c.parse(string(line)))
+		m := c.parse(string(line))
+		if c.seen = append(c.seen, m); m.Method == "" {
+			c.answers[string(m.ID)] = m
+		}
 	}
 	c.ended = c.ended || end
 	close(c.changed)
@@ -193,27 +194,30 @@ func hides(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
 }
 
-// await waits until what came satisfies ok.
-func (c *carrier) await(d time.Duration, what string, ok func([]message) bool) {
-	c.t.Helper()
+// wait waits until ok, which may look at what came, is true. It gives up after d, or when the stream has ended.
+func (c *carrier) wait(d time.Duration, ok func() bool) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
 	for {
 		c.mu.Lock()
-		good, ended, changed := ok(c.seen), c.ended, c.changed
-		n := len(c.seen)
+		good, ended, changed := ok(), c.ended, c.changed
 		c.mu.Unlock()
-		switch {
-		case good:
-			return
-		case ended:
-			c.t.Fatalf("the stream ended, and not yet: %s (%d messages)", what, n)
+		if good || ended {
+			return good
 		}
 		select {
 		case <-changed:
 		case <-late.C:
-			c.t.Fatalf("not within %s: %s (%d messages)", d, what, n)
+			return false
 		}
+	}
+}
+
+// await waits until what came satisfies ok.
+func (c *carrier) await(d time.Duration, what string, ok func([]message) bool) {
+	c.t.Helper()
+	if !c.wait(d, func() bool { return ok(c.seen) }) {
+		c.t.Fatalf("not within %s, or before the end of the stream: %s (%d messages)", d, what, len(c.messages()))
 	}
 }
 
@@ -229,20 +233,9 @@ func (c *carrier) messages() []message {
 
 // gone waits until the stream has ended, and reports whether it has.
 func (c *carrier) gone(d time.Duration) bool {
-	late := time.After(d)
-	for {
-		c.mu.Lock()
-		ended, changed := c.ended, c.changed
-		c.mu.Unlock()
-		if ended {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-late:
-			return false
-		}
-	}
+	var ended bool
+	c.wait(d, func() bool { ended = c.ended; return ended })
+	return ended
 }
 
 // peer is a client that says what it wants, line by line.
@@ -299,18 +292,19 @@ func (p *peer) begin(method, params string) string {
 	return id
 }
 
-// answer waits for the answer to a request.
-func (p *peer) answer(id string) (m message) {
+// reply waits for the answer to a request, and reports whether it came.
+func (p *peer) reply(id string) (m message, ok bool) {
+	p.wait(30*time.Second, func() bool { m, ok = p.answers[id]; return ok })
+	return m, ok
+}
+
+// answer is reply for those who cannot go on without.
+func (p *peer) answer(id string) message {
 	p.t.Helper()
-	p.await(30*time.Second, "an answer to "+id, func(all []message) bool {
-		for _, one := range all {
-			if one.Method == "" && string(one.ID) == id {
-				m = one
-				return true
-			}
-		}
-		return false
-	})
+	m, ok := p.reply(id)
+	if !ok {
+		p.t.Fatalf("no answer to %s (%d messages)", id, len(p.messages()))
+	}
 	return m
 }
 
@@ -380,32 +374,4 @@ func (p *peer) done(name, id string) result {
 		p.t.Fatalf("%s: %s", name, m.line)
 	}
 	return readResult(p.t, m.Result)
-}
-
-// connect makes a session of the official client over a carrier.
-func (c *carrier) connect(era string, o *sdk.ClientOptions) *sdk.ClientSession {
-	c.t.Helper()
-	client := sdk.NewClient(&sdk.Implementation{Name: "official", Version: era}, o)
-	s, err := client.Connect(within(c.t, 30*time.Second), &sdk.IOTransport{Reader: c, Writer: c}, &sdk.ClientSessionOptions{ProtocolVersion: era})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if got := s.InitializeResult().ProtocolVersion; got != era {
-		c.t.Errorf("the session speaks %s, not %s", got, era)
-	}
-	c.t.Cleanup(func() {
-		if err := s.Close(); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-			c.t.Logf("the session ends with %v", err)
-		}
-	})
-	return s
-}
-
-// launched gives a carrier by its name.
-func (w *world) launched(t testing.TB, how string) *carrier {
-	t.Helper()
-	if how == "stdio" {
-		return w.stdio(t)
-	}
-	return w.socket(t, "")
 }

@@ -3,7 +3,9 @@ package agents
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,34 @@ import (
 
 // ways are how a client reaches omnitron.
 var ways = []string{"stdio", "socket"}
+
+// connect makes a session of the official client over a carrier.
+func (c *carrier) connect(era string, o *sdk.ClientOptions) *sdk.ClientSession {
+	c.t.Helper()
+	client := sdk.NewClient(&sdk.Implementation{Name: "official", Version: era}, o)
+	s, err := client.Connect(within(c.t, 30*time.Second), &sdk.IOTransport{Reader: c, Writer: c}, &sdk.ClientSessionOptions{ProtocolVersion: era})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if got := s.InitializeResult().ProtocolVersion; got != era {
+		c.t.Errorf("the session speaks %s, not %s", got, era)
+	}
+	c.t.Cleanup(func() {
+		if err := s.Close(); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+			c.t.Logf("the session ends with %v", err)
+		}
+	})
+	return s
+}
+
+// launched gives a carrier by its name.
+func (w *world) launched(t testing.TB, how string) *carrier {
+	t.Helper()
+	if how == "stdio" {
+		return w.stdio(t)
+	}
+	return w.socket(t, "")
+}
 
 // TestConversation does everything that a client does, with the official client, over both ways and in both eras, on two
 // connections at once.

@@ -109,8 +109,7 @@ func newRig(t testing.TB, uid int) *Rig {
 			}
 		}
 	}
-	t.Cleanup(func() {
-		r.Down()
+	t.Cleanup(func() { // after Down, also when that has failed the test
 		for _, p := range r.Left() {
 			t.Errorf("left behind: pid %d %s", p.PID, p.Args)
 			_ = syscall.Kill(p.PID, syscall.SIGKILL)
@@ -119,6 +118,7 @@ func newRig(t testing.TB, uid int) *Rig {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(r.Down)
 	return r
 }
 
