@@ -6,13 +6,15 @@ import (
 	"sync"
 )
 
-// rotations holds the logs that wait for the compression of what was rotated, each once: compressing takes longer than
-// printing, and nothing else may wait for it.
+// rotations holds the logs that were rotated and wait to be tended to, each once: what has to be done takes longer than
+// a flood of output leaves for it, and nothing else may wait for that.
 type rotations struct {
 	mu    sync.Mutex
 	paths []string
 	wake  chan struct{} // holds one token
 }
+
+func newRotations() *rotations { return &rotations{wake: make(chan struct{}, 1)} }
 
 func (r *rotations) add(path string) {
 	r.mu.Lock()
@@ -34,26 +36,32 @@ func (r *rotations) take() []string {
 	return paths
 }
 
-// compress compresses one log after the other until ctx ends.
-func (d *daemon) compress(ctx context.Context) error {
+// tend does one log after the other until ctx ends.
+func (r *rotations) tend(ctx context.Context, do func(ctx context.Context, path string) error, failed func(path string, err error)) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.rotated.wake:
+		case <-r.wake:
 		}
-		for _, path := range d.rotated.take() {
-			if err := d.host.Journal.Rotated(ctx, path); err != nil && ctx.Err() == nil {
-				d.log.Warn("cannot compress a rotated log", "path", path, "err", err)
+		for _, path := range r.take() {
+			if err := do(ctx, path); err != nil && ctx.Err() == nil {
+				failed(path, err)
 			}
 		}
 	}
 }
 
-// retire does what has to be done at once when a log was rotated, and leaves the rest to compress.
-func (d *daemon) retire(ctx context.Context, path string) {
-	if err := d.host.Journal.Retire(ctx, path); err != nil && ctx.Err() == nil {
+// retire deletes what rotated logs keep no longer.
+func (d *daemon) retire(ctx context.Context) error {
+	return d.tooMany.tend(ctx, d.host.Journal.Retire, func(path string, err error) {
 		d.log.Warn("cannot delete what a log keeps no longer", "path", path, "err", err)
-	}
-	d.rotated.add(path)
+	})
+}
+
+// compress compresses what was rotated. It has its own list: retention does not wait for it.
+func (d *daemon) compress(ctx context.Context) error {
+	return d.plain.tend(ctx, d.host.Journal.Rotated, func(path string, err error) {
+		d.log.Warn("cannot compress a rotated log", "path", path, "err", err)
+	})
 }

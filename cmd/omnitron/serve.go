@@ -55,7 +55,7 @@ func serve(home string) int {
 		return exitKeep
 	}
 	defer closer()
-	d := &daemon{home: home, log: log, rotated: rotations{wake: make(chan struct{}, 1)}}
+	d := &daemon{home: home, log: log, tooMany: newRotations(), plain: newRotations()}
 	if err := d.run(); err != nil {
 		log.Error("the daemon ends", "err", err)
 		fmt.Fprintln(os.Stderr, err)
@@ -76,7 +76,7 @@ type daemon struct {
 	group  *life.Group
 	cancel context.CancelFunc
 
-	rotated rotations
+	tooMany, plain *rotations // logs for retention and for compression
 }
 
 func (d *daemon) run() error {
@@ -189,6 +189,7 @@ func (d *daemon) components() {
 	}})
 	// These tend to logs: not before the supervisor has said what is kept of each app.
 	add("keeper events", d.keeperEvents)
+	add("log retention", d.retire)
 	add("log compression", d.compress)
 	d.schedule()
 	add("scheduler", h.Sched.Run)
@@ -309,7 +310,8 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 			ev.Key, _, _ = strings.Cut(e.ID, ":")
 			switch e.Kind {
 			case "rotated":
-				d.retire(ctx, e.Path)
+				d.tooMany.add(e.Path)
+				d.plain.add(e.Path)
 				ev.Text, ev.Data["archive"] = "log rotated", filepath.Base(e.Archive)
 			case "log_full":
 				ev.Text, ev.Data["policy"] = fmt.Sprintf("output cannot be stored: %s; policy %s", e.Error, e.Policy), e.Policy

@@ -68,7 +68,7 @@ func New(dir string, log *slog.Logger) *Journal {
 	j := &Journal{dir: dir, log: log, budget: queryBudget, policies: map[string]Policy{}, packing: make(token, 1), upkeep: make(token, 1)}
 	j.hub.init(log)
 	j.ring.init()
-	j.counts.seen = map[string]segment.Losses{}
+	j.counts.seen = map[Stream]map[int64]known{}
 	return j
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -33,27 +34,58 @@ type Stat struct {
 	Gaps     int       `json:"gaps,omitempty" jsonschema:"places where an unknown amount is missing, as far back as is stored"`
 }
 
-// counts remembers what was counted in indexes, which only grow.
+// counts remembers what is known of files: an archive does not change, and an index only grows.
 type counts struct {
 	mu   sync.Mutex
-	seen map[string]segment.Losses // by the name that the file has or will have as an archive
+	seen map[Stream]map[int64]known // by the position of the file's first byte
 }
 
-func (c *counts) of(s Stream, f segment.File) (segment.Losses, error) {
+// known is what is known of a file.
+type known struct {
+	path   string // of an archive whose measures are final
+	extent segment.Extent
+	all    segment.Losses
+	next   segment.Losses // to go on counting from
+}
+
+// of measures a file, as far as that was not done before.
+func (c *counts) of(s Stream, f segment.File) (k known, err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := segment.Archive(s.String(), f.Base)
-	all, next, err := segment.Count(f, c.seen[key])
-	if err == nil {
-		c.seen[key] = next
+	k = c.seen[s][f.Base]
+	c.mu.Unlock()
+	if k.path == f.Path {
+		return k, nil
 	}
-	return all, err
-}
-
-func (c *counts) forget(s Stream, f segment.File) {
+	if k.extent, err = segment.Measure(f); err != nil {
+		return k, err
+	}
+	if k.all, k.next, err = segment.Count(f, k.next); err != nil {
+		return k, err
+	}
+	if !f.Live {
+		k.path = f.Path
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.seen, segment.Archive(s.String(), f.Base))
+	if c.seen[s] == nil {
+		c.seen[s] = map[int64]known{}
+	}
+	c.seen[s][f.Base] = k
+	return k, nil
+}
+
+// keep forgets the files of a stream that are not among these.
+func (c *counts) keep(s Stream, files []segment.File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.seen[s]) == len(files) {
+		return
+	}
+	there := map[int64]bool{}
+	for _, f := range files {
+		there[f.Base] = true
+	}
+	maps.DeleteFunc(c.seen[s], func(base int64, _ known) bool { return !there[base] })
 }
 
 // Stats says what is stored of each stream of the apps; without keys, of all.
@@ -96,23 +128,21 @@ func (j *Journal) statOnce(s Stream) (Stat, error) {
 	}
 	st.First, st.Next, st.Files = set.Next, set.Next, len(set.Files)
 	for i, f := range set.Files {
-		e, err := segment.Measure(f)
+		k, err := j.counts.of(s, f)
 		if err != nil {
 			return st, err
 		}
-		n, err := j.counts.of(s, f)
-		if err != nil {
-			return st, err
-		}
+		e := k.extent
 		if i == 0 {
 			st.First, st.Oldest = e.Base, e.Oldest
 		}
 		st.Next, st.Newest = e.End, e.Newest
 		st.Bytes += e.End - e.Base
 		st.Disk += e.Disk
-		st.Lost += n.Bytes
-		st.Gaps += n.Gaps
+		st.Lost += k.all.Bytes
+		st.Gaps += k.all.Gaps
 	}
+	j.counts.keep(s, set.Files)
 	return st, nil
 }
 
@@ -205,7 +235,6 @@ func (j *Journal) purge(ctx context.Context, s Stream, p *Purged) error {
 		if err != nil {
 			return err
 		}
-		j.counts.forget(s, f)
 		p.Files, p.Bytes = p.Files+1, p.Bytes+n
 	}
 	return nil
@@ -285,7 +314,6 @@ func (j *Journal) retire(ctx context.Context, s Stream, packing bool) ([]segment
 		if _, err := segment.Remove(archives[0]); err != nil {
 			return nil, err
 		}
-		j.counts.forget(s, archives[0])
 	}
 	return archives, nil
 }

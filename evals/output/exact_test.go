@@ -39,9 +39,9 @@ func TestEveryByteIsKept(t *testing.T) {
 	ends := make(chan error, 2)
 	overRPC, overCLI := newTiles(), newTiles()
 	go func() {
-		ends <- w.follow(ctx, map[string]any{"names": []string{"noisy"}}, overRPC.add, whole(overRPC))
+		ends <- w.follow(ctx, map[string]any{"names": []string{"noisy"}, "since": time.Unix(1, 0)}, overRPC.add, whole(overRPC))
 	}()
-	cmd := w.Command(ctx, "logs", "-f", "--json", "noisy")
+	cmd := w.Command(ctx, "logs", "-f", "--json", "--since", "1h", "noisy")
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -163,18 +163,14 @@ func TestPurgeWhilePrinting(t *testing.T) {
 	rounds := rig.Count(5, 50)
 	w := newWorld(t)
 	notes := filepath.Join(w.Dir, "notes")
-	w.up("maxSize: 300KB, maxFiles: 50", w.app("busy", "", "steady", "100us", 10, notes), w.app("other", "", "steady", "1ms", 1, notes+"2"))
+	w.up("maxSize: 300KB, maxFiles: 50", w.app("busy", "", "steady", "1ms", 60, notes), w.app("other", "", "steady", "1ms", 1, notes+"2"))
 
+	// Two follow: one that keeps up, and one that looks away while everything is deleted before its eyes.
 	ctx, enough := context.WithCancel(t.Context())
-	seen, end := newTiles(), make(chan error, 1)
-	var reached atomic.Int64
-	go func() {
-		end <- w.follow(ctx, map[string]any{"names": []string{"busy"}}, func(i item) error {
-			err := seen.add(i)
-			reached.Store(seen.reached("busy", "out"))
-			return err
-		}, func() bool { return ctx.Err() != nil })
-	}()
+	release, ends := make(chan struct{}), make(chan error, 2)
+	var attentive, absent follower
+	go func() { ends <- attentive.follow(ctx, w, "busy", nil) }()
+	go func() { ends <- absent.follow(ctx, w, "busy", release) }()
 	for range rounds {
 		before := w.stats("busy", "out").Next
 		w.Until(20*time.Second, "some hundred kilobytes more are stored", func() bool { return w.stats("busy", "out").Next > before+500_000 })
@@ -202,10 +198,19 @@ func TestPurgeWhilePrinting(t *testing.T) {
 	if s.Next != printed {
 		t.Errorf("%d bytes were printed, positions reach %d", printed, s.Next)
 	}
-	w.Until(20*time.Second, "the follower has come to the end", func() bool { return reached.Load() == printed || len(end) > 0 })
+	close(release)
+	w.Until(20*time.Second, "the followers have come to the end", func() bool {
+		return attentive.reached.Load() == printed && absent.reached.Load() == printed || len(ends) > 0
+	})
 	enough()
-	if err := <-end; err != nil && !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	for range 2 {
+		if err := <-ends; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	missed := absent.seen.lost["busy out"]
+	if missed == 0 {
+		t.Error("the follower that looked away missed nothing: was anything deleted that it had not read?")
 	}
 	if got, n := w.sum("busy", "out"); got != suffix(s.First, printed) || n != printed-s.First {
 		t.Errorf("what is left (%d bytes) is not the end of what was printed", n)
@@ -213,5 +218,24 @@ func TestPurgeWhilePrinting(t *testing.T) {
 	if o := w.stats("other", "out"); o.First != 0 || o.Next == 0 {
 		t.Errorf("the output of another app was touched: %+v", o)
 	}
-	t.Logf("%d purges while %s were printed, %s of them left; the follower missed %d bytes and was told so", rounds, mb(printed), mb(s.Bytes), seen.lost["busy out"])
+	t.Logf("%d purges while %s were printed, %s of them left; the follower that looked away missed %s and was told so", rounds, mb(printed), mb(s.Bytes), mb(missed))
+}
+
+// follower puts together what it sees of an app's stdout; others may ask how far it is.
+type follower struct {
+	seen    *tiles
+	reached atomic.Int64
+}
+
+// follow goes on until ctx ends. With look it looks away after its first item, until look is closed.
+func (f *follower) follow(ctx context.Context, w *world, app string, look <-chan struct{}) error {
+	f.seen = newTiles()
+	return w.follow(ctx, map[string]any{"names": []string{app}}, func(i item) error {
+		err := f.seen.add(i)
+		f.reached.Store(f.seen.reached(app, "out"))
+		if look != nil {
+			<-look
+		}
+		return err
+	}, func() bool { return ctx.Err() != nil })
 }

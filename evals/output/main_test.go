@@ -178,17 +178,23 @@ func (m memory) growth() (total int64) {
 // status reads a line of /proc/<pid>/status that is in kB.
 func (w *world) status(pid int, name string) int64 {
 	w.T.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(data), "\n"+name)
-	kb, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	kb, _, _ := strings.Cut(w.statusText(pid, name), " ")
 	n, err := strconv.ParseInt(kb, 10, 64)
 	if err != nil {
 		w.T.Fatal(err)
 	}
 	return n << 10
+}
+
+func (w *world) statusText(pid int, name string) string {
+	w.T.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), "\n"+name)
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(line)
 }
 
 // cpu is how much CPU time a process has used.
@@ -207,7 +213,7 @@ func (w *world) cpu(pid int) time.Duration {
 // mb is a number of bytes for people.
 func mb[T int | int64](n T) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// must gives the hash of what a generator writes to a stream.
+// expected gives the hashes of what a generator writes to both streams, and how much that is.
 func expected(gen func(out, errs io.Writer) error) (out, errs string, outBytes, errBytes int64) {
 	a, b := &counter{Writer: sha256.New()}, &counter{Writer: sha256.New()}
 	if err := gen(a, b); err != nil {

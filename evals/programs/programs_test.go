@@ -127,7 +127,7 @@ func (p *project) logged(t *testing.T) {
 	t.Helper()
 	for _, name := range names {
 		p.Until(10*time.Second, name+" has printed "+hallmarks[name], func() bool {
-			return strings.Contains(p.OK("logs", name, "--grep", regexp.QuoteMeta(hallmarks[name])), hallmarks[name]) // some print a lot after it
+			return strings.Contains(p.OK("logs", name, "--grep", regexp.QuoteMeta(hallmarks[name])), hallmarks[name])
 		})
 		var why struct{ State, Summary, Health string }
 		if err := json.Unmarshal([]byte(p.OK("why", name, "--json")), &why); err != nil {

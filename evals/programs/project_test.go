@@ -28,8 +28,24 @@ const (
 // need fails the test, with the line that helps, when a program is not installed.
 func need(t *testing.T, path, pkg string) {
 	t.Helper()
+	if err := missing(path, pkg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func missing(path, pkg string) error {
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v\nto install it: apt-get install -y --no-install-recommends %s (or make setup, which does that for everything)", err, pkg)
+		return fmt.Errorf("%w\nto install it: apt-get install -y --no-install-recommends %s (or make setup, which does that for everything)", err, pkg)
+	}
+	return nil
+}
+
+func TestMissingProgramSaysHowToInstallIt(t *testing.T) {
+	if err := missing("/usr/bin/no-such-server", "no-such-package"); err == nil || !strings.Contains(err.Error(), "apt-get install -y --no-install-recommends no-such-package") {
+		t.Errorf("the error of a program that is not there: %v", err)
+	}
+	if err := missing("/bin/sh", "dash"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -206,22 +222,25 @@ func (p *project) answers(t *testing.T, name string) {
 	}
 }
 
-// runsAs looks at who the last process of a tree is: a backend or worker.
+// runsAs looks at who the processes below a main process are: backends or workers.
 func (p *project) runsAs(t *testing.T, name, user string) {
 	t.Helper()
-	want, err := exec.Command("id", "-u", user).Output()
+	uid, err := exec.Command("id", "-u", user).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tree []process
-	var status []byte
-	p.Until(5*time.Second, "the last process of "+name+" can be looked at", func() bool { // a backend may just be ending
-		tree = p.tree(name)
-		status, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", tree[len(tree)-1].PID))
-		return err == nil
-	})
-	if !strings.Contains(string(status), "\nUid:\t"+strings.TrimSpace(string(want))+"\t") || len(tree) < 3 {
-		t.Errorf("%s does not run as %s below %d processes", name, user, len(tree))
+	want, looked := "\nUid:\t"+strings.TrimSpace(string(uid))+"\t", 0
+	for _, q := range p.tree(name)[1:] {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", q.PID))
+		if err != nil {
+			continue // a backend that has ended meanwhile
+		}
+		if looked++; !strings.Contains(string(status), want) {
+			t.Errorf("%s: pid %d does not run as %s: %s", name, q.PID, user, q.Args)
+		}
+	}
+	if looked < 2 {
+		t.Errorf("%s has only %d processes below its main one", name, looked)
 	}
 }
 

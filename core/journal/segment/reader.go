@@ -29,9 +29,12 @@ func (r *Reader) look() error {
 	if r.loaded && now == r.inode && now != 0 {
 		return nil
 	}
-	set, err := Load(r.dir, r.stream)
-	if err != nil {
-		return err
+	set := r.set
+	if !r.loaded || !r.set.Sure || len(r.broken) > 0 || !set.catchUp(Path(r.dir, r.stream)) {
+		var err error
+		if set, err = Load(r.dir, r.stream); err != nil {
+			return err
+		}
 	}
 	set.Files = slices.DeleteFunc(set.Files, func(f File) bool { return r.broken[f.Path] })
 	r.set, r.loaded, r.inode = set, true, 0

@@ -339,6 +339,50 @@ func TestCompressGivesUp(t *testing.T) {
 	}
 }
 
+// TestLoadWhileRotating: a keeper that rotates faster than all the files can be listed keeps nobody from knowing them.
+func TestLoadWhileRotating(t *testing.T) {
+	dir := t.TempDir()
+	w := journaltest.Open(t, dir, web, epoch)
+	for i := range 2000 {
+		w.Write(at(i), "line\n")
+		w.Rotate(at(i))
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 2000; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				w.Write(at(i), "line\n")
+				w.Rotate(at(i))
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	r, p, before := segment.NewReader(dir, web), segment.Point{}, 0
+	for range 20 {
+		set, err := segment.Load(dir, web)
+		must(t, err)
+		for i, f := range set.Files {
+			if f.Base != int64(i)*5 {
+				t.Fatalf("file %d of %d begins at %d, expected %d", i, len(set.Files), f.Base, i*5)
+			}
+		}
+		if len(set.Files) < max(before, 2000) {
+			t.Fatalf("%d files, there were %d", len(set.Files), before)
+		}
+		before = len(set.Files)
+		var c segment.Chunk
+		must(t, r.Forward(&c, p, 1<<10))
+		if len(c.Items) == 0 || c.Loss(c.Items[0]) != nil || string(c.Data[:5]) != "line\n" {
+			t.Fatalf("at %v: %+v", p, c.Items)
+		}
+		p = c.Next
+	}
+}
+
 // TestCompressWhatIsDeleted: an archive that retention or the keeper deletes while it is compressed stays deleted.
 func TestCompressWhatIsDeleted(t *testing.T) {
 	w := journaltest.Open(t, t.TempDir(), web, epoch)

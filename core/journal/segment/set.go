@@ -1,7 +1,9 @@
 package segment
 
 import (
+	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func folder(path string) string { return filepath.Dir(path) }
@@ -37,8 +41,8 @@ type Set struct {
 
 var errMoving = errors.New("the files of the stream keep moving")
 
-// Load lists the files of a stream. While the keeper rotates, names change between two looks, so it looks again until
-// two looks agree.
+// Load lists the files of a stream. While the keeper rotates, names change between two looks, so it looks until nothing
+// has changed, or goes on from what it saw.
 func Load(dir string, s Stream) (Set, error) {
 	path := Path(dir, s)
 	for range 1000 {
@@ -46,11 +50,60 @@ func Load(dir string, s Stream) (Set, error) {
 		if err != nil {
 			return Set{}, err
 		}
-		if now, _ := inodeOf(path); now == inode {
+		if now, _ := inodeOf(path); now == inode || set.catchUp(path) {
 			return set, nil
 		}
 	}
 	return Set{}, errMoving
+}
+
+// catchUp adds the files that rotation has made since the set was loaded: each begins where the one before it ends. That
+// takes a look at each, where loading takes one at all there are. It reports whether the set is complete then.
+func (set *Set) catchUp(path string) bool {
+	files := set.Archives()
+	if len(files) == 0 {
+		return false
+	}
+	pos, err := fileEnd(files[len(files)-1])
+	if err != nil {
+		return false
+	}
+	for range 100 {
+		inode, _ := inodeOf(path)
+		x, base, err := openIndex(path+".idx", -1)
+		if x.close(); err != nil || x == nil || inode == 0 { // in the middle of a rotation
+			continue
+		}
+		for pos < base {
+			f, end, ok := archived(path, pos)
+			if !ok || end <= pos || end > base {
+				return false
+			}
+			files, pos = append(files, f), end
+		}
+		if now, _ := inodeOf(path); now != inode {
+			continue
+		}
+		if pos != base {
+			return false
+		}
+		set.Files = append(files, File{Path: path, Index: path + ".idx", Base: base, Live: true, inode: inode, moving: true})
+		set.Next, set.Sure = base, true
+		return true
+	}
+	return false
+}
+
+// archived finds the archive that begins at base, in whatever format it is by now, and where it ends.
+func archived(path string, base int64) (f File, end int64, ok bool) {
+	name := Archive(path, base)
+	for format, suffix := range suffixes {
+		f = File{Path: name + suffix, Index: name + ".idx", Base: base, Format: Format(format)}
+		if end, err := fileEnd(f); err == nil {
+			return f, end, true
+		}
+	}
+	return f, 0, false
 }
 
 func inodeOf(path string) (inode uint64, at time.Time) {
@@ -95,22 +148,48 @@ func load(path string) (set Set, inode uint64, err error) {
 		return later.Base == kept.Base
 	})
 	set.stray = slices.DeleteFunc(set.stray, func(n name) bool {
-		return slices.ContainsFunc(set.Files, func(f File) bool { return f.Base == n.base })
+		_, found := slices.BinarySearchFunc(set.Files, n.base, func(f File, base int64) int { return cmp.Compare(f.Base, base) })
+		return found
 	})
 	set.place(path, inode)
 	return set, inode, nil
 }
 
-func readNames(dir string) ([]string, error) {
-	d, err := os.Open(dir)
+// readNames lists a folder in one system call, if it is not huge: an archive that gets another name between two calls
+// could be in neither part of the list.
+func readNames(dir string) (names []string, err error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	defer d.Close()
-	return d.Readdirnames(-1)
+	defer unix.Close(fd)
+	for size, again := 32<<10, true; again; size *= 8 {
+		buf := make([]byte, size)
+		names, again = names[:0], false
+		for calls := 0; ; calls++ {
+			n, err := unix.ReadDirent(fd, buf)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				return nil, &os.PathError{Op: "readdir", Path: dir, Err: err}
+			}
+			if n <= 0 {
+				break
+			}
+			if again = calls > 0 && size < 2<<20; again {
+				if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
+					return nil, &os.PathError{Op: "seek", Path: dir, Err: err}
+				}
+				break
+			}
+			_, _, names = unix.ParseDirent(buf[:n], -1, names)
+		}
+	}
+	return names, nil
 }
 
 // place finds the position of the live file: from its index, else, where a kill came in the middle of a rotation, from
