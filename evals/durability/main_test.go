@@ -180,8 +180,14 @@ func (w world) read(name string) string {
 // put replaces a file in the home.
 func (w world) put(name, text string) {
 	w.T.Helper()
-	if err := os.WriteFile(filepath.Join(w.Home, name), []byte(text), 0o600); err != nil {
+	path := filepath.Join(w.Home, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		w.T.Fatal(err)
+	}
+	if w.UID != 0 {
+		if err := os.Chown(path, w.UID, w.UID); err != nil {
+			w.T.Fatal(err)
+		}
 	}
 }
 

@@ -101,16 +101,16 @@ type order struct {
 func (w world) draw(dice *rand.Rand, now wish) order {
 	names := slices.Sorted(maps.Keys(now.runs))
 	name := names[dice.IntN(len(names))]
-	switch kind := dice.IntN(4); kind {
-	case 0:
+	switch dice.IntN(6) {
+	case 0, 1, 2:
 		v := dice.IntN(len(variants))
 		file := map[string]string{"path": filepath.Join(w.Dir, "omnitron.yaml"), "text": w.variant(v)}
 		return order{"apps.apply", map[string]any{"files": []any{file}}, now.apply(v)}
-	case 1:
+	case 3:
 		after := now.clone()
 		after.scale = 1 + dice.IntN(3)
 		return order{"apps.scale", map[string]any{"name": "p2", "instances": after.scale}, after}
-	case 2:
+	case 4:
 		after := now.clone()
 		for _, n := range names {
 			after.runs[n] = true

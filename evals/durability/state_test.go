@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/evals/rig"
 )
 
 // harms are what can become of a file.
@@ -24,8 +26,23 @@ var harms = []struct {
 }
 
 func TestDamagedState(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	for name, uid := range users() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			damagedState(t, adorn(rig.NewAs(t, uid)))
+		})
+	}
+}
+
+// users are who a daemon runs as: root, where groups hold programs together, and nobody, where stubs do.
+func users() map[string]int {
+	if os.Geteuid() != 0 {
+		return map[string]int{"unprivileged": 0}
+	}
+	return map[string]int{"root": 0, "nobody": 65534}
+}
+
+func damagedState(t *testing.T, w world) {
 	w.Up(w.project(w.sitter("a"), w.sitter("b"), w.sitter("c")))
 	w.OK("stop", "c")
 	was := w.pids("a", "b")
@@ -86,8 +103,15 @@ func TestDamagedStateCopyIsOlder(t *testing.T) {
 }
 
 func TestDamagedStateAndCopy(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	for name, uid := range users() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			damagedStateAndCopy(t, adorn(rig.NewAs(t, uid)))
+		})
+	}
+}
+
+func damagedStateAndCopy(t *testing.T, w world) {
 	w.Up(w.project(w.sitter("a"), w.sitter("b"), w.sitter("c"), w.sitter("s")))
 	w.OK("stop", "c")
 	w.OK("scale", "s", "3")
