@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/proc"
 )
@@ -301,7 +302,12 @@ func TestSpawnsDuringKills(t *testing.T) {
 		for range count(30, 100) {
 			word := fmt.Sprintf("99%05d%05d", os.Getpid(), serial.Add(1))
 			p := e.spawn(e.spec("sleep", word))
-			if pids := alive("sleep\x00" + word); len(pids) != 1 || pids[0] != p.Identity().PID {
+			var pids []int
+			eventually(t, "the program to be seen", func() bool { // a moment after its exec it has no arguments yet
+				pids = alive("sleep\x00" + word)
+				return len(pids) > 0
+			})
+			if len(pids) != 1 || pids[0] != p.Identity().PID {
 				t.Fatalf("%v run, want %d only", pids, p.Identity().PID)
 			}
 			if err := p.Kill(ctx(t)); err != nil {
@@ -316,6 +322,9 @@ func TestSpawnsDuringKills(t *testing.T) {
 		}
 		close(stop)
 		t.Logf("%d keepers were killed", <-killed)
+		if err := e.k.Rotate(ctx(t), filepath.Join(e.home, "none")); !fault.Is(err, fault.NotFound) { // answered by the last one, which the test's end has to know
+			t.Errorf("the last keeper: %v", err)
+		}
 	})
 }
 

@@ -234,6 +234,17 @@ func Step() int {
 	return 127
 }
 
+// orphaned reports whether nobody reads the pipe for bad news any more.
+func orphaned() bool {
+	fds := []unix.PollFd{{Fd: 4, Events: unix.POLLOUT}}
+	for {
+		_, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return err == nil && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+		}
+	}
+}
+
 func (p Program) steps() (string, error) {
 	if p.Cgroup != "" {
 		if err := cage.Join(p.Cgroup); err != nil {
@@ -259,5 +270,10 @@ func (p Program) steps() (string, error) {
 		return StepDir, err
 	}
 	unix.Umask(p.Umask)
+	// We are in the group now, where the next keeper finds us. When ours died before, nobody may know of us: a keeper that
+	// came since has looked already, and the program may have been started again.
+	if orphaned() {
+		return StepGroup, unix.ESRCH
+	}
 	return StepExec, syscall.Exec(p.Path, p.Argv, p.env())
 }
