@@ -167,12 +167,12 @@ func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait 
 			return results, s.gaveUp(ctx, results, waits)
 		}
 	}
-	return results, faultOf(results, k)
+	return results, s.faultOf(results, k)
 }
 
 // faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
 // the way.
-func faultOf(results []Result, k kind) error {
+func (s *Supervisor) faultOf(results []Result, k kind) error {
 	bad, overtaken := 0, 0
 	var first Result
 	for _, r := range results {
@@ -198,7 +198,7 @@ func faultOf(results []Result, k kind) error {
 	if bad > 1 {
 		e.Message = fmt.Sprintf("cannot %s %d of %d apps; first %s: %s", word, bad, len(results), first.Key, first.Reason)
 	}
-	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("omnitron why %s", nameOf(first.Key)).WithItems(results)
+	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("omnitron why %s", s.Called(first.Key)).WithItems(results)
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
@@ -277,7 +277,7 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 				results[i] = w.result
 			}
 		}
-		then(results, faultOf(results, kindStop))
+		then(results, s.faultOf(results, kindStop))
 	})
 	return s.collect(ctx, kindStop, waits, true)
 }

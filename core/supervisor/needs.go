@@ -277,6 +277,24 @@ func (r *runner) missing(u *unit) string {
 	return ""
 }
 
+// WaitsFor names the apps that an app depends on and that are not as far as they have to be, with their state.
+func (s *Supervisor) WaitsFor(key string) []string {
+	r := s.runner(key)
+	if r == nil {
+		return nil
+	}
+	var out []string
+	for _, d := range r.declared.Load().DependsOn {
+		switch v := s.view(siblingKey(key, d.Name)); {
+		case v == nil:
+			out = append(out, d.Name+" is not known")
+		case !satisfied(d.Until, v.State, v.alive()):
+			out = append(out, fmt.Sprintf("%s is %s, and has to be %s", d.Name, v.State, untilWord(d.Until)))
+		}
+	}
+	return out
+}
+
 func satisfied(until string, s State, alive bool) bool {
 	switch until {
 	case "started":

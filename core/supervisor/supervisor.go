@@ -152,6 +152,24 @@ func (s *Supervisor) Warnings() []string {
 	return out
 }
 
+// Called is the shortest name by which an app can be told from all others.
+func (s *Supervisor) Called(key string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, name := range []string{nameOf(key), stackOf(key) + "/" + nameOf(key)} {
+		same := 0
+		for other := range s.apps {
+			if strings.HasSuffix("/"+other, "/"+name) {
+				same++
+			}
+		}
+		if same < 2 {
+			return name
+		}
+	}
+	return key
+}
+
 // Projects names the projects that have apps.
 func (s *Supervisor) Projects() []string {
 	s.mu.RLock()

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type Explanation struct {
 	Stderr     []LogLine        `json:"stderr" jsonschema:"its last lines of stderr: foreign text"`
 	Stdout     []LogLine        `json:"stdout,omitempty" jsonschema:"its last lines of stdout, when stderr has none: foreign text"`
 	Changes    []Happening      `json:"changes" jsonschema:"what changed in the hour before: commands, definitions, changes of state; newest first"`
+	Truncated  bool             `json:"truncated,omitempty" jsonschema:"whether texts were cut or old entries left out to keep the answer small; logs and history have all of it"`
 	Next       []string         `json:"next_steps" jsonschema:"commands that make sense now"`
 }
 
@@ -66,7 +68,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	}
 	e := Explanation{Key: v.Key, State: v.State, Since: v.Since, Health: v.Health, Restarts: v.Restarts, Exits: []ExitLine{}, Stderr: []LogLine{}, Changes: []Happening{}, Next: []string{}}
 	for _, i := range v.Instances {
-		if t.Process != "" && i.Process != t.Process {
+		if !slices.Contains(t.Slots, i.Slot) {
 			continue
 		}
 		if i.HealthNote != "" && i.Health != "healthy" {
@@ -79,15 +81,14 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 			e.Exits = append(e.Exits, ExitLine{At: x.At, Slot: i.Slot, Message: x.Message, Code: code(x.Reason, x.Signal, x.Known, x.Code), Signal: x.Signal})
 		}
 	}
-	for _, d := range v.Definition().DependsOn {
-		if dep := s.sup.App(v.Project + "/" + v.Stack + "/" + d.Name); dep != nil && v.State == supervisor.Waiting && dep.State != supervisor.Running {
-			e.WaitsFor = append(e.WaitsFor, fmt.Sprintf("%s is %s", dep.Name, dep.State))
-		}
+	if v.State == supervisor.Waiting {
+		e.WaitsFor = s.sup.WaitsFor(v.Key)
 	}
-	s.past(ctx, v, &e)
-	s.printed(ctx, v, t, &e)
+	s.past(ctx, v, t, &e)
+	s.printed(ctx, t, &e)
 	e.Summary = summary(v)
-	e.Next = advice(v)
+	e.Next = advice(v.State, s.sup.Called(v.Key))
+	e.fit(mostBytes)
 	return e, nil
 }
 
@@ -100,17 +101,22 @@ func code(reason, signal string, known bool, n int) *int {
 }
 
 // past adds exits, changes of state and commands from the events and the record of calls.
-func (s *Service) past(ctx context.Context, v *supervisor.App, e *Explanation) {
+func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *Explanation) {
 	since := time.Now().Add(-before)
 	events := s.recent(ctx, []string{v.Key, v.Project + "/" + v.Stack}, since, 200)
-	seen := map[string]bool{}
+	type end struct {
+		slot string
+		at   int64
+	}
+	seen := map[end]bool{}
 	for _, x := range e.Exits {
-		seen[x.Slot+x.At.Format(time.RFC3339Nano)] = true
+		seen[end{x.Slot, x.At.UnixNano()}] = true
 	}
 	for _, ev := range events {
 		switch {
+		case ev.Slot != "" && !slices.Contains(t.Slots, ev.Slot): // of a part that was not asked about
 		case ev.Type == "exited":
-			if k := ev.Slot + ev.At.Format(time.RFC3339Nano); !seen[k] && len(e.Exits) < 10 {
+			if k := (end{ev.Slot, ev.At.UnixNano()}); !seen[k] {
 				seen[k] = true
 				e.Exits = append(e.Exits, ExitLine{At: ev.At, Slot: ev.Slot, Message: ev.Text, Signal: text(ev.Data["signal"]),
 					Code: code(text(ev.Data["reason"]), text(ev.Data["signal"]), true, number(ev.Data["code"]))})
@@ -128,6 +134,7 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, e *Explanation) {
 	slices.SortFunc(e.Exits, func(a, b ExitLine) int { return b.At.Compare(a.At) })
 	slices.SortFunc(e.Changes, func(a, b Happening) int { return b.At.Compare(a.At) })
 	e.Changes = e.Changes[:min(len(e.Changes), 20)]
+	e.Exits = e.Exits[:min(len(e.Exits), 10)]
 }
 
 func outcome(c ledger.Entry) string {
@@ -155,15 +162,77 @@ func number(v any) int {
 func text(v any) string { s, _ := v.(string); return s }
 
 // printed adds the last lines of the app.
-func (s *Service) printed(ctx context.Context, v *supervisor.App, t op.Target, e *Explanation) {
-	key := v.Key
-	if t.Process != "" {
-		key += ":" + t.Process
-	}
-	e.Stderr = s.lines(ctx, key, "err", 20)
+func (s *Service) printed(ctx context.Context, t op.Target, e *Explanation) {
+	e.Stderr = s.lines(ctx, t.String(), "err", 20)
 	if len(e.Stderr) == 0 {
-		e.Stdout = s.lines(ctx, key, "out", 10)
+		e.Stdout = s.lines(ctx, t.String(), "out", 10)
 	}
+}
+
+// An explanation has at most so many bytes of JSON, and each text in it at most so many.
+const (
+	mostBytes = 24 << 10
+	mostText  = 500
+)
+
+// fit makes an explanation small enough, whatever an app has printed: long texts are cut, then what is oldest goes, then
+// the texts are cut again.
+func (e *Explanation) fit(most int) {
+	text := mostText
+	e.cutAll(text)
+	for size(e) > most {
+		e.Truncated = true
+		switch {
+		case len(e.Stderr) > 3:
+			e.Stderr = e.Stderr[1:]
+		case len(e.Stdout) > 3:
+			e.Stdout = e.Stdout[1:]
+		case len(e.Changes) > 3:
+			e.Changes = e.Changes[:len(e.Changes)-1]
+		case len(e.Exits) > 3:
+			e.Exits = e.Exits[:len(e.Exits)-1]
+		case len(e.WaitsFor) > 3:
+			e.WaitsFor = e.WaitsFor[:len(e.WaitsFor)-1]
+		case text < 8:
+			return
+		default:
+			text /= 2
+			e.cutAll(text)
+		}
+	}
+}
+
+func (e *Explanation) cutAll(most int) {
+	e.Summary, e.HealthNote = e.cut(e.Summary, 2*most), e.cut(e.HealthNote, most)
+	for i := range e.Exits {
+		e.Exits[i].Message = e.cut(e.Exits[i].Message, most)
+	}
+	for _, list := range [][]LogLine{e.Stderr, e.Stdout} {
+		for i := range list {
+			list[i].Text = e.cut(list[i].Text, most)
+		}
+	}
+	for i := range e.Changes {
+		e.Changes[i].What = e.cut(e.Changes[i].What, most)
+	}
+}
+
+// cut shortens a text, at the edge of a character.
+func (e *Explanation) cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	e.Truncated = true
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// size is how many bytes of JSON an explanation has.
+func size(e *Explanation) int {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return 0 // it cannot happen, and whoever encodes it next says so
+	}
+	return len(text)
 }
 
 // summary is the one sentence that answers why.
@@ -171,7 +240,7 @@ func summary(v *supervisor.App) string {
 	why := v.Reason
 	switch v.State {
 	case supervisor.Running:
-		s := fmt.Sprintf("%s runs since %s", v.Name, v.Since.Format(time.TimeOnly))
+		s := fmt.Sprintf("%s runs since %s", v.Name, v.Since.Format(time.DateTime))
 		if v.Restarts > 0 {
 			s += fmt.Sprintf(" after %d restarts", v.Restarts)
 		}
@@ -196,18 +265,18 @@ func summary(v *supervisor.App) string {
 }
 
 // advice names commands that make sense in the app's state.
-func advice(v *supervisor.App) []string {
-	switch v.State {
+func advice(state supervisor.State, name string) []string {
+	switch state {
 	case supervisor.Crashed, supervisor.Failed, supervisor.Backoff:
-		return []string{"omnitron logs " + v.Name + " -n 100", "omnitron inspect " + v.Name, "omnitron restart " + v.Name}
-	case supervisor.Stopped:
-		return []string{"omnitron start " + v.Name}
+		return []string{"omnitron logs " + name + " -n 100", "omnitron inspect " + name, "omnitron restart " + name}
+	case supervisor.Stopped, supervisor.Completed:
+		return []string{"omnitron start " + name}
 	case supervisor.Waiting:
 		return []string{"omnitron apps graph", "omnitron ls"}
 	case supervisor.Stuck:
-		return []string{"omnitron inspect " + v.Name, "omnitron doctor"}
+		return []string{"omnitron inspect " + name, "omnitron doctor"}
 	}
-	return []string{"omnitron logs -f " + v.Name}
+	return []string{"omnitron logs -f " + name}
 }
 
 // Past asks for what happened.

@@ -35,6 +35,9 @@ func (s *Service) lines(ctx context.Context, key, stream string, n int) []LogLin
 		return out
 	}
 	for _, l := range found {
+		if l.Kind != "" { // something is missing there; logs tell what
+			continue
+		}
 		out = append(out, LogLine{At: l.At, Slot: fmt.Sprintf("%s:%s#%d", l.App, l.Process, l.Instance), Text: l.Text})
 	}
 	return out

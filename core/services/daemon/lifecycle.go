@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -34,10 +35,11 @@ type RereadProject struct {
 	Results  []supervisor.Result `json:"results" jsonschema:"one result for each app that was restarted or stopped"`
 }
 
-// one is a project that was read again, before anything is applied.
+// reread is a project that was read again, before anything is applied.
 type reread struct {
-	rev store.Revision
-	def *config.Definition
+	rev   store.Revision
+	def   *config.Definition
+	files []config.File
 }
 
 // read reads the files of the projects again: all of them, before any of it is acted upon.
@@ -65,7 +67,7 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, error
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, reread{rev, def})
+		out = append(out, reread{rev, def, src.Files})
 	}
 	if name != "" && len(out) == 0 {
 		return nil, fault.New(fault.NotFound, "there is no project %q", name).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
@@ -88,7 +90,7 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 		text, err := os.ReadFile(f.Path)
 		if err != nil {
 			return src, fault.New(fault.Conflict, "cannot read %s of project %s: %v", f.Path, rev.Project, err).WithReason("file_unreadable").
-				WithHint("omnitron up in the folder where the file is now")
+				WithHint("omnitron up in the folder where the file is now, or name another project")
 		}
 		src.Files = append(src.Files, config.File{Path: f.Path, Text: string(text)})
 	}
@@ -101,38 +103,59 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 	return src, nil
 }
 
-// Reload reads the files of the projects again and follows them: all are read and checked before the first is applied.
-// Faults: invalid (config_invalid), conflict (file_unreadable), not_found, failed.
+// Reload reads the files of the projects again and follows them. All are read and checked, and all are kept, before the
+// first is applied; then every one is applied, also when an app of another does not come up. Faults: invalid
+// (config_invalid), conflict (file_unreadable), not_found, failed (with one result an app), internal (state_not_durable).
 func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
-	list, err := s.read(ctx, in.Project)
 	out := Reread{Projects: []RereadProject{}}
+	list, err := s.read(ctx, in.Project)
 	if err != nil {
 		return out, err
 	}
 	for _, r := range list {
-		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Revision: r.rev.Rev, Results: []supervisor.Result{}}
+		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Results: []supervisor.Result{}}
 		for _, c := range s.sup.Compare(r.def) {
 			if c.What != "unchanged" {
 				p.Changed++
 			}
 		}
-		if text, err := json.Marshal(r.def); err != nil {
-			return out, fmt.Errorf("cannot encode a definition: %w", err)
-		} else if string(text) != string(r.rev.Definition) {
-			next := r.rev
-			next.Created, next.By, next.Definition = time.Now(), op.CallerOf(ctx).Principal(), text
-			if p.Revision, err = s.revs.Add(ctx, next, s.sup.RevisionsInUse(p.Project, p.Stack)...); err != nil {
-				return out, err
-			}
-		}
-		results, err := s.sup.Apply(ctx, r.def, p.Revision, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
-		p.Results = append(p.Results, results...)
-		out.Projects = append(out.Projects, p)
-		if err != nil {
+		if p.Revision, err = s.keep(ctx, r); err != nil {
 			return out, err
 		}
+		out.Projects = append(out.Projects, p)
 	}
-	return out, nil
+	var first error
+	var all []supervisor.Result
+	for i, r := range list {
+		p := &out.Projects[i]
+		results, err := s.sup.Apply(ctx, r.def, p.Revision, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
+		p.Results, all = append(p.Results, results...), append(all, results...)
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	if f, ok := errors.AsType[*fault.Error](first); ok && len(list) > 1 && len(all) > 0 {
+		first = f.WithItems(all)
+	}
+	return out, first
+}
+
+// keep makes a revision of what was read, unless it says what the newest one says.
+func (s *Service) keep(ctx context.Context, r reread) (int64, error) {
+	text, err := json.Marshal(r.def)
+	if err != nil {
+		return 0, fmt.Errorf("cannot encode a definition: %w", err)
+	}
+	if string(text) == string(r.rev.Definition) {
+		return r.rev.Rev, nil
+	}
+	files, err := json.Marshal(r.files)
+	if err != nil {
+		return 0, fmt.Errorf("cannot encode the files of a definition: %w", err)
+	}
+	next := r.rev
+	next.Created, next.By, next.Definition, next.Files = time.Now(), op.CallerOf(ctx).Principal(), text, files
+	return s.revs.Add(ctx, next, s.sup.RevisionsInUse(r.def.Project, r.def.Stack)...)
 }
 
 // PlanReload says what reading the files again would change.
