@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,58 +48,103 @@ type Following struct {
 	Since  string   `json:"since,omitempty" jsonschema:"cursor of the last event that was seen: go on after it"`
 }
 
+// room is how many events a follower may be behind: all that the bus remembers, and as many again.
+const room = 8192
+
 // Follow gives events as they happen until the caller leaves. What a slow caller misses is an item of type gap with the
-// exact number. Faults: invalid (bad_cursor).
+// exact number. Faults: invalid (bad_cursor), internal (the past cannot be read).
 func (s *Service) Follow(ctx context.Context, in Following) iter.Seq2[bus.Event, error] {
 	return func(yield func(bus.Event, error) bool) {
-		f := bus.Filter{Topics: in.Topics, Keys: in.Apps}
-		after, err := cursor(in.Since)
-		if err != nil {
+		f := follower{s: s, filter: bus.Filter{Topics: in.Topics, Keys: in.Apps}, yield: yield}
+		sub, err := f.begin(ctx, in)
+		if sub != nil {
+			defer sub.Close()
+		}
+		for err == nil && !f.left {
+			var ev bus.Event
+			var dropped int64
+			if ev, dropped, err = sub.Next(ctx); err != nil {
+				break
+			}
+			if dropped > 0 {
+				f.gap(fmt.Sprintf("%d events were lost because this reader was slow", dropped), map[string]any{"dropped": dropped})
+			}
+			f.give(ev)
+		}
+		if err != nil && !f.left {
 			yield(bus.Event{}, err)
-			return
-		}
-		sub := s.bus.Subscribe(f, 1024)
-		defer sub.Close()
-		last := after
-		for _, ev := range s.past(ctx, f, after, in.Replay) {
-			if !yield(ev, nil) {
-				return
-			}
-			last = ev.Seq
-		}
-		for {
-			ev, dropped, err := sub.Next(ctx)
-			if err != nil {
-				yield(bus.Event{}, ctx.Err())
-				return
-			}
-			if dropped > 0 && !yield(bus.Event{Seq: last, At: time.Now(), Topic: "events", Type: "gap", Text: fmt.Sprintf("%d events were lost because this reader was slow", dropped), Data: map[string]any{"dropped": dropped}}, nil) {
-				return
-			}
-			if ev.Seq <= last {
-				continue
-			}
-			last = ev.Seq
-			if !yield(ev, nil) {
-				return
-			}
 		}
 	}
 }
 
-// past gives the events after a cursor, or the last n, oldest first: from the store, then from memory.
-func (s *Service) past(ctx context.Context, f bus.Filter, after uint64, n int) []bus.Event {
-	switch {
-	case after > 0:
-		old, _, err := s.store.List(ctx, store.EventFilter{Topics: f.Topics, Keys: f.Keys, After: after, Limit: 1000})
-		if err == nil && len(old) > 0 {
-			after = old[len(old)-1].Seq
-		}
-		return append(old, s.bus.Recent(f, after, 1000)...)
-	case n > 0:
-		return s.bus.Recent(f, 0, n)
+// follower is one call of Follow.
+type follower struct {
+	s      *Service
+	filter bus.Filter
+	yield  func(bus.Event, error) bool
+	last   uint64 // number of the last event that was given
+	left   bool   // the caller wants no more
+}
+
+// give hands an event over, unless the caller has it already.
+func (f *follower) give(ev bus.Event) {
+	if ev.Seq > f.last && !f.left {
+		f.last = ev.Seq
+		f.left = !f.yield(ev, nil)
 	}
-	return nil
+}
+
+// gap says that something is missing. Its number is that of the last event before, so that it can serve as a cursor.
+func (f *follower) gap(text string, data map[string]any) {
+	f.left = f.left || !f.yield(bus.Event{Seq: f.last, At: time.Now(), Topic: "events", Type: "gap", Text: text, Data: data}, nil)
+}
+
+// begin gives the past that was asked for and the subscription that goes on after it.
+func (f *follower) begin(ctx context.Context, in Following) (*bus.Sub, error) {
+	after, err := cursor(in.Since)
+	switch newest := f.s.bus.Stats().Published; {
+	case err != nil:
+		return nil, err
+	case after > newest:
+		f.last = newest
+		f.gap(fmt.Sprintf("there is no event %d yet: the record of events was lost since that cursor was given", after), map[string]any{"newest": newest})
+		return f.s.bus.Subscribe(f.filter, room), nil
+	case after > 0:
+		f.last = after
+		return f.resume(ctx)
+	}
+	sub := f.s.bus.Subscribe(f.filter, room) // before the past is looked at: what comes between is in both
+	if in.Replay > 0 {
+		past, _, err := f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Limit: in.Replay})
+		if err != nil {
+			return sub, err
+		}
+		for _, ev := range slices.Backward(past) {
+			f.give(ev)
+		}
+	}
+	return sub, nil
+}
+
+// resume goes on after the last event: from the disk for as long as the bus does not remember that far back, then from
+// there, without a hole between the two.
+func (f *follower) resume(ctx context.Context) (*bus.Sub, error) {
+	for more := true; ; {
+		sub, missed := f.s.bus.Resume(f.filter, room, f.last)
+		if !missed || !more || f.left {
+			return sub, nil
+		}
+		sub.Close()
+		var past []bus.Event
+		var err error
+		past, more, err = f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, After: f.last, Limit: 1000})
+		if err != nil {
+			return nil, err
+		}
+		for _, ev := range past {
+			f.give(ev)
+		}
+	}
 }
 
 func cursor(text string) (uint64, error) {
