@@ -127,7 +127,7 @@ type Exit struct {
 
 // Result is what a command did to one target.
 type Result struct {
-	Key     string   `json:"key" table:"1" jsonschema:"project/stack/app"`
+	Key     string   `json:"key" table:"1" jsonschema:"project/stack/app, with :process and #n where only a part was meant"`
 	State   State    `json:"state" table:"2" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"its state now"`
 	OK      bool     `json:"ok" jsonschema:"whether the command reached its end for this target"`
 	Changed bool     `json:"changed" jsonschema:"whether anything had to be done"`

@@ -182,6 +182,9 @@ func (r *runner) answer() {
 func (r *runner) reply(w *waiter, res Result) {
 	r.waiters = slices.DeleteFunc(r.waiters, func(o *waiter) bool { return o == w })
 	res.Key = r.key
+	if t := w.target; t.Process != "" && (t.Instance > 0 || len(r.app.Processes) > 1) { // it is true of that part only
+		res.Key = t.String()
+	}
 	res.Changed = w.changed
 	res.TookMS = r.s.Now().Sub(w.began).Milliseconds()
 	for _, u := range w.units {
