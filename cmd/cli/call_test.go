@@ -429,3 +429,14 @@ func TestAnswerThatCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestColumns(t *testing.T) {
+	b := newBench(t)
+	b.on("apps.list", shop)
+	if r := b.run(t, "ls", "--columns", "name,STATE"); r.code != 0 || !strings.HasPrefix(r.out, "NAME\tSTATE\n") {
+		t.Errorf("exit %d, %q, %q", r.code, r.out, r.err)
+	}
+	if r := b.run(t, "ls", "--columns", "nmae"); r.code != 64 || !strings.Contains(r.err, `there is no column "nmae"`) || !strings.Contains(r.err, `did you mean "name"?`) || r.out != "" {
+		t.Errorf("a column that there is not: exit %d, %q, %q", r.code, r.out, r.err)
+	}
+}

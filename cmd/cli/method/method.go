@@ -12,6 +12,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/progress"
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -107,6 +108,9 @@ func waits(in map[string]any) bool {
 func (c *Command) run(ctx context.Context, args []string) error {
 	in, err := c.Input(args)
 	if err != nil {
+		return err
+	}
+	if err := render.CheckColumns(c.Spec.Out, c.Session.Columns); err != nil {
 		return err
 	}
 	if c.before != nil {

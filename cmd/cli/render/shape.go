@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // Column is one field of an item.
@@ -117,6 +119,29 @@ func guess(rows []any) []Column {
 		}
 	}
 	return cols
+}
+
+// CheckColumns refuses names that are no columns of an answer of type t, if that is a list.
+func CheckColumns(t reflect.Type, names []string) error {
+	c, ok := listField(t)
+	if !ok {
+		return nil
+	}
+	var have []string
+	for _, c := range Columns(elem(c.Type)) {
+		have = append(have, c.Name)
+	}
+	for _, n := range names {
+		if len(chosen(Columns(elem(c.Type)), []string{n}, false)) > 0 {
+			continue
+		}
+		e := fault.New(fault.Invalid, "--columns: there is no column %q; there are %s", n, strings.Join(have, ", ")).WithReason("bad_flag")
+		if near := fault.Near(n, have); near != "" {
+			e = e.WithCandidates(near)
+		}
+		return e
+	}
+	return nil
 }
 
 // chosen gives the columns that a table shows: those asked for, all in wide, else those with a priority.
