@@ -59,9 +59,9 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
-			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Fix: "omnitron why " + v.Name})
+			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Fix: "omnitron why " + s.sup.Called(v.Key)})
 		case v.Health == "unhealthy":
-			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Fix: "omnitron why " + v.Name})
+			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Fix: "omnitron why " + s.sup.Called(v.Key)})
 		}
 	}
 	return c, nil

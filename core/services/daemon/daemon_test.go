@@ -1,0 +1,274 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/host/hosttest"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor"
+)
+
+// held is a keeper as status sees it.
+type held proc.Info
+
+func (k held) Info() proc.Info { return proc.Info(k) }
+
+var admin = op.Caller{User: "tester", Channel: op.Person, Role: op.Admin, Ceiling: op.Admin}
+
+func service(t *testing.T) (*hosttest.Host, *Service) {
+	t.Helper()
+	h := hosttest.New(t)
+	s, err := New(&h.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.keeper = held{PID: 7, Version: "k1", Contain: "v2", RSS: 1 << 20}
+	return h, s
+}
+
+// project writes a file and makes the daemon follow it as up does.
+func project(t *testing.T, h *hosttest.Host, name, text string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "omnitron.yaml")
+	write(t, path, text)
+	src := config.Source{Files: []config.File{{Path: path, Text: text}}, Env: map[string]string{"PATH": "/bin", "HOME": dir}, Home: dir}
+	def, _, err := config.Load(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rev store.Revision
+	rev.Project, rev.Stack, rev.Created = def.Project, def.Stack, time.Now()
+	rev.Definition, _ = json.Marshal(def)
+	rev.Files, _ = json.Marshal(src.Files)
+	rev.Env, _ = json.Marshal(src.Env)
+	n, err := h.Revisions.Add(t.Context(), rev)
+	if err == nil {
+		_, err = h.Supervisor.Apply(t.Context(), def, n, supervisor.Command{Wait: true})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return string(fault.From(err).Code) + "/" + fault.From(err).Reason
+}
+
+// argv gives the command of an app.
+func argv(h *hosttest.Host, key string) string {
+	if v := h.Supervisor.App(key); v != nil {
+		return filepath.Base(v.Definition().Processes[0].Argv[0])
+	}
+	return ""
+}
+
+// TestReload: all files are read and checked before the first is applied, and then every one is.
+func TestReload(t *testing.T) {
+	h, s := service(t)
+	ctx := op.WithCaller(t.Context(), admin)
+	blog := project(t, h, "blog", "apps:\n  - {name: cms, command: [./old]}\n")
+	shop := project(t, h, "shop", "apps:\n  - {name: api, command: [./old]}\n  - {name: gone, command: [./old]}\n")
+	write(t, blog, "apps:\n  - {name: cms, command: [./new]}\n")
+	write(t, shop, "apps:\n  - {name: api, comand: [./new]}\n")
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "invalid/config_invalid" || argv(h, "blog/dev/cms") != "old" {
+		t.Errorf("one bad file of two: %v, cms runs %s", err, argv(h, "blog/dev/cms"))
+	}
+	if err := os.Rename(shop, shop+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" || !strings.Contains(err.Error(), shop) || argv(h, "blog/dev/cms") != "old" {
+		t.Errorf("one missing file of two: %v, cms runs %s", err, argv(h, "blog/dev/cms"))
+	}
+	if _, err := s.PlanReload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" {
+		t.Errorf("the plan: %v", err)
+	}
+	write(t, shop, "apps:\n  - {name: api, command: [./new]}\n  - {name: more, command: [./new]}\n")
+	plan, err := s.PlanReload(ctx, Rereading{})
+	if err != nil || len(plan.Items) != 4 || argv(h, "shop/dev/api") != "old" {
+		t.Errorf("%+v %v", plan, err)
+	}
+	h.Disk.Fill(true)
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "internal/state_not_durable" || argv(h, "blog/dev/cms") != "old" {
+		t.Errorf("a full disk: %v", err)
+	}
+	h.Disk.Fill(false)
+	out, err := s.Reload(ctx, Rereading{})
+	if err != nil || len(out.Projects) != 2 || out.Projects[0].Project != "blog" || out.Projects[0].Changed != 1 || out.Projects[1].Changed != 3 {
+		t.Fatalf("%+v %v", out, err)
+	}
+	if argv(h, "blog/dev/cms") != "new" || argv(h, "shop/dev/api") != "new" || argv(h, "shop/dev/more") != "new" || h.Supervisor.App("shop/dev/gone") != nil {
+		t.Errorf("cms %s, api %s, more %s", argv(h, "blog/dev/cms"), argv(h, "shop/dev/api"), argv(h, "shop/dev/more"))
+	}
+	rev, err := h.Revisions.Latest(ctx, "shop", "dev")
+	if err != nil || rev.Rev != out.Projects[1].Revision || !strings.Contains(string(rev.Files), "./new") || rev.By != "tester/person" {
+		t.Errorf("%d %s %s %v", rev.Rev, rev.Files, rev.By, err)
+	}
+	if out, err = s.Reload(ctx, Rereading{}); err != nil || out.Projects[1].Changed != 0 || out.Projects[1].Revision != rev.Rev {
+		t.Errorf("nothing new: %+v %v", out, err)
+	}
+	write(t, blog, "apps:\n  - {name: cms, command: [./newer]}\n")
+	if out, err = s.Reload(ctx, Rereading{Project: op.ProjectRef(filepath.Dir(shop))}); err != nil || len(out.Projects) != 1 || argv(h, "blog/dev/cms") != "new" {
+		t.Errorf("by a folder: %+v %v", out, err)
+	}
+	if _, err = s.Reload(ctx, Rereading{Project: "nope"}); reason(err) != "not_found/project_unknown" {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReloadAppliesAll: an app of one project that does not come up keeps nobody from following the other's file.
+func TestReloadAppliesAll(t *testing.T) {
+	h, s := service(t)
+	ctx := op.WithCaller(t.Context(), admin)
+	blog := project(t, h, "blog", "apps:\n  - {name: cms, command: [./old]}\n")
+	shop := project(t, h, "shop", "apps:\n  - {name: api, command: [./old]}\n")
+	if _, err := h.Supervisor.Start(ctx, supervisor.Command{Targets: op.TargetsOf(h.On(admin, "cms")), Wait: true}); err == nil {
+		t.Fatal("it starts")
+	}
+	write(t, blog, "apps:\n  - {name: cms, command: [./new]}\n")
+	write(t, shop, "apps:\n  - {name: api, command: [./new]}\n")
+	out, err := s.Reload(ctx, Rereading{})
+	if !fault.Is(err, fault.Failed) || argv(h, "shop/dev/api") != "new" || len(out.Projects) != 2 {
+		t.Errorf("%+v %v", out, err)
+	}
+	if items, ok := fault.From(err).Items.([]supervisor.Result); !ok || len(items) != 1 || items[0].Key != "blog/dev/cms" {
+		t.Errorf("%+v", fault.From(err).Items)
+	}
+}
+
+// TestDoctor finds what is wrong and names what mends it.
+func TestDoctor(t *testing.T) {
+	h, s := service(t)
+	check := func(name string) (found Check) {
+		t.Helper()
+		c, err := s.Doctor(t.Context(), Nothing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := slices.ContainsFunc(c.Checks, func(c Check) bool { return c.Status != "ok" })
+		if c.OK == bad {
+			t.Errorf("ok is %v with %+v", c.OK, c.Checks)
+		}
+		for _, ch := range c.Checks {
+			if ch.Name == name && (found.Name == "" || ch.Status != "ok") {
+				found = ch
+			}
+			if ch.Status == "error" && (ch.Why == "" && !strings.HasPrefix(ch.Name, "app ") || ch.Fix == "") {
+				t.Errorf("what is to be done about %+v?", ch)
+			}
+		}
+		return found
+	}
+	if err := os.Chmod(h.Home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"home", "stores", "keeper", "descriptors"} {
+		if c := check(name); c.Status != "ok" {
+			t.Errorf("%+v", c)
+		}
+	}
+	if err := os.Chmod(h.Home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if c := check("home"); c.Status != "warning" || c.Fix != "chmod 700 "+h.Home {
+		t.Errorf("%+v", c)
+	}
+	s.keeper = held{}
+	if c := check("keeper"); c.Status != "error" || c.Fix != "omnitron daemon restart" {
+		t.Errorf("%+v", c)
+	}
+	h.Declare("project: shop\napps:\n  - {name: api, command: [./none]}\n")
+	if _, err := h.Supervisor.Start(t.Context(), supervisor.Command{Targets: op.TargetsOf(h.On(admin, "api")), Wait: true}); err == nil {
+		t.Fatal("it starts")
+	}
+	if c := check("app api"); c.Status != "error" || !strings.Contains(c.What, "crashed") || c.Fix != "omnitron why api" {
+		t.Errorf("%+v", c)
+	}
+	h.Disk.Fill(true)
+	_ = h.State.Flush(t.Context())
+	if c := check("stores"); c.Status != "error" || !strings.Contains(c.What, "state.json cannot be written") || c.Fix != "df -h "+h.Home {
+		t.Errorf("%+v", c)
+	}
+	st, err := s.Status(t.Context(), Nothing{})
+	if err != nil || len(st.Warnings) == 0 || st.Apps["crashed"] != 1 || st.PID != os.Getpid() || st.RSS == 0 || st.FDs == 0 {
+		t.Errorf("%+v %v", st, err)
+	}
+	h.Disk.Fill(false)
+	without := WithoutDaemon(filepath.Join(h.Home, "none"))
+	if without.OK || !slices.ContainsFunc(without.Checks, func(c Check) bool { return c.Name == "daemon" && c.Fix == "omnitron up" }) {
+		t.Errorf("%+v", without)
+	}
+}
+
+// TestConfig: every setting is shown with its place in the file, none twice.
+func TestConfig(t *testing.T) {
+	_, s := service(t)
+	settings, err := config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\n", "config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.settings = settings
+	out, err := s.Config(t.Context(), Nothing{})
+	got := map[string]string{}
+	for _, i := range out.Items {
+		if _, twice := got[i.Key]; twice || i.Key == "" || strings.HasSuffix(i.Key, ".") {
+			t.Errorf("the key %q", i.Key)
+		}
+		got[i.Key] = i.Value
+	}
+	if err != nil || got["limits.agentCalls"] != "17" || got["logging.level"] != "debug" || got["limits.agentChanges"] != "5" || out.File != filepath.Join(s.home, "config.yaml") {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+// TestShutdown: what was stopped is told, and the plan says what would be.
+func TestShutdown(t *testing.T) {
+	h, s := service(t)
+	h.Declare("project: shop\napps:\n  - {name: api, command: [./none]}\n")
+	var down bool
+	s.shutdown = func(_ context.Context, d bool) ([]supervisor.Result, error) { down = d; return nil, nil }
+	e, err := s.Shutdown(t.Context(), Nothing{})
+	if err != nil || !down || e.PID != os.Getpid() || e.Results == nil {
+		t.Errorf("%+v %v, down %v", e, err, down)
+	}
+	restarted := false
+	s.restart = func() { restarted = true }
+	if e, err := s.Restart(t.Context(), Nothing{}); err != nil || !restarted || e.Results == nil {
+		t.Errorf("%+v %v", e, err)
+	}
+	p, err := s.PlanShutdown(t.Context(), Nothing{})
+	if err != nil || len(p.Items) != 1 || p.Items[0].Target != "daemon" {
+		t.Errorf("%+v %v", p, err)
+	}
+	if pong, err := s.Ping(t.Context(), Nothing{}); err != nil || !pong.OK {
+		t.Errorf("%+v %v", pong, err)
+	}
+	if v, err := s.Version(t.Context(), Nothing{}); err != nil || v.Version != "test" || !strings.HasPrefix(v.Go, "go") {
+		t.Errorf("%+v %v", v, err)
+	}
+}
