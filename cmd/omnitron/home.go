@@ -68,6 +68,9 @@ type pidFile struct {
 // lock is a home that is ours: an flock on daemon.pid, held for life. The kernel lets go of it when we die, however.
 type lock struct{ f *os.File }
 
+// lockTime is how long a home that is taken is asked for: whoever only looks whether it is holds the lock for a moment.
+const lockTime = 250 * time.Millisecond
+
 // lockHome takes the home, or says who has it. Faults: conflict (home_taken), internal (state_not_durable).
 func lockHome(home string) (*lock, error) {
 	path := filepath.Join(home, "daemon.pid")
@@ -75,7 +78,9 @@ func lockHome(home string) (*lock, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Conflict, "cannot open %s: %v", path, err).WithReason("home_not_made")
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	within, cancel := context.WithTimeout(context.Background(), lockTime)
+	defer cancel()
+	if until(within, 5*time.Millisecond, func() bool { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil }) != nil {
 		f.Close()
 		who, _ := readPID(home)
 		return nil, fault.New(fault.Conflict, "another daemon (pid %d) owns %s", who.PID, home).WithReason("home_taken").WithHint("omnitron status")
@@ -123,7 +128,7 @@ func owned(home string) (pid int, held bool, err error) {
 		return 0, false, err
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil { // shared: those who look do not see each other
 		return 0, false, nil
 	}
 	p, _ := readPID(home) // the lock is what counts

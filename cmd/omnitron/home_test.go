@@ -1,8 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
@@ -27,4 +33,171 @@ func TestSecondDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	third.release()
+}
+
+// TestLookingTakesNothing: whoever looks whether a home is taken keeps no daemon from taking it.
+func TestLookingTakesNothing(t *testing.T) {
+	home := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if _, _, err := owned(home); err != nil {
+					t.Error(err)
+					return
+				}
+				lockedBy(filepath.Join(home, "daemon.pid"))
+			}
+		})
+	}
+	for range 300 {
+		l, err := lockHome(home)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if pid, held, err := owned(home); err != nil || !held || pid != os.Getpid() {
+			t.Errorf("it has pid %d, is held: %v, %v", pid, held, err)
+		}
+		l.release()
+	}
+	cancel()
+	all.Wait()
+}
+
+// TestOwned: the lock says whether a home is taken, whatever the file says.
+func TestOwned(t *testing.T) {
+	home := t.TempDir()
+	look := func(want string) {
+		t.Helper()
+		pid, held, err := owned(home)
+		if got := fmt.Sprint(pid, " ", held, " ", err); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	look("0 false <nil>")
+	path := filepath.Join(home, "daemon.pid")
+	if err := os.WriteFile(path, []byte("{\"pid\": 1, \"started\": \"2020-01-01T00:00:00Z\", \"boot\": \"a boot that is over and was longer than ours\"}  \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look("0 false <nil>") // left by a daemon that was killed
+	l, err := lockHome(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.release()
+	look(fmt.Sprint(os.Getpid(), " true <nil>"))
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	look("0 true <nil>") // it has not said who it is
+}
+
+// TestPrepareHome makes a home private and refuses what cannot be one.
+func TestPrepareHome(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "a", "b")
+	if err := prepareHome(home); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepareHome(home); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(home); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("%v %v", st.Mode(), err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{file, filepath.Join(file, "below")} {
+		if err := prepareHome(bad); !fault.Is(err, fault.Conflict) || fault.From(err).Reason != "home_not_made" || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	theirs := t.TempDir()
+	if err := os.Chown(theirs, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepareHome(theirs); !fault.Is(err, fault.Denied) || fault.From(err).Reason != "home_not_ours" || fault.From(err).Hint == "" {
+		t.Errorf("somebody else's: %v", err)
+	}
+}
+
+// TestDaemonLogRotates: it begins anew when it has grown, a few old ones are kept, and a folder that does not let it costs
+// neither lines nor old files.
+func TestDaemonLogRotates(t *testing.T) {
+	w := &logFile{path: filepath.Join(t.TempDir(), "daemon.log")}
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { w.f.Close() }()
+	half := func(c string) {
+		t.Helper()
+		if _, err := w.Write([]byte(strings.Repeat(c, daemonLogSize/2) + "\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := func(name string) string {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return "none"
+		}
+		return string(data[:1])
+	}
+	files := func(want string) {
+		t.Helper()
+		got := first(w.path)
+		for i := range daemonLogFiles + 1 {
+			got += " " + first(w.numbered(i+1))
+		}
+		if got != want {
+			t.Errorf("files begin with %s, want %s", got, want)
+		}
+	}
+	for _, c := range []string{"a", "b", "c", "d"} {
+		half(c)
+	}
+	files("d c b a none")
+	half("e")
+	files("e d c b none")
+	if err := os.Remove(w.path); err != nil { // by somebody who clears away
+		t.Fatal(err)
+	}
+	half("f")
+	half("g")
+	files("g f d c none")
+}
+
+// TestLastWords: the reason why a daemon does not come up is its own, of this start, in words.
+func TestLastWords(t *testing.T) {
+	now := time.Now()
+	at := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339Nano) }
+	for name, c := range map[string]struct{ daemon, keeper, want string }{
+		"its error":         {`{"time":"` + at(time.Second) + `","level":"ERROR","msg":"the daemon ends","err":"config.yaml:3: no such key"}`, `{"time":"` + at(2*time.Second) + `","level":"info","msg":"the daemon has ended"}`, "config.yaml:3: no such key"},
+		"not an old one":    {`{"time":"` + at(-time.Hour) + `","level":"ERROR","msg":"the daemon ends","err":"long ago"}`, "", "it does not say why"},
+		"the keeper's":      {"", `{"time":"` + at(time.Second) + `","level":"error","msg":"cannot start the keeper","err":"no room"}`, "no room"},
+		"a panic":           {"", "panic: runtime error: index out of range\n\ngoroutine 1 [running]:\n", "panic: runtime error: index out of range"},
+		"nothing":           {"", "", "it does not say why"},
+		"what is no record": {"nonsense\n", "more nonsense", "it does not say why"},
+	} {
+		home := t.TempDir()
+		if err := os.Mkdir(filepath.Join(home, "logs"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string]string{"daemon.log": c.daemon, "keeper.log": c.keeper} {
+			if err := os.WriteFile(filepath.Join(home, "logs", file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := lastWords(home, now); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
 }

@@ -141,7 +141,7 @@ func lockedBy(path string) bool {
 		return false
 	}
 	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }
 
 // kill ends the daemon by force, and the keeper does not start it again. Apps live on.
@@ -150,9 +150,16 @@ func kill(ctx context.Context, home string) (cli.Killed, error) {
 	if err != nil {
 		return cli.Killed{}, err
 	}
-	pid, held, err := owned(abs)
-	if err != nil || !held {
+	var pid int
+	var held bool
+	within, cancel := context.WithTimeout(ctx, 2*time.Second) // it says who it is right after it has the lock
+	defer cancel()
+	_ = until(within, 5*time.Millisecond, func() bool { pid, held, err = owned(abs); return err != nil || !held || pid != 0 }) // what was seen last counts
+	switch {
+	case err != nil || !held:
 		return cli.Killed{}, err
+	case pid == 0:
+		return cli.Killed{}, fault.New(fault.Conflict, "a daemon has %s and does not say who it is", abs).WithReason("daemon_unknown").WithHint("omnitron doctor")
 	}
 	if err := proc.HoldDaemon(ctx, proc.Socket(abs), true, false); err != nil && !fault.Is(err, fault.Unavailable) {
 		return cli.Killed{}, err

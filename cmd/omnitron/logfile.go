@@ -65,14 +65,23 @@ func (w *logFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// rotate keeps the old file as daemon.log.1. When that fails the old one goes on.
+// rotate keeps the old file as daemon.log.1. When that fails the old one goes on, for as much again.
 func (w *logFile) rotate() {
+	w.size = 0                                 // whatever comes of it, it is not tried at every line
+	if _, err := os.Stat(w.path); err != nil { // somebody took it away: a new one is begun, and the kept ones stay
+		w.renew()
+		return
+	}
 	for i := daemonLogFiles - 1; i > 0; i-- {
 		_ = os.Rename(w.numbered(i), w.numbered(i+1)) // it may not be there
 	}
-	if os.Rename(w.path, w.numbered(1)) != nil {
-		return
+	if os.Rename(w.path, w.numbered(1)) == nil {
+		w.renew()
 	}
+}
+
+// renew goes on in a new file, if one can be had.
+func (w *logFile) renew() {
 	old := w.f
 	if w.open() == nil {
 		old.Close()
