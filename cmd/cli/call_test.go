@@ -440,3 +440,56 @@ func TestColumns(t *testing.T) {
 		t.Errorf("a column that there is not: exit %d, %q, %q", r.code, r.out, r.err)
 	}
 }
+
+// TestFollowingOutlivesTheDaemon: a stream goes on after the item that was seen last when the daemon is back, and ends
+// when nobody will start it again.
+func TestFollowingOutlivesTheDaemon(t *testing.T) {
+	lost := fault.New(fault.Unavailable, "the connection to the daemon was lost").WithReason("connection_lost")
+	for _, c := range []struct {
+		args           []string
+		method, key    string
+		item           map[string]any
+		want           string
+		keeper, answer bool
+		code           int
+	}{
+		{[]string{"events"}, "events.follow", "since", map[string]any{"seq": 7, "type": "note", "text": "x"}, "7", true, true, 0},
+		{[]string{"logs", "-f"}, "logs.follow", "cursor", map[string]any{"app": "api", "text": "x", "cursor": "c7"}, "c7", true, true, 0},
+		{[]string{"events"}, "events.follow", "since", map[string]any{"seq": 7, "type": "note"}, "", false, false, 2},
+	} {
+		b := newBench(t)
+		calls, dials := 0, 0
+		b.items[c.method] = func(_ context.Context, in map[string]any, yield func(any) bool) error {
+			if calls++; calls == 1 {
+				yield(c.item)
+				return lost
+			}
+			if in[c.key] != c.want {
+				t.Errorf("%v goes on at %v", c.args, in[c.key])
+			}
+			yield(c.item)
+			return nil
+		}
+		inner := b.env.Dial
+		b.env.Dial = func(ctx context.Context, home string) (Client, error) {
+			if dials++; dials == 2 || dials > 1 && !c.answer {
+				return nil, fault.New(fault.Unavailable, "no daemon").WithReason("not_running")
+			}
+			return inner(ctx, home)
+		}
+		b.env.Gone = func(ctx context.Context, _ string) error {
+			if !c.keeper {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		r := b.run(t, c.args...)
+		if r.code != c.code || calls != map[bool]int{true: 2, false: 1}[c.answer] {
+			t.Errorf("%v: exit %d after %d calls, %q, %q", c.args, r.code, calls, r.out, r.err)
+		}
+		if told := strings.Contains(r.err, "the daemon is away"); told != c.keeper {
+			t.Errorf("%v: %q", c.args, r.err)
+		}
+	}
+}

@@ -74,6 +74,7 @@ type line struct {
 }
 type following struct {
 	Topics []string `json:"topics,omitempty" jsonschema:"only these"`
+	Since  string   `json:"since,omitempty" jsonschema:"go on after it"`
 }
 type past struct {
 	op.Page

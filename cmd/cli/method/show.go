@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
@@ -133,6 +134,21 @@ func (c *Command) stream(ctx context.Context, in map[string]any) error {
 		}
 		fmt.Fprintln(c.Session.Stdout, render.Line(v, c.Spec.Out, o))
 	}
+	for {
+		err := c.items(ctx, in, text)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := c.Session.Reconnect(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// items shows the items of a stream until it ends, and notes in its input where to go on after a daemon that died.
+func (c *Command) items(ctx context.Context, in map[string]any, text func(any, render.Options)) error {
+	fields := field.Of(c.Spec.In)
+	takes := func(name string) bool { _, ok := field.Find(fields, name); return ok }
 	for raw, err := range c.Session.Stream(ctx, c.Spec.ID(), in) {
 		if err != nil {
 			return err
@@ -140,8 +156,21 @@ func (c *Command) stream(ctx context.Context, in map[string]any) error {
 		if err := c.Session.ShowItem(ctx, raw, c.Spec.Out, text); err != nil {
 			return err
 		}
+		var at struct {
+			Cursor string `json:"cursor"`
+			Seq    uint64 `json:"seq"`
+		}
+		if json.Unmarshal(raw, &at) != nil {
+			continue
+		}
+		switch {
+		case at.Cursor != "" && takes("cursor"):
+			in["cursor"] = at.Cursor
+		case at.Seq > 0 && takes("since"):
+			in["since"] = strconv.FormatUint(at.Seq, 10)
+		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // pause is the time between two answers of -w.
@@ -157,7 +186,10 @@ func (c *Command) again(ctx context.Context, in map[string]any) error {
 	for {
 		raw, err := s.Call(ctx, c.Spec.ID(), in)
 		if err != nil {
-			return err
+			if err := s.Reconnect(ctx, err); err != nil {
+				return err
+			}
+			continue
 		}
 		switch {
 		case s.Redraws() && !s.Machine():

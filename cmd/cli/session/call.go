@@ -96,6 +96,40 @@ func (s *Session) Stream(ctx context.Context, method string, in map[string]any) 
 	}
 }
 
+// again is how often a daemon that is away is looked for.
+const again = 200 * time.Millisecond
+
+// Reconnect waits for the daemon after a call that ended with err, and returns nil when the call may be made again. While
+// the home has a keeper that is worth waiting for; else, and when the connection was not what was lost, it returns err.
+func (s *Session) Reconnect(ctx context.Context, err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.Code != fault.Unavailable || f.Reason != "connection_lost" && f.Reason != "shutting_down" || s.Gone == nil {
+		return err
+	}
+	s.Close()
+	t := time.NewTicker(again)
+	defer t.Stop()
+	for told := false; ; told = true {
+		if _, cerr := s.Connect(ctx); cerr == nil {
+			return nil
+		}
+		within, cancel := context.WithTimeout(ctx, again/2)
+		gone := s.Gone(within, s.Home) == nil
+		cancel()
+		if gone {
+			return err
+		}
+		if !told {
+			s.Note("the daemon is away; this goes on when it is back")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
 // late says that it was our own patience that ended.
 func (s *Session) late(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errPatience) {
