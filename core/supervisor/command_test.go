@@ -184,6 +184,9 @@ func TestParts(t *testing.T) {
 		t.Errorf("%+v %v", rs, err)
 	}
 	stands("stopped running running")
+	if v := w.app("pool"); v.Desired != "running" || v.Instances[0].Desired != "stopped" || v.Instances[1].Desired != "running" {
+		t.Errorf("desired: %+v", v)
+	}
 	if _, err := w.stop("pool:worker"); err != nil {
 		t.Error(err)
 	}

@@ -33,7 +33,7 @@ func same(a, b *App) bool {
 	}
 	for i := range a.Instances {
 		x, y := &a.Instances[i], &b.Instances[i]
-		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health {
+		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired {
 			return false
 		}
 	}
@@ -81,7 +81,7 @@ func (r *runner) build() *App {
 }
 
 func (r *runner) instance(u *unit) Instance {
-	in := Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Health: "unknown",
+	in := Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Desired: desiredWord(r.wanted(u)), Health: "unknown",
 		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit}
 	if !u.nextTry.IsZero() {
 		t := u.nextTry

@@ -93,11 +93,12 @@ type Instance struct {
 	Number     int            `json:"number" jsonschema:"instance number, from 1"`
 	State      State          `json:"state" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"state of this instance"`
 	Reason     string         `json:"reason,omitempty" jsonschema:"why it is in this state"`
+	Desired    string         `json:"desired" enum:"running,stopped" jsonschema:"what was asked for of this instance"`
 	Health     string         `json:"health" enum:"healthy,unhealthy,unknown" jsonschema:"what its probe says"`
 	HealthNote string         `json:"health_note,omitempty" jsonschema:"what the last probe answered: foreign text"`
 	Status     string         `json:"status,omitempty" jsonschema:"what the program says of itself by sd_notify: foreign text"`
 	PID        int            `json:"pid,omitempty" jsonschema:"process id of the main process"`
-	Generation uint64         `json:"generation" jsonschema:"how many times it was started"`
+	Generation uint64         `json:"generation" jsonschema:"number of its newest run, from 1; 0: it was never started"`
 	Revision   int64          `json:"revision,omitempty" jsonschema:"number of the definition it runs"`
 	Since      time.Time      `json:"since" jsonschema:"since when it is in this state"`
 	StartedAt  *time.Time     `json:"started_at,omitempty" jsonschema:"when the running program was started"`
@@ -112,7 +113,7 @@ type Instance struct {
 type Exit struct {
 	At         time.Time `json:"at" jsonschema:"when it ended"`
 	Known      bool      `json:"known" jsonschema:"whether code and signal are known for sure"`
-	Code       int       `json:"code" jsonschema:"exit code; 128 + the number of the signal that ended it"`
+	Code       int       `json:"code" jsonschema:"exit code, 128 + number where a signal ended it; it means nothing unless known"`
 	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
 	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
 	Reason     string    `json:"reason" jsonschema:"exited, signal, stopped, unready, unhealthy, spawn, lost"`

@@ -27,7 +27,7 @@ type Application struct {
 	Env      map[string]string `json:"env,omitempty" secret:"true" jsonschema:"environment of the caller's shell"`
 	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev"`
 	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when restarted apps are ready"`
-	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; 0: until ready or failed"`
+	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until ready or failed"`
 }
 
 // Applied is what became of it.

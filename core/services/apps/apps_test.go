@@ -303,7 +303,7 @@ func TestHistory(t *testing.T) {
 		}
 		for _, e := range l.Items {
 			if e.Type == "exited" {
-				codes = append(codes, e.Code)
+				codes = append(codes, *e.Code)
 			}
 		}
 		if in.Cursor = l.NextCursor; !l.Truncated {

@@ -109,9 +109,9 @@ func nonNil(items []op.Item) []op.Item {
 // Scaling says how many instances of which process should run.
 type Scaling struct {
 	op.One
-	Instances int  `json:"instances" cli:"arg" min:"1" max:"1000" jsonschema:"how many"`
-	NoWait    bool `json:"no_wait,omitempty" jsonschema:"answer at once instead of when they are ready"`
-	Timeout   int  `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; 0: until ready or failed"`
+	Instances int  `json:"instances" cli:"arg" min:"1" max:"1000" jsonschema:"how many there should be, 1 to 1000"`
+	NoWait    bool `json:"no_wait,omitempty" jsonschema:"answer at once instead of when they are ready, or gone"`
+	Timeout   int  `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until ready or failed"`
 }
 
 // Scale makes instances of a process more or fewer. Faults: not_found, invalid (several processes), and those of Start.

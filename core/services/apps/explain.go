@@ -118,8 +118,7 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *E
 		case ev.Type == "exited":
 			if k := (end{ev.Slot, ev.At.UnixNano()}); !seen[k] {
 				seen[k] = true
-				e.Exits = append(e.Exits, ExitLine{At: ev.At, Slot: ev.Slot, Message: ev.Text, Signal: text(ev.Data["signal"]),
-					Code: code(text(ev.Data["reason"]), text(ev.Data["signal"]), true, number(ev.Data["code"]))})
+				e.Exits = append(e.Exits, ExitLine{At: ev.At, Slot: ev.Slot, Message: ev.Text, Signal: text(ev.Data["signal"]), Code: exitCode(ev)})
 			}
 		case len(e.Changes) < 20:
 			e.Changes = append(e.Changes, Happening{At: ev.At, What: strings.TrimSpace(ev.Slot + " " + ev.Text)})
@@ -149,10 +148,20 @@ func outcome(c ledger.Entry) string {
 	return c.Decision
 }
 
+// exitCode is the exit code that an event tells, where it tells one.
+func exitCode(ev bus.Event) *int {
+	if ev.Type != "exited" {
+		return nil
+	}
+	return code(text(ev.Data["reason"]), text(ev.Data["signal"]), true, number(ev.Data["code"]))
+}
+
 func number(v any) int {
 	switch n := v.(type) {
 	case int:
 		return n
+	case int64:
+		return int(n)
 	case float64:
 		return int(n)
 	}
@@ -293,7 +302,7 @@ type Event struct {
 	Slot   string    `json:"slot,omitempty" table:"1" jsonschema:"app:process#n"`
 	Type   string    `json:"type" table:"1" jsonschema:"the new state, or exited"`
 	Text   string    `json:"text,omitempty" table:"1" jsonschema:"what happened"`
-	Code   int       `json:"code,omitempty" jsonschema:"exit code of an exit"`
+	Code   *int      `json:"code,omitempty" jsonschema:"exit code of an exit; none when a signal ended it, when nobody saw it end, or when it could not even be started"`
 	Signal string    `json:"signal,omitempty" jsonschema:"signal of an exit"`
 	RanMS  int       `json:"ran_ms,omitempty" jsonschema:"how long the run was that ended, in milliseconds"`
 }
@@ -317,7 +326,7 @@ func (s *Service) History(ctx context.Context, in Past) (op.List[Event], error) 
 	}
 	out := op.List[Event]{Items: []Event{}, Truncated: more}
 	for _, ev := range evs {
-		out.Items = append(out.Items, Event{At: ev.At, Key: ev.Key, Slot: ev.Slot, Type: ev.Type, Text: ev.Text, Code: number(ev.Data["code"]), Signal: text(ev.Data["signal"]), RanMS: number(ev.Data["ran_ms"])})
+		out.Items = append(out.Items, Event{At: ev.At, Key: ev.Key, Slot: ev.Slot, Type: ev.Type, Text: ev.Text, Code: exitCode(ev), Signal: text(ev.Data["signal"]), RanMS: number(ev.Data["ran_ms"])})
 	}
 	if more {
 		out.NextCursor = fmt.Sprint(evs[len(evs)-1].Seq)

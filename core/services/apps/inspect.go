@@ -107,7 +107,7 @@ func detail(p *config.Process) ProcessDetail {
 // Variables asks for an environment.
 type Variables struct {
 	op.One
-	Reveal bool `json:"reveal,omitempty" jsonschema:"show the values; admins only"`
+	Reveal bool `json:"reveal,omitempty" jsonschema:"show the values; for a person who is an admin, never for an agent"`
 }
 
 // Environment is the environment of a process.

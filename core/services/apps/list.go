@@ -16,7 +16,7 @@ import (
 type Listing struct {
 	op.Page
 	Project op.ProjectRef `json:"project,omitempty" complete:"projects" jsonschema:"project; default: the only one"`
-	Stack   op.StackRef   `json:"stack,omitempty" jsonschema:"stack"`
+	Stack   op.StackRef   `json:"stack,omitempty" jsonschema:"only of this stack"`
 	State   string        `json:"state,omitempty" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"only those in this state"`
 	All     bool          `json:"all,omitempty" cli:"short=A" jsonschema:"of every project"`
 }

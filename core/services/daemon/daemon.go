@@ -116,7 +116,7 @@ type KeeperStatus struct {
 	PID      int    `json:"pid" jsonschema:"its process id"`
 	Version  string `json:"version" jsonschema:"its version"`
 	RSS      int64  `json:"rss_bytes" unit:"bytes" jsonschema:"its resident memory"`
-	Contains string `json:"contains" jsonschema:"how process trees are held together: v2, v1 or stub"`
+	Contains string `json:"contains" jsonschema:"how process trees are held together: by cgroup (v2, v1), or by a stub of the keeper as the parent of each app"`
 }
 
 // Status tells how the daemon stands.

@@ -178,7 +178,7 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 // Ending is the answer of a daemon that is about to end.
 type Ending struct {
 	PID     int                 `json:"pid" table:"1" jsonschema:"process id of the daemon that ends"`
-	Results []supervisor.Result `json:"results" jsonschema:"one result an app that was stopped"`
+	Results []supervisor.Result `json:"results" jsonschema:"one result for each app that was stopped; none after a restart, which stops none"`
 }
 
 // Restart has the keeper start a new daemon in the place of this one; applications live on.
