@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
@@ -12,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/probe"
@@ -332,75 +329,4 @@ apps:
 	if alive(pid) {
 		t.Error("it lives")
 	}
-}
-
-// hang is a file system that hears questions and never answers: who asks cannot even be killed.
-type hang struct {
-	fd    int
-	dir   string
-	heard atomic.Bool
-	ended chan struct{}
-	done  chan struct{}
-}
-
-func newHang(t *testing.T, dir string) *hang {
-	t.Helper()
-	must(t, os.Mkdir(dir, 0o700))
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	must(t, err)
-	must(t, unix.Mount("hang", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)))
-	h := &hang{fd: fd, dir: dir, ended: make(chan struct{}), done: make(chan struct{})}
-	go h.serve()
-	t.Cleanup(h.answer)
-	return h
-}
-
-func (h *hang) serve() {
-	defer close(h.ended)
-	buf := make([]byte, 1<<20)
-	for {
-		select {
-		case <-h.done:
-			return
-		default:
-		}
-		p := []unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}
-		if n, err := unix.Poll(p, 20); n < 1 || err != nil {
-			continue
-		}
-		n, err := unix.Read(h.fd, buf)
-		if err != nil || n < 40 {
-			continue
-		}
-		const opInit = 26
-		if binary.LittleEndian.Uint32(buf[4:]) != opInit {
-			h.heard.Store(true)
-			continue
-		}
-		out := make([]byte, 16+64)
-		binary.LittleEndian.PutUint32(out, uint32(len(out)))
-		copy(out[8:16], buf[8:16]) // which question it is
-		binary.LittleEndian.PutUint32(out[16:], 7)
-		binary.LittleEndian.PutUint32(out[20:], 31)
-		binary.LittleEndian.PutUint32(out[36:], 4096)
-		_, _ = unix.Write(h.fd, out)
-	}
-}
-
-func (h *hang) asked(t *testing.T) {
-	t.Helper()
-	eventually(t, "the question that is not answered", h.heard.Load)
-}
-
-// answer ends all questions with an error.
-func (h *hang) answer() {
-	select {
-	case <-h.done:
-		return
-	default:
-	}
-	close(h.done)
-	<-h.ended
-	unix.Close(h.fd)
-	_ = unix.Unmount(h.dir, unix.MNT_DETACH)
 }
