@@ -149,10 +149,22 @@ func (c *Client) start(ctx context.Context, w *waiter, method string, params any
 	} else if err = c.write(ctx, f.bytes()); err != nil {
 		err = c.broken(ctx)
 	}
-	if err != nil && c.take(id) != nil { // else the answer was faster than the end of our own writing
+	if err != nil && !c.answered(id, w) {
 		return 0, err
 	}
 	return id, nil
+}
+
+// answered takes back a call that could not be sent. It reports true when its answer was faster than the end of our own
+// writing, which the end of the connection is not.
+func (c *Client) answered(id uint64, w *waiter) bool {
+	if c.take(id) != nil {
+		return false
+	}
+	<-w.answered // whoever took it finishes it
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return w.err == nil || w.err != c.err
 }
 
 // write sends a message. Should it be one that may not go out at once, ctx can end the wait: then the connection is

@@ -155,8 +155,8 @@ func load(path string) (set Set, inode uint64, err error) {
 	return set, inode, nil
 }
 
-// readNames lists a folder in one system call, if it is not huge: an archive that gets another name between two calls
-// could be in neither part of the list.
+// readNames lists a folder in one system call, up to a million names: an archive that gets another name between two
+// calls could be in neither part of the list.
 func readNames(dir string) (names []string, err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -180,7 +180,7 @@ func readNames(dir string) (names []string, err error) {
 			if n <= 0 {
 				break
 			}
-			if again = calls > 0 && size < 2<<20; again {
+			if again = calls > 0 && size < 64<<20; again {
 				if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
 					return nil, &os.PathError{Op: "seek", Path: dir, Err: err}
 				}
