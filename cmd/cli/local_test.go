@@ -155,6 +155,30 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// TestDoctorFails: what is wrong is a failure in every form, and on a narrow terminal too it comes with what mends it.
+func TestDoctorFails(t *testing.T) {
+	b := newBench(t)
+	b.on("daemon.doctor", `{"ok":false,"checks":[{"name":"home","status":"ok","what":"/h is private"},
+		{"name":"app mailer","status":"error","what":"shop/dev/mailer is crashed: exited 1 after 2ms","why":"nobody gets mail","fix":"omnitron why mailer"}]}`)
+	for _, args := range [][]string{{}, {"-o", "wide"}, {"-o", "json"}, {"-o", "jsonl"}, {"-o", "yaml"}, {"-o", "name"}, {"--jq", ".ok"}, {"-q"}} {
+		for _, name := range [][]string{{"doctor"}, {"daemon", "doctor"}} {
+			if r := b.run(t, append(name, args...)...); r.code != 1 || r.err != "" {
+				t.Errorf("%v %v: exit %d, %q", name, args, r.code, r.err)
+			}
+		}
+	}
+	b.env.Terminal = &Terminal{Out: true, Size: func() (int, int) { return 44, 20 }}
+	want := `● home        /h is private
+✗ app mailer  shop/dev/mailer is crashed:
+              exited 1 after 2ms
+              nobody gets mail
+              try omnitron why mailer
+`
+	if r := b.run(t, "doctor", "--no-color"); r.out != want || r.code != 1 {
+		t.Errorf("exit %d,\n%s", r.code, r.out)
+	}
+}
+
 func TestDemo(t *testing.T) {
 	b := newBench(t)
 	b.project(t, "apps: []\n")

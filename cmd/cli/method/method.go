@@ -142,7 +142,7 @@ func (c *Command) Do(ctx context.Context, in map[string]any) error {
 		if err != nil {
 			return err
 		}
-		return c.show(ctx, raw)
+		return c.Answer(ctx, raw)
 	}
 	return c.changes(ctx, in)
 }

@@ -15,14 +15,25 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
+// Answer writes the answer of a read, and gives the exit code that it stands for.
+func (c *Command) Answer(ctx context.Context, raw json.RawMessage) error {
+	if err := c.show(ctx, raw); err != nil {
+		return err
+	}
+	return c.verdict(raw)
+}
+
 // show writes the answer of a read.
 func (c *Command) show(ctx context.Context, raw json.RawMessage) error {
 	return c.Session.Show(ctx, raw, c.Spec.Out, func(v any, o render.Options) {
 		obj, _ := v.(render.Object)
-		if c.paint == nil {
+		switch {
+		case checkup(c.Spec) && o.Width > 0 && len(o.Columns) == 0:
+			findings(c.Session.Stdout, obj, o)
+		case c.paint == nil:
 			render.Text(c.Session.Stdout, v, c.Spec.Out, o)
 			c.more(obj, o)
-		} else {
+		default:
 			items, _ := obj.Get("items").([]any)
 			line := c.paint(c, o)
 			for _, it := range items {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,9 +60,9 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
-			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Fix: "omnitron why " + s.sup.Called(v.Key)})
+			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Why: "it does not do its work, and it is not started again by itself", Fix: "omnitron why " + s.sup.Called(v.Key)})
 		case v.Health == "unhealthy":
-			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Fix: "omnitron why " + s.sup.Called(v.Key)})
+			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Why: "it runs, but its probe says that it does not work", Fix: "omnitron why " + s.sup.Called(v.Key)})
 		}
 	}
 	return c, nil
@@ -78,10 +79,18 @@ func checkHome(home string) Check {
 	return Check{Name: "home", Status: "ok", What: home + " is private"}
 }
 
+// checkDisk looks at the disk that the home is on, or will be.
 func checkDisk(home string) Check {
+	dir := home
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
 	var fs unix.Statfs_t
-	if err := unix.Statfs(home, &fs); err != nil {
-		return Check{Name: "disk", Status: "warning", What: err.Error()}
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return Check{Name: "disk", Status: "warning", What: "cannot measure the disk of " + dir + ": " + err.Error(), Why: "nobody sees it fill up", Fix: "df -h " + dir}
 	}
 	free, all := fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
 	what := fmt.Sprintf("%d MB of %d MB free", free>>20, all>>20)
@@ -106,7 +115,7 @@ func (s *Service) checkKeeper() Check {
 func checkFiles() Check {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return Check{Name: "descriptors", Status: "warning", What: err.Error()}
+		return Check{Name: "descriptors", Status: "warning", What: "cannot read the limit of descriptors: " + err.Error(), Why: "each app takes about six", Fix: "ulimit -n"}
 	}
 	if l.Cur < 1024 {
 		return Check{Name: "descriptors", Status: "warning", What: fmt.Sprintf("at most %d descriptors", l.Cur), Why: "each app takes about six", Fix: "ulimit -n 65536"}
