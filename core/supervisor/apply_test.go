@@ -14,10 +14,7 @@ import (
 func (w *world) changes(yaml string) string {
 	var out []string
 	for _, c := range w.Compare(w.load(yaml)) {
-		word := nameOf(c.Key) + " " + c.What
-		if c.Restarts {
-			word += ", restarts"
-		}
+		word := nameOf(c.Key) + " " + c.Item().To
 		if !c.Enabled && c.What != "removed" {
 			word += ", disabled"
 		}
@@ -59,7 +56,7 @@ apps:
   - {name: bad, command: "exec sleep 2000", restart: never, ready: {delay: 10ms}}
   - {name: new, command: "exec sleep 1000", ready: {delay: 10ms}}
 `
-	if got, want := w.changes(after), "above removed; bad changed, restarts; gone removed; idle changed; new added; other changed, restarts; same unchanged"; got != want {
+	if got, want := w.changes(after), "above stopped and removed; bad changed, 1 instance started; gone stopped and removed; idle changed; new added; other changed, restarted; same unchanged"; got != want {
 		t.Errorf("plan: %s\nwant: %s", got, want)
 	}
 	same, other, gone := w.pid("same"), w.pid("other"), w.pid("gone")
@@ -189,6 +186,40 @@ func TestApplyIsDurableOrNothing(t *testing.T) {
 	if _, err := w.restart("api"); err != nil { // neither is the daemon ending
 		t.Error(err)
 	}
+}
+
+// TestOfTwoAppliesTheLaterStays: a definition that comes while a later one is on its way to the disk waits for it, and is
+// then told that it was overtaken.
+func TestOfTwoAppliesTheLaterStays(t *testing.T) {
+	w := newWorld(t)
+	g := &gate{Disk: store.OS}
+	w.disk = g
+	w.begin()
+	w.up(one)
+	older := w.load(strings.Replace(one, "1000", "2000", 1))
+	earlier := w.defs.add(older)
+	newer := w.load(strings.Replace(one, "1000", "3000", 1))
+	later := w.defs.add(newer)
+	open := g.close()
+	t.Cleanup(open)
+	first, second := make(chan error, 1), make(chan error, 1)
+	c := Command{Seq: w.next(), Wait: true}
+	go func() { _, err := w.Apply(w.ctx(), newer, later, c); first <- err }()
+	eventually(t, "the later definition to be on its way", func() bool { return len(w.applying) == 1 }, w.tell)
+	ctx := arrival{w.ctx(), make(chan struct{}, 1)}
+	go func() { _, _, _, err := w.follow(ctx, older, earlier); second <- err }()
+	<-ctx.at
+	open()
+	if err := <-first; err != nil {
+		t.Errorf("the later: %v", err)
+	}
+	if err := <-second; reason(err) != "conflict/superseded" {
+		t.Errorf("the earlier: %v", err)
+	}
+	if v := w.app("api"); v.Revision != later {
+		t.Errorf("%s", w.tell())
+	}
+	w.saved("api", func(a store.AppState) bool { return a.Revision == later })
 }
 
 // TestEnabled: up skips what is disabled, a start that names it does not; the file has the word again when it changes.

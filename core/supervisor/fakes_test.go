@@ -130,6 +130,43 @@ func (f *frozen) Write(name string, data []byte) error {
 	return f.Disk.Write(name, data)
 }
 
+// gate is a disk that is busy while it is shut.
+type gate struct {
+	store.Disk
+	shut atomic.Pointer[chan struct{}]
+}
+
+func (g *gate) Write(name string, data []byte) error {
+	if shut := g.shut.Load(); shut != nil {
+		<-*shut
+	}
+	return g.Disk.Write(name, data)
+}
+
+// close has writes wait until open is called, which may be called again.
+func (g *gate) close() (open func()) {
+	shut := make(chan struct{})
+	g.shut.Store(&shut)
+	return sync.OnceFunc(func() {
+		g.shut.Store(nil)
+		close(shut)
+	})
+}
+
+// arrival is a context that tells when somebody begins to wait with it.
+type arrival struct {
+	context.Context
+	at chan struct{}
+}
+
+func (a arrival) Done() <-chan struct{} {
+	select {
+	case a.at <- struct{}{}:
+	default:
+	}
+	return a.Context.Done()
+}
+
 // hang is a file system that hears questions and never answers: who asks cannot even be killed.
 type hang struct {
 	fd    int

@@ -143,7 +143,7 @@ func (b *bench) clean() error {
 	if len(left) > 0 {
 		b.say("ended what was left: %v", left)
 	}
-	return errors.Join(unmountBelow(b.dir), os.RemoveAll(b.dir))
+	return errors.Join(descent.Unmount(b.dir), os.RemoveAll(b.dir))
 }
 
 func contains(list, word string) bool {

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,25 +98,4 @@ func peak(pids []int) (stop func() (growth, start int64)) {
 		<-ended
 		return max(most, resident(pids)) - start, start
 	}
-}
-
-// unmountBelow takes away the mounts below a folder, the deepest first.
-func unmountBelow(dir string) error {
-	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil // nothing can be mounted here
-	}
-	var points []string
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+string(filepath.Separator)) {
-			points = append(points, f[4])
-		}
-	}
-	slices.Sort(points)
-	for _, p := range slices.Backward(points) {
-		if err := unix.Unmount(p, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("cannot unmount %s: %w", p, err)
-		}
-	}
-	return nil
 }

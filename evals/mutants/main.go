@@ -2,7 +2,8 @@
 // notices is a promise that nothing holds: the exit status is then 1.
 //
 // Each *.patch beside this file names the file that it breaks, why that matters, and the tests that must turn red. The
-// tree is copied; the original is not touched.
+// tree is copied; the original is not touched. They run one after the other: a test that is red has to be red because of
+// the mutant, and not because another one took its time.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -67,7 +69,7 @@ func run(ctx context.Context, only string, verbose bool) (survived int, err erro
 		return 0, err
 	}
 	began := time.Now()
-	l := lab{tree: filepath.Join(dir, "tree"), tmp: filepath.Join(dir, "t"), sound: map[test]error{}, verbose: verbose}
+	l := lab{tree: filepath.Join(dir, "tree"), tmp: filepath.Join(dir, "t"), sound: map[test]sound{}, verbose: verbose}
 	if err := copyTree(root, l.tree); err != nil {
 		return 0, err
 	}
@@ -76,11 +78,9 @@ func run(ctx context.Context, only string, verbose bool) (survived int, err erro
 	}
 	defer l.family.End()
 	defer l.family.Sweep()
+	all = slices.DeleteFunc(all, func(m mutant) bool { return !match.MatchString(m.name) })
 	killed, unsound := 0, 0
-	for _, m := range all {
-		if !match.MatchString(m.name) {
-			continue
-		}
+	for i, m := range all {
 		since := time.Now()
 		verdict, detail := l.try(ctx, m)
 		if ctx.Err() != nil {
@@ -94,7 +94,9 @@ func run(ctx context.Context, only string, verbose bool) (survived int, err erro
 		default:
 			unsound++
 		}
-		fmt.Printf("%-9s %-26s %5.1f s  %s %s\n", verdict, m.name, time.Since(since).Seconds(), m.test.pkg, m.test.run)
+		spent := time.Since(began)
+		fmt.Printf("%-9s %-26s %5.1f s  %s %s (%d of %d, %s of about %s)\n", verdict, m.name, time.Since(since).Seconds(), m.test.pkg, m.test.run,
+			i+1, len(all), spent.Round(time.Second), (spent / time.Duration(i+1) * time.Duration(len(all))).Round(time.Second))
 		if detail != "" {
 			fmt.Printf("          %s\n", strings.ReplaceAll(strings.TrimSpace(detail), "\n", "\n          "))
 		}
@@ -157,21 +159,36 @@ func copyFile(from, to string) error {
 type lab struct {
 	tree, tmp string
 	family    *descent.Tree
-	sound     map[test]error // of tests on the unbroken tree
+	sound     map[test]sound
 	verbose   bool
 }
 
+// sound is what tests do on the unbroken tree.
+type sound struct {
+	took time.Duration
+	err  error
+}
+
+// longest is how long tests may take on the unbroken tree.
+const longest = 3 * time.Minute
+
+// patience is how long tests may take on a broken tree. Those that still run then wait for what does not come any more,
+// which is as red as a test can be: what they wait for at the most is far longer.
+func (s sound) patience() time.Duration { return min(longest, 3*s.took+10*time.Second) }
+
 // try gives killed, SURVIVED, or what kept the mutant from being tried.
 func (l *lab) try(ctx context.Context, m mutant) (verdict, detail string) {
-	if _, known := l.sound[m.test]; !known {
-		red, out, err := l.test(ctx, m.test)
+	s, known := l.sound[m.test]
+	if !known {
+		red, out, err := l.test(ctx, m.test, longest)
 		if red {
 			err = errors.New(last(out))
 		}
-		l.sound[m.test] = err
+		s = sound{took(out), err}
+		l.sound[m.test] = s
 	}
-	if err := l.sound[m.test]; err != nil {
-		return "unsound", "its tests fail without it: " + err.Error()
+	if s.err != nil {
+		return "unsound", "its tests fail without it: " + s.err.Error()
 	}
 	path := filepath.Join(l.tree, m.file)
 	before, err := os.ReadFile(path)
@@ -185,7 +202,7 @@ func (l *lab) try(ctx context.Context, m mutant) (verdict, detail string) {
 	if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
 		return "failed", err.Error()
 	}
-	red, out, err := l.test(ctx, m.test)
+	red, out, err := l.test(ctx, m.test, s.patience())
 	if werr := os.WriteFile(path, before, 0o644); werr != nil {
 		return "failed", werr.Error()
 	}
@@ -200,14 +217,16 @@ func (l *lab) try(ctx context.Context, m mutant) (verdict, detail string) {
 	return "killed", ""
 }
 
-// test runs a test of the tree; red means that it ran and failed.
-func (l *lab) test(ctx context.Context, t test) (red bool, out string, err error) {
+// test runs a test of the tree; red means that it ran and failed, or that it took longer than within.
+func (l *lab) test(ctx context.Context, t test, within time.Duration) (red bool, out string, err error) {
 	if err := os.MkdirAll(l.tmp, 0o755); err != nil {
 		return false, "", err
 	}
-	defer os.RemoveAll(l.tmp) //nolint:errcheck // made anew each time
-	defer l.family.Sweep()    // a red test may leave something behind
-	cmd := exec.CommandContext(ctx, "go", "test", "-trimpath", "-count=1", "-failfast", "-timeout=3m", "-run", t.pattern(), t.pkg)
+	defer func() { // a red test may leave something behind
+		l.family.Sweep()
+		err = errors.Join(err, descent.Unmount(l.tmp), os.RemoveAll(l.tmp))
+	}()
+	cmd := exec.CommandContext(ctx, "go", "test", "-trimpath", "-count=1", "-failfast", "-timeout="+within.String(), "-run", t.pattern(), t.pkg)
 	cmd.Dir = l.tree
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "TMPDIR="+l.tmp, "OMNITRON_BINARY=", "OMNITRON_E2E=", "GOFLAGS=-buildvcs=false")
 	cmd.WaitDelay = 5 * time.Second
@@ -227,6 +246,17 @@ func (l *lab) test(ctx context.Context, t test) (red bool, out string, err error
 		return false, out, fmt.Errorf("it does not compile: %s", last(out))
 	}
 	return werr != nil, out, nil
+}
+
+var okay = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+s)$`)
+
+// took is how long green tests say that they took, without what it took to build them.
+func took(out string) time.Duration {
+	if m := okay.FindStringSubmatch(out); m != nil {
+		d, _ := time.ParseDuration(m[1])
+		return d
+	}
+	return 0
 }
 
 // last is the end of what a test said.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestPatches holds the patches to the tree as it is: each applies, leaves a file that parses, and names tests that are
@@ -84,6 +85,19 @@ func TestParse(t *testing.T) {
 	for _, text := range []string{"", head, head + " a\n", head + "-a\n+a\n", head + "a\n", "Why: x\n\n-a\n+b\n", "Who: me\n" + head + "-a\n+b\n"} {
 		if m, err := parse("m", text); err == nil {
 			t.Errorf("%q became %+v", text, m)
+		}
+	}
+}
+
+// TestPatience: what a test may take on a broken tree is a few times what it says to take on the whole one.
+func TestPatience(t *testing.T) {
+	for out, want := range map[string]time.Duration{
+		"ok  \tgithub.com/omnitron-dev/omnitron/core/proc\t4.500s\n": 23500 * time.Millisecond,
+		"ok  \texample.com/a\t170.000s\n":                            longest,
+		"no word of it":                                              10 * time.Second,
+	} {
+		if got := (sound{took: took(out)}).patience(); got != want {
+			t.Errorf("%q: %s, want %s", out, got, want)
 		}
 	}
 }
