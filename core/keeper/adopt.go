@@ -115,7 +115,7 @@ func (k *keeper) sweep(lost bool) {
 		}
 	}
 	k.endRecorded(old)
-	k.endMarked()
+	k.endMarked(old)
 	for _, rec := range old.Generations {
 		if k.gens[rec.ID] != nil {
 			continue
@@ -194,8 +194,16 @@ func waitGone(fds []int) bool {
 	})
 }
 
-// endMarked kills what carries the mark of this home in its environment and belongs to no generation that we know.
-func (k *keeper) endMarked() {
+// endMarked kills what carries the mark of this home in its environment, or a tag of the record, and belongs to no
+// generation that we know.
+func (k *keeper) endMarked(old stateFile) {
+	tags := map[uint64]bool{}
+	for _, rec := range old.Generations {
+		if id := (ident.Identity{PID: rec.PID, Start: rec.Start, Boot: rec.Boot, NS: rec.NS}); k.gens[rec.ID] == nil && id.Local() {
+			tags[rec.Tag] = true
+		}
+	}
+	tags = telling(tags)
 	all := ident.All()
 	byPID := map[int]ident.Stat{}
 	for _, s := range all {
@@ -217,7 +225,8 @@ func (k *keeper) endMarked() {
 			}
 			home, has := ident.Environ(s.PID, "OMNITRON_HOME_ID")
 			id, marked := ident.Environ(s.PID, "OMNITRON_GENERATION")
-			if !has || !marked || home != k.homeID || k.gens[id] != nil {
+			marked = marked && has && home == k.homeID && k.gens[id] == nil
+			if !marked && (len(tags) == 0 || !tags[tagOf(s.PID)]) {
 				continue
 			}
 			boot, ns := ident.Here()
@@ -226,7 +235,7 @@ func (k *keeper) endMarked() {
 				continue
 			}
 			if len(fds) == 0 {
-				k.log("warn", "ending what carries the mark of this home", "id", id, "found", s.PID)
+				k.log("warn", "ending what carries a mark of this home", "id", id, "found", s.PID)
 			}
 			if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); errors.Is(err, unix.EPERM) {
 				unix.Close(fd)
@@ -238,7 +247,7 @@ func (k *keeper) endMarked() {
 		return !fresh
 	})
 	if !waitGone(fds) || !ok {
-		k.log("error", "cannot end everything that carries the mark of this home")
+		k.log("error", "cannot end everything that carries a mark of this home")
 	}
 	protocol.CloseAll(fds)
 }

@@ -2,7 +2,9 @@ package keeper
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +91,9 @@ func (k *keeper) tree(g *gen, tell func([]int)) {
 		})
 		return
 	case g.lostStub():
-		pids = append(pids, k.marked(g)...)
+		for _, id := range k.marked(g) {
+			pids = append(pids, id.PID)
+		}
 	}
 	tell(pids)
 }
@@ -205,55 +209,55 @@ func (k *keeper) dropStub(g *gen) {
 	k.closeStub(g.stub)
 }
 
-// marked finds what is left of a generation whose stub is gone: by the mark in the environment, and, unless we are
-// everybody's parent, by having become our child without being anything we know.
-func (k *keeper) marked(g *gen) []int {
-	known := map[int]bool{os.Getpid(): true, k.daemon.pid: true}
+// marked finds what is left of a generation whose stub is gone: by its tag, or by the mark in the environment, and what
+// descends from either.
+func (k *keeper) marked(g *gen) []ident.Identity {
+	known := map[int]uint64{}
 	for _, o := range k.gens {
-		known[o.rec.StubPID] = true
-		known[o.rec.PID] = o != g
+		if o != g {
+			known[o.rec.StubPID], known[o.rec.PID] = o.rec.StubStart, o.rec.Start
+		}
 	}
+	known[k.daemon.pid] = k.daemon.start
 	all := ident.All()
-	found := map[int]bool{}
+	other := func(s ident.Stat) bool {
+		start, is := known[s.PID]
+		return s.PID == os.Getpid() || is && start == s.Start || s.State == 'Z' || s.State == 'X' || s.Start < g.rec.StubStart
+	}
+	boot, ns := ident.Here()
+	tags := telling(map[uint64]bool{g.rec.Tag: true})
+	found := map[int]ident.Identity{}
 	for _, s := range all {
-		if known[s.PID] || s.State == 'Z' || s.State == 'X' || s.Start < g.rec.Start {
+		if other(s) {
 			continue
 		}
-		id, has := ident.Environ(s.PID, "OMNITRON_GENERATION")
+		id, _ := ident.Environ(s.PID, "OMNITRON_GENERATION")
 		home, _ := ident.Environ(s.PID, "OMNITRON_HOME_ID")
-		orphan := s.PPID == os.Getpid() && os.Getpid() != 1 && !has
-		if !orphan && (id != g.rec.ID || home != k.homeID) {
+		if (id != g.rec.ID || home != k.homeID) && !tags[tagOf(s.PID)] {
 			continue
 		}
-		found[s.PID] = true
+		// Who opens this identity and finds the same start time has the process whose tag and environment were just read.
+		found[s.PID] = ident.Identity{PID: s.PID, Start: s.Start, Boot: boot, NS: ns}
 		for _, below := range ident.Below(s.PID, all) {
-			if !known[below.PID] && below.State != 'Z' && below.State != 'X' {
-				found[below.PID] = true
+			if !other(below) {
+				found[below.PID] = ident.Identity{PID: below.PID, Start: below.Start, Boot: boot, NS: ns}
 			}
 		}
 	}
-	var pids []int
-	for pid := range found {
-		pids = append(pids, pid)
-	}
-	return pids
+	return slices.Collect(maps.Values(found))
 }
 
 // killMarked stops what it finds before it kills, so that nothing forks away meanwhile.
 func (k *keeper) killMarked(g *gen) {
-	fds := map[int]int{}
+	fds := map[ident.Identity]int{}
 	for range 20 { // the next round goes on
 		fresh := false
-		for _, pid := range k.marked(g) {
-			if _, seen := fds[pid]; seen {
-				continue
-			}
-			id, err := ident.Of(pid)
-			if err != nil {
+		for _, id := range k.marked(g) {
+			if _, seen := fds[id]; seen {
 				continue
 			}
 			if fd, err := id.Open(); err == nil {
-				fds[pid], fresh = fd, true
+				fds[id], fresh = fd, true
 				_ = unix.PidfdSendSignal(fd, unix.SIGSTOP, nil, 0) // gone is as good
 			}
 		}

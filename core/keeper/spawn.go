@@ -209,6 +209,7 @@ func (k *keeper) beginStub(g *gen, p launch.Program) *protocol.Error {
 		return refusal("internal", "spawn_failed", "cannot start a stub: %v", err)
 	}
 	l.pid, l.child = pid, true
+	g.rec.Tag = k.tag(pid) // it waits for our word, so that everything it will ever start inherits this
 	// The answer comes within milliseconds; a stub that hangs must not hang everybody.
 	tv := unix.Timeval{Sec: 5}
 	_ = unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) // without it we would wait longer

@@ -156,35 +156,29 @@ func TestKillNamesStuck(t *testing.T) {
 	}
 }
 
+// killStub kills the stub of a generation.
+func (e *env) killStub(id string) {
+	e.t.Helper()
+	stubs := alive("stub\x00" + homeID(e) + "\x00" + id)
+	if len(stubs) != 1 || syscall.Kill(stubs[0], syscall.SIGKILL) != nil {
+		e.t.Fatalf("no stub of %s: %v", id, stubs)
+	}
+}
+
+// TestStubKilled: whoever is the stub's parent by then, its whole tree ends, and nobody else.
 func TestStubKilled(t *testing.T) {
 	e := start(t, "stub")
 	for i := range count(2, 20) {
 		p, word := e.startStubborn()
 		other, otherWord := e.startStubborn()
-		stubs := alive("stub\x00")
-		var stub int
-		for _, pid := range stubs {
-			if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(b), p.ID()) {
-				stub = pid
-			}
-		}
 		if i%2 == 1 {
 			e.killKeeper() // the stub is nobody's child then
 		}
-		if stub == 0 || syscall.Kill(stub, syscall.SIGKILL) != nil {
-			t.Fatalf("no stub of %s among %v", p.ID(), stubs)
-		}
+		e.killStub(p.ID())
 		if x := wait(t, p); x.Signal != "SIGKILL" {
 			t.Errorf("%+v", x)
 		}
-		want := func() bool { return len(alive(word)) == 0 }
-		if i%2 == 1 { // what left its environment behind is out of reach once init is its parent
-			want = func() bool { return len(alive("sleep\x00"+word+"1"))+len(alive("sleep\x00"+word+"4")) == 0 }
-		}
-		within(t, 5*time.Second, "the tree of the dead stub to end", want)
-		for _, pid := range alive(word) {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
+		within(t, 5*time.Second, "the tree of the dead stub to end", func() bool { return len(alive(word)) == 0 })
 		if len(alive(otherWord)) < 4 {
 			t.Errorf("the neighbour's tree was hit")
 		}

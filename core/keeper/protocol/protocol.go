@@ -123,6 +123,7 @@ type Generation struct {
 	Cgroup        string    `json:"cgroup,omitempty"` // absolute directory
 	StubPID       int       `json:"stub_pid,omitempty"`
 	StubStart     uint64    `json:"stub_start,omitempty"`
+	Tag           uint64    `json:"tag,omitempty"` // limit of file locks that the stub and everything below it have
 	NotifyPath    string    `json:"notify_path,omitempty"`
 	Ending        string    `json:"ending,omitempty"` // why it was asked to end: a word of the daemon, or one of the keeper
 	Exit          *Exit     `json:"exit,omitempty"`
