@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,12 +16,17 @@ import (
 // A program that ignores SIGTERM and has descendants that nobody would find by parent, session, environment or
 // descriptors is stopped whole, and nobody else is.
 func TestStopsEndWholeTrees(t *testing.T) {
-	for name, uid := range map[string]int{"root": 0, "nobody": 65534} {
+	for name, uid := range rig.Users() {
 		t.Run(name, func(t *testing.T) {
 			w := newForest(t, uid)
 			for _, how := range []string{"fresh", "adopted", "after a new keeper"} {
 				for range rig.Count(2, 34) {
 					w.round(how)
+				}
+			}
+			for range rig.Count(2, 34) {
+				if uid != 0 { // where no control group can be had
+					w.stubKilled()
 				}
 			}
 		})
@@ -40,7 +46,6 @@ const descendants = 4
 func newForest(t *testing.T, uid int) *forest {
 	t.Helper()
 	f := &forest{t: t, r: rig.NewAs(t, uid)}
-	autopsy(f.r)
 	prog, mark := actor(t), marker()
 	f.scan = scan(t, mark)
 	var yaml strings.Builder
@@ -79,9 +84,7 @@ func (f *forest) round(how string) {
 	case "adopted":
 		kill9(f.t, "daemon", daemonPID(f.r))
 	case "after a new keeper":
-		old := f.r.KeeperPID()
-		kill9(f.t, "keeper", old)
-		f.r.Until(10*time.Second, "there is another keeper", func() bool { k := f.r.KeeperPID(); return k != 0 && k != old })
+		f.newKeeper()
 	}
 	back(f.r, 10*time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -108,6 +111,41 @@ func (f *forest) round(how string) {
 	if err := f.r.Call("apps.start", map[string]any{"names": []string{"oak", "elm"}}, nil); err != nil {
 		f.t.Fatalf("%s: start: %v", how, err)
 	}
+}
+
+// stubKilled kills the parent of a tree that init then inherits: all of it ends, and the app comes back.
+func (f *forest) stubKilled() {
+	f.t.Helper()
+	f.grown("oak", "elm", "neighbour")
+	oak, neighbour := f.family("oak"), f.family("neighbour")
+	f.newKeeper()
+	app, _ := statusOf(oak["oak"].pid)
+	if argv, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", app.ppid)); err != nil || !strings.HasPrefix(string(argv), "omnitron-keeper\x00stub\x00") {
+		f.t.Fatalf("the parent of oak is %d, %q: %v", app.ppid, argv, err)
+	}
+	kill9(f.t, "stub", app.ppid)
+	f.r.Until(10*time.Second, "oak is another tree", func() bool {
+		for _, ps := range f.scan.now() {
+			for _, was := range oak {
+				if slices.Contains(ps, was) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	f.grown("oak")
+	if now := f.family("neighbour"); !maps.Equal(now, neighbour) {
+		f.t.Errorf("the neighbour was %+v and is %+v", neighbour, now)
+	}
+}
+
+// newKeeper kills the keeper and waits for another one.
+func (f *forest) newKeeper() {
+	f.t.Helper()
+	old := f.r.KeeperPID()
+	kill9(f.t, "keeper", old)
+	f.r.Until(10*time.Second, "there is another keeper", func() bool { k := f.r.KeeperPID(); return k != 0 && k != old })
 }
 
 // family gives the processes of an app.
