@@ -132,6 +132,44 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// TestRenews: another program of a process is a reason to start it anew; what is taken up live, its siblings and its number
+// are not.
+func TestRenews(t *testing.T) {
+	load := func(apps string) *App {
+		t.Helper()
+		def, _, err := Load(Source{Files: []File{{Path: "/srv/omnitron.yaml", Text: "apps: [" + apps + "]"}}, Env: map[string]string{"LANG": "C"}, Home: "/home/ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &def.Apps[0]
+	}
+	for _, c := range []struct {
+		process, old, new string
+		want              bool
+	}{
+		{"a", "{name: a, command: [x]}", "{name: a, command: [x]}", false},
+		{"a", "{name: a, command: [x]}", "{name: a, command: [x], instances: 9, stop: {timeout: 1s}, restart: always, ready: {delay: 5s}, health: {tcp: 'h:1'}, enabled: false, supervision: {maxRestarts: 9}, logging: {maxFiles: 3}}", false},
+		{"a", "{name: a, command: [x]}", "{name: a, command: [y]}", true},
+		{"a", "{name: a, command: [x]}", "{name: a, command: [x], env: {K: v}}", true},
+		{"a", "{name: a, command: [x]}", "{name: a, command: [x], logging: {maxSize: 1MB}}", true},
+		{"a", "{name: a, command: [x]}", "{name: a, command: [x], onDaemonExit: stop}", true},
+		{"a", "{name: a, command: [x]}", "{name: a, processes: [{name: a, command: [x]}, {name: b, command: [y]}]}", false},
+		{"b", "{name: a, processes: [{name: b, command: [x]}, {name: c, command: [y]}]}", "{name: a, processes: [{name: c, command: [z]}, {name: b, command: [x], dependsOn: [c]}]}", false},
+		{"c", "{name: a, processes: [{name: b, command: [x]}, {name: c, command: [y]}]}", "{name: a, processes: [{name: c, command: [z]}, {name: b, command: [x]}]}", true},
+		{"b", "{name: a, processes: [{name: b, command: [x]}]}", "{name: a, processes: [{name: b, command: [x]}], cwd: /tmp}", true},
+		{"c", "{name: a, processes: [{name: b, command: [x]}]}", "{name: a, processes: [{name: c, command: [x]}]}", true},
+	} {
+		if got := Renews(load(c.old), load(c.new), c.process); got != c.want {
+			t.Errorf("%s of %s, now %s: %v", c.process, c.old, c.new, got)
+		}
+	}
+	old, shell := load("{name: a, command: [x]}"), load("{name: a, command: [x]}")
+	shell.Processes[0].Env["LANG"] = "fr"
+	if Renews(old, shell, "a") {
+		t.Error("a captured value of the shell is a reason")
+	}
+}
+
 func TestDiff(t *testing.T) {
 	old := load(t, everything, map[string]string{"X": "x", "PATH": "/bin"})
 	text := strings.NewReplacer("A: \"1\"", "A: \"2\"", "API_KEY: secret", "API_KEY: other", "factor: 1.5", "factor: 3", "instances: 3", "instances: 4", "  - {name: migrate, command: \"echo $$HOME; true\", oneshot: true}\n", "  - {name: migrate, command: [echo], oneshot: true}\n  - {name: new, command: [new]}\n",

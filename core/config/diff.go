@@ -63,6 +63,19 @@ func Diff(old, new *Definition) []Change {
 	return out
 }
 
+// Renews reports whether what runs of a process has to be started anew to be what a newer definition of its app says:
+// whether a key has changed that is not taken up live. Other processes, and how many instances there are, are no matter.
+func Renews(old, new *App, process string) bool {
+	return slices.ContainsFunc(diffApp(old.only(process), new.only(process)), func(c Change) bool { return c.Takes == ByRestart })
+}
+
+// only gives an app as if one process were all of it.
+func (a App) only(process string) App {
+	a.Classic = true
+	a.Processes = slices.DeleteFunc(slices.Clone(a.Processes), func(p Process) bool { return p.Name != process })
+	return a
+}
+
 func diffApp(old, new App) []Change {
 	return compare(new.Key, flatten(old), flatten(new), appKind.Keys())
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,16 +14,48 @@ import (
 
 // Change is what applying a definition means for one app.
 type Change struct {
-	Key      string
-	What     string // added | changed | removed | unchanged
-	Restarts bool   // something of it is wanted to run and has to be started anew
-	Enabled  bool   // whether up starts it then
+	Key     string
+	What    string // added | changed | removed | unchanged
+	Anew    int    // instances that run and have to be started anew
+	Starts  int    // instances that are wanted to run, do not, and are started
+	Stops   int    // instances that run and are too many
+	Stays   int    // instances that run and go on; what is taken up live is in force for them at once
+	Enabled bool   // whether up starts it then
+}
+
+// Item says a change in words, for a plan.
+func (c Change) Item() op.Item {
+	switch c.What {
+	case "added":
+		return op.Item{Target: c.Key, To: "added"}
+	case "removed":
+		return op.Item{Target: c.Key, From: "declared", To: "stopped and removed"}
+	}
+	to := c.What
+	some := func(n int, what string) {
+		switch {
+		case n == 1:
+			to += ", 1 instance " + what
+		case n > 1:
+			to += fmt.Sprintf(", %d instances %s", n, what)
+		}
+	}
+	if c.Stays+c.Starts+c.Stops > 0 || c.Anew == 0 {
+		some(c.Anew, "restarted")
+	} else {
+		to += ", restarted"
+	}
+	some(c.Starts, "started")
+	some(c.Stops, "stopped")
+	some(c.Stays, "left running")
+	return op.Item{Target: c.Key, From: "declared", To: to}
 }
 
 // Compare says what applying def would change, in the order of the keys.
 func (s *Supervisor) Compare(def *config.Definition) []Change {
 	var out []Change
 	seen := map[string]bool{}
+	st := s.State.View()
 	for i := range def.Apps {
 		app := &def.Apps[i]
 		seen[app.Key] = true
@@ -30,7 +63,8 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 		if r := s.runner(app.Key); r != nil {
 			was, v := r.declared.Load(), r.snapshot.Load()
 			if c.What = "unchanged"; was.Hash != app.Hash {
-				c.What, c.Restarts = "changed", v.wanted && v.State != Completed
+				c.What = "changed"
+				c.count(v, was, app, st)
 			}
 			if was.Enabled == app.Enabled { // what was said by enable or disable holds until the file says something else
 				c.Enabled = v.Enabled
@@ -47,9 +81,76 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 	return out
 }
 
-// Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), changed ones
-// that are wanted to run are restarted, removed ones are stopped and forgotten. All of it is durable before anything is
-// done, and it goes on when the caller does not wait. Faults: conflict (superseded: a later revision was there first),
+// count says what becomes of the instances of an app when its definition changes.
+func (c *Change) count(v *App, was, app *config.App, st store.State) {
+	a, _ := st.App(app.Key)
+	declare(&a, app, a.Revision, c.Enabled)
+	left := map[string]*Instance{}
+	for i := range v.Instances {
+		left[v.Instances[i].part()] = &v.Instances[i]
+	}
+	for i := range app.Processes {
+		p := &app.Processes[i]
+		other := config.Renews(was, app, p.Name)
+		for k := 1; k <= instances(a.Scale, p); k++ {
+			in := &Instance{Process: p.Name, Number: k, State: Stopped}
+			if there := left[in.part()]; there != nil {
+				in = there
+				delete(left, in.part())
+			}
+			if wants(&a, in.part()) != store.WantRunning {
+				continue
+			}
+			switch renewal(in.State, other || in.former, in.rests) {
+			case anew:
+				c.Anew++
+			case start:
+				c.Starts++
+			default:
+				if in.PID != 0 {
+					c.Stays++
+				}
+			}
+		}
+	}
+	for _, in := range left {
+		if in.PID != 0 {
+			c.Stops++
+		}
+	}
+}
+
+// what a changed definition means for a slot that is wanted to run.
+const (
+	leave = iota // as it is
+	start
+	anew
+)
+
+// renewal says what a changed definition means for a slot that is wanted to run; other: its program is another one; rests:
+// it ended by itself, as it may.
+func renewal(s State, other, rests bool) int {
+	switch s {
+	case Completed, Waiting: // it has run, or will be started as the new one
+		return leave
+	case Backoff, Crashed, Failed, Stopping, Stuck: // a new definition is a new try
+		return start
+	case Stopped:
+		if rests && !other {
+			return leave
+		}
+		return start
+	}
+	if other {
+		return anew
+	}
+	return leave
+}
+
+// Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
+// that are wanted to run the instances of another program are started anew, the missing started and the surplus stopped,
+// removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
+// not wait. Faults: conflict (superseded: a later revision was there first),
 // unavailable (shutting_down), internal (state_not_durable), and those of Start and Stop.
 func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
 	ctx, cancel := c.within(ctx)
@@ -137,7 +238,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 			continue
 		}
 		r.declared.Store(app)
-		if ch.Restarts && !down {
+		if ch.Anew+ch.Starts+ch.Stops > 0 && !down {
 			renew = append(renew, target(r.snapshot.Load(), "", 0))
 		}
 	}
@@ -197,6 +298,13 @@ func (r *runner) follow(app *config.App, rev int64, changed bool) {
 	r.recollect()
 	if changed {
 		r.epoch++
+	}
+	other := map[string]bool{}
+	for _, p := range app.Processes {
+		other[p.Name] = config.Renews(r.app, app, p.Name)
+	}
+	for _, u := range r.units {
+		u.former = u.former || other[u.process]
 	}
 	r.adopt(app, rev)
 }

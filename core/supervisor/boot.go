@@ -116,12 +116,9 @@ func vouch(a *store.AppState, ps []*proc.Process) map[string]int {
 
 // widen scales the processes of which more live than were known of.
 func widen(a *store.AppState, app *config.App, most map[string]int) {
-	for _, p := range app.Processes {
-		n := p.Instances
-		if over, ok := a.Scale[p.Name]; ok {
-			n = over
-		}
-		if most[p.Name] <= n {
+	for i := range app.Processes {
+		p := &app.Processes[i]
+		if most[p.Name] <= instances(a.Scale, p) {
 			continue
 		}
 		if a.Scale == nil {
@@ -252,10 +249,14 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 		u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: process, number: n, def: def, parting: true}
 		r.units = append(r.units, u)
 	}
-	g := &generation{number: number, rev: rev, app: app, def: def, at: p.Started(), proc: p, ports: portsOf(p.ID()), adopted: true}
+	g := &generation{number: number, rev: rev, app: app, def: def, live: def, at: p.Started(), proc: p, ports: portsOf(p.ID()), adopted: true}
 	g.lived = !over(p)
 	s.ports.keep(g.ports)
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
+	u.former = app != r.app && !u.parting && config.Renews(app, r.app, process)
+	if !u.former && !u.parting {
+		g.live = u.def
+	}
 	u.slot = slot{phase: running, hist: u.hist}
 	u.since, g.readyAt, g.steady = p.Started(), p.Started(), true
 	switch {
@@ -333,7 +334,7 @@ func (r *runner) carryOn(u *unit, start bool) {
 	case u.parting || !r.wanted(u) || !start:
 		r.send(u, evStop, ended{})
 	case why == protocol.DaemonDied || why == protocol.BothDied || why == string(byStop), // it ends because it was asked to, and is wanted
-		u.gen.app.Hash != r.app.Hash: // another definition was being applied
+		u.former: // another definition was being applied
 		r.send(u, evStop, ended{})
 		r.send(u, evStart, ended{})
 	case why == string(byUnready):

@@ -35,7 +35,7 @@ const (
 	kindStart kind = iota
 	kindStop
 	kindRestart
-	kindRenew // a restart because of another definition: of what is wanted to run
+	kindRenew // what another definition asks for: a restart of other programs, a start of what is missing, the end of what is too much
 	kindScale // a start of what is wanted to run, and the end of what is too much
 	kindNote  // nothing is done: answered when readers see what came before
 )

@@ -24,7 +24,8 @@ const (
 func (r *runner) spawn(u *unit) {
 	u.last++
 	r.epoch++
-	g := &generation{number: u.last, rev: r.rev, def: u.def, app: r.app, at: r.s.Now()}
+	u.former = false
+	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.s.Now()}
 	r.s.calls.Go(func() {
 		err := g.start(r.s, u.process, u.number)
 		r.mail.post(func() {
@@ -35,6 +36,7 @@ func (r *runner) spawn(u *unit) {
 				return
 			}
 			u.gen = g
+			r.takeUp(u) // another definition may have come meanwhile
 			g.watch(r, u)
 			r.send(u, evSpawned, ended{})
 		})
@@ -214,7 +216,7 @@ func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {
 		case byStop:
 			e.Reason = "stopped"
 		case byUnready:
-			e.Reason, e.Message = "unready", fmt.Sprintf("was not ready within %s", g.def.Ready.Timeout)
+			e.Reason, e.Message = "unready", fmt.Sprintf("was not ready within %s", g.readiness().Timeout)
 		case byUnhealthy:
 			e.Reason, e.Message = "unhealthy", "its health probe failed: "+g.healthNote
 		}

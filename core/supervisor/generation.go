@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,8 +29,9 @@ const killTimeout = 5 * time.Second
 type generation struct {
 	number uint64
 	rev    int64
-	app    *config.App
-	def    *config.Process
+	app    *config.App     // what it was started with
+	def    *config.Process // the same
+	live   *config.Process // whose live keys hold for it: def, or a younger definition of the same program
 	at     time.Time
 	proc   *proc.Process
 	ports  map[string]int
@@ -178,8 +180,34 @@ func (r *runner) noticed(u *unit, g *generation, n proc.Notice) {
 	if n.Stopping {
 		u.reason = "it says that it is stopping"
 	}
-	if n.Ready && g.def.Ready.Kind == "notify" {
+	if n.Ready && g.readiness().Kind == "notify" {
 		r.send(u, evReady, ended{})
+	}
+}
+
+// readiness says when its start has succeeded. One that was given no socket to say so goes on by what it began with.
+func (g *generation) readiness() *config.Ready {
+	if g.live.Ready.Kind == "notify" && g.def.Ready.Kind != "notify" {
+		return &g.def.Ready
+	}
+	return &g.live.Ready
+}
+
+// takeUp makes the live keys of a definition hold for what runs in a slot.
+func (r *runner) takeUp(u *unit) {
+	g := u.gen
+	if g == nil || u.former || g.live == u.def {
+		return
+	}
+	was := g.live
+	g.live = u.def
+	switch {
+	case u.phase == starting && !reflect.DeepEqual(was.Ready, g.live.Ready):
+		g.quiet()
+		g.watchReady(r, u)
+	case u.phase == running && !reflect.DeepEqual(was.Health, g.live.Health):
+		g.health, g.healthNote = "", ""
+		g.watchHealth(r, u)
 	}
 }
 
@@ -198,7 +226,7 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 		return
 	}
 	g.closing = true
-	p, sig := g.proc, signalNamed(g.def.Stop.Signal)
+	p, sig := g.proc, signalNamed(g.live.Stop.Signal)
 	r.s.calls.Go(func() {
 		if grace > 0 {
 			g.linger(r.s.ctx, p, sig, grace)

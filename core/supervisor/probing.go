@@ -94,7 +94,7 @@ func (s *Supervisor) questions(ctx context.Context, t op.Target) []asked {
 			q := asked{Probed: Probed{Slot: u.name(r.app.Name), Key: r.key, State: u.state(), Health: "unknown"}, g: u.gen, u: u, limit: readyAsk}
 			d := u.def
 			if u.gen != nil {
-				d = u.gen.def
+				d = u.gen.live
 			}
 			if q.probe = d.Ready.Probe; d.Health != nil {
 				q.probe, q.limit = d.Health.Probe, d.Health.Timeout

@@ -53,7 +53,6 @@ func (r *runner) build() *App {
 		states[i] = in.State
 		healths[in.Health]++
 		a.Restarts += u.starts
-		a.wanted = a.wanted || !u.parting && r.wanted(u)
 		a.Instances = append(a.Instances, in)
 	}
 	a.State = derive(states)
@@ -82,7 +81,7 @@ func (r *runner) build() *App {
 
 func (r *runner) instance(u *unit) Instance {
 	in := Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Desired: desiredWord(r.wanted(u)), Health: "unknown",
-		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit}
+		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit, former: u.former, rests: !r.wants(u)}
 	if !u.nextTry.IsZero() {
 		t := u.nextTry
 		in.NextTry = &t

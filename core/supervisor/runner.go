@@ -44,6 +44,7 @@ type unit struct {
 	process string
 	number  int
 	def     *config.Process // of the next start; gen.def is of the running one
+	former  bool            // the program was another one when it was started last
 	gen     *generation
 	last    uint64 // number of the last generation
 	seq     int64  // record of the last command
@@ -156,18 +157,14 @@ func (r *runner) wanted(u *unit) bool {
 	return r.desired
 }
 
-// adopt makes the slots follow a definition; running generations keep theirs.
+// adopt makes the slots follow a definition. What runs takes its live keys up, unless it is another program.
 func (r *runner) adopt(app *config.App, rev int64) {
 	r.app, r.rev = app, rev
 	r.s.Lines.Keep(app)
 	want := map[string]bool{}
 	for i := range app.Processes {
 		p := &app.Processes[i]
-		n := p.Instances
-		if over, ok := r.scale[p.Name]; ok {
-			n = over
-		}
-		for k := 1; k <= n; k++ {
+		for k := 1; k <= instances(r.scale, p); k++ {
 			u := r.unit(p.Name, k)
 			if u == nil {
 				u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: p.Name, number: k, since: r.s.Now()}
@@ -175,6 +172,7 @@ func (r *runner) adopt(app *config.App, rev int64) {
 			}
 			u.def, u.parting = p, false
 			want[u.instance()] = true
+			r.takeUp(u)
 		}
 	}
 	for _, u := range r.units {
@@ -184,6 +182,14 @@ func (r *runner) adopt(app *config.App, rev int64) {
 		}
 	}
 	r.order()
+}
+
+// instances is how many of a process there should be: what scale said, else what the file says.
+func instances(scale map[string]int, p *config.Process) int {
+	if n, ok := scale[p.Name]; ok {
+		return n
+	}
+	return p.Instances
 }
 
 // order sorts the slots as the definition has them.
@@ -218,7 +224,7 @@ func (r *runner) unit(process string, number int) *unit {
 func (u *unit) rules(app *config.App) rules {
 	d := u.def
 	if u.gen != nil {
-		d, app = u.gen.def, u.gen.app
+		d, app = u.gen.live, u.gen.app
 	}
 	return rules{restart: d.Restart, stop: d.Stop.Timeout, oneshot: app.Oneshot}
 }
@@ -271,7 +277,7 @@ func (r *runner) act(u *unit, a action) {
 	case actSignal:
 		u.gen.quiet()
 		u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
-		if err := u.gen.proc.Signal(signalNamed(u.gen.def.Stop.Signal)); err != nil {
+		if err := u.gen.proc.Signal(signalNamed(u.gen.live.Stop.Signal)); err != nil {
 			r.s.Log.Warn("cannot signal", "app", r.key, "slot", u.name(r.app.Name), "err", err)
 		}
 	case actTimer:

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
@@ -68,9 +69,8 @@ type App struct {
 	DependsOn []string   `json:"depends_on,omitempty" jsonschema:"names of the apps that it waits for"`
 	Instances []Instance `json:"instances" jsonschema:"one entry a process and instance"`
 
-	Epoch  uint64      `json:"-"` // moves whenever something is started, stopped or changed
-	def    *config.App // what it should run
-	wanted bool        // whether something of it should run
+	Epoch uint64      `json:"-"` // moves whenever something is started, stopped or changed
+	def   *config.App // what it should run
 }
 
 // Definition gives what an app should run.
@@ -107,7 +107,13 @@ type Instance struct {
 	Restarts   int            `json:"restarts" jsonschema:"starts that nobody asked for"`
 	Ports      map[string]int `json:"ports,omitempty" jsonschema:"declared ports by name"`
 	LastExit   *Exit          `json:"last_exit,omitempty" jsonschema:"how the last run ended"`
+
+	former bool // its program was another one when it was started last
+	rests  bool // it does not run, and is not started by itself
 }
+
+// part names the instance within its app.
+func (i *Instance) part() string { return i.Process + "#" + strconv.Itoa(i.Number) }
 
 // Exit is how a run ended.
 type Exit struct {

@@ -62,7 +62,7 @@ func (r *runner) obey(w *waiter) {
 	for _, u := range r.units {
 		switch {
 		case !means(w.target, u):
-		case u.parting && w.kind == kindScale:
+		case u.parting && (w.kind == kindScale || w.kind == kindRenew):
 			w.leaving = append(w.leaving, u)
 		case u.parting && w.kind != kindStop:
 		case (w.kind == kindRenew || w.kind == kindScale) && !r.wanted(u):
@@ -84,7 +84,7 @@ func (r *runner) obey(w *waiter) {
 	}
 	r.waiters = append(r.waiters, w)
 	for i, u := range w.units {
-		if w.seq != 0 && w.seq < u.seq && !(w.kind == kindRenew && u.gen != nil && u.gen.rev != r.rev) {
+		if w.seq != 0 && w.seq < u.seq && !(w.kind == kindRenew && u.former) {
 			continue // the younger one wants the same: its end is ours; but a start leaves a former definition running
 		}
 		u.seq, u.up = max(u.seq, w.seq), w.kind.up()
@@ -119,7 +119,14 @@ func (r *runner) command(u *unit, k kind) {
 			u.forgive()
 			r.send(u, evStart, ended{})
 		}
-	case kindRestart, kindRenew:
+	case kindRenew:
+		switch renewal(u.state(), u.former, !r.wants(u)) {
+		case start:
+			r.command(u, kindStart)
+		case anew:
+			r.command(u, kindRestart)
+		}
+	case kindRestart:
 		u.forgive()
 		if u.again && (u.phase == ending || u.phase == killing || u.phase == stuck) { // one that is on its way already serves this command too
 			return

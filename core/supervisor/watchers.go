@@ -35,13 +35,11 @@ func (g *generation) watchReady(r *runner, u *unit) {
 	}
 	ctx, cancel := context.WithCancel(r.s.ctx)
 	g.stop = cancel
+	ready := *g.readiness()
 	r.s.calls.Go(func() {
-		err := g.ready(ctx, r, u)
-		if ctx.Err() != nil {
-			return
-		}
+		err := g.ready(ctx, r, u, ready)
 		r.mail.post(func() {
-			if u.gen != g || u.phase != starting {
+			if ctx.Err() != nil || u.gen != g || u.phase != starting {
 				return
 			}
 			if err == nil {
@@ -52,9 +50,9 @@ func (g *generation) watchReady(r *runner, u *unit) {
 			case !errors.Is(err, context.DeadlineExceeded):
 				u.reason = fmt.Sprintf("cannot see whether it is ready: %v", err)
 			case g.healthNote != "":
-				u.reason = fmt.Sprintf("was not ready within %s: %s", g.def.Ready.Timeout, g.healthNote)
+				u.reason = fmt.Sprintf("was not ready within %s: %s", ready.Timeout, g.healthNote)
 			default:
-				u.reason = fmt.Sprintf("was not ready within %s", g.def.Ready.Timeout)
+				u.reason = fmt.Sprintf("was not ready within %s", ready.Timeout)
 			}
 			r.send(u, evUnready, ended{})
 		})
@@ -62,8 +60,7 @@ func (g *generation) watchReady(r *runner, u *unit) {
 }
 
 // ready returns when the program is ready, or with an error when the time is up.
-func (g *generation) ready(ctx context.Context, r *runner, u *unit) error {
-	ready := g.def.Ready
+func (g *generation) ready(ctx context.Context, r *runner, u *unit, ready config.Ready) error {
 	if ready.Kind == "alive" || ready.Kind == "delay" {
 		return pause(ctx, ready.Delay)
 	}
@@ -129,7 +126,7 @@ func (g *generation) target(s *Supervisor, p config.Probe, u *unit) probe.Target
 func (g *generation) watchHealth(r *runner, u *unit) {
 	g.quiet()
 	g.steady = g.steady || !g.app.Oneshot
-	h := g.def.Health
+	h := g.live.Health
 	if h == nil {
 		return
 	}
@@ -148,7 +145,11 @@ func (g *generation) watchHealth(r *runner, u *unit) {
 			}
 			next, change := probe.Step(state, rules, res, time.Since(began))
 			state = next
-			r.mail.post(func() { r.judged(u, g, res, string(next.Health), change) })
+			r.mail.post(func() {
+				if ctx.Err() == nil {
+					r.judged(u, g, res, string(next.Health), change)
+				}
+			})
 		}
 	})
 }

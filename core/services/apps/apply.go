@@ -26,7 +26,7 @@ type Application struct {
 	EnvFiles []File            `json:"env_files,omitempty" secret:"true" jsonschema:"the env files that they name, and .env beside the first"`
 	Env      map[string]string `json:"env,omitempty" secret:"true" jsonschema:"environment of the caller's shell"`
 	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev"`
-	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when restarted apps are ready"`
+	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when what it starts and restarts is ready"`
 	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until ready or failed"`
 }
 
@@ -37,7 +37,7 @@ type Applied struct {
 	Revision int64               `json:"revision" jsonschema:"number of the definition"`
 	Apps     []AppliedApp        `json:"apps" table:"1" jsonschema:"every app of the definition, and those that it has no more"`
 	Warnings []string            `json:"warnings,omitempty" jsonschema:"what is allowed but perhaps not meant"`
-	Results  []supervisor.Result `json:"results,omitempty" jsonschema:"one result for each app that was restarted or stopped"`
+	Results  []supervisor.Result `json:"results,omitempty" jsonschema:"one result for each app of which something was started, restarted or stopped"`
 }
 
 // AppliedApp is what applying meant for an app.
@@ -60,8 +60,9 @@ func (s *Service) source(in Application) config.Source {
 }
 
 // Apply reads, checks and keeps a definition, and makes the daemon follow it: all or nothing. New apps are known, not
-// started; changed ones that run are restarted; removed ones are stopped and forgotten. Faults: invalid (config_invalid,
-// with every problem), failed (a restarted app), internal (state_not_durable).
+// started; of changed ones that run only what has become another program is restarted, and there are as many instances as
+// the definition says; removed ones are stopped and forgotten. Faults: invalid (config_invalid, with every problem), failed
+// (an app that does not come up), internal (state_not_durable).
 func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 	def, warnings, err := s.load(s.source(in))
 	if err != nil {
@@ -116,17 +117,8 @@ func (s *Service) PlanApply(ctx context.Context, in Application) (*op.Plan, erro
 	}
 	items := []op.Item{}
 	for _, c := range s.sup.Compare(def) {
-		switch c.What {
-		case "added":
-			items = append(items, op.Item{Target: c.Key, To: "added"})
-		case "removed":
-			items = append(items, op.Item{Target: c.Key, From: "declared", To: "stopped and removed"})
-		case "changed":
-			to := "changed"
-			if c.Restarts {
-				to = "changed, restarted"
-			}
-			items = append(items, op.Item{Target: c.Key, From: "declared", To: to})
+		if c.What != "unchanged" {
+			items = append(items, c.Item())
 		}
 	}
 	return &op.Plan{Items: items}, nil

@@ -32,7 +32,7 @@ type RereadProject struct {
 	Stack    string              `json:"stack" table:"1" jsonschema:"stack"`
 	Revision int64               `json:"revision" table:"1" jsonschema:"number of its definition now"`
 	Changed  int                 `json:"changed" table:"1" jsonschema:"how many apps were added, changed or removed"`
-	Results  []supervisor.Result `json:"results" jsonschema:"one result for each app that was restarted or stopped"`
+	Results  []supervisor.Result `json:"results" jsonschema:"one result for each app of which something was started, restarted or stopped"`
 }
 
 // reread is a project that was read again, before anything is applied.
@@ -168,7 +168,7 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 	for _, r := range list {
 		for _, c := range s.sup.Compare(r.def) {
 			if c.What != "unchanged" {
-				plan.Items = append(plan.Items, op.Item{Target: c.Key, From: "declared", To: c.What})
+				plan.Items = append(plan.Items, c.Item())
 			}
 		}
 	}
