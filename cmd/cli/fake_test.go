@@ -3,8 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +143,16 @@ func specs() []op.Spec {
 	return all
 }
 
+// auditSpec is the method that reads the record of calls.
+func auditSpec() op.Spec {
+	type search struct {
+		App     string    `json:"app,omitempty" jsonschema:"app"`
+		Changes bool      `json:"changes,omitempty" jsonschema:"changes"`
+		Since   time.Time `json:"since,omitzero" jsonschema:"since"`
+	}
+	return op.Of("audit", "Calls.", reads[search, applied]("list", "List calls.")).Specs()[0]
+}
+
 // call is one call that the fake daemon got.
 type call struct {
 	Method string
@@ -221,14 +233,18 @@ func (f *fake) Stream(ctx context.Context, method string, params any) iter.Seq2[
 
 func (f *fake) Close() error { return nil }
 
-// named gives the calls of a method.
+// named gives the calls of a method, without the keys that the command line made for them.
 func (f *fake) named(method string) []map[string]any {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var ins []map[string]any
 	for _, c := range f.calls {
 		if c.Method == method {
-			ins = append(ins, c.In)
+			in := maps.Clone(c.In)
+			if key, _ := in["idempotency_key"].(string); len(key) == len(rand.Text()) {
+				delete(in, "idempotency_key")
+			}
+			ins = append(ins, in)
 		}
 	}
 	return ins

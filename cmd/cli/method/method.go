@@ -138,7 +138,7 @@ func (c *Command) Do(ctx context.Context, in map[string]any) error {
 	case c.watch:
 		return c.again(ctx, in)
 	case !c.Spec.Effect.Changes():
-		raw, err := c.Session.Call(ctx, c.Spec.ID(), in)
+		raw, err := c.Session.Read(ctx, c.Spec.ID(), in)
 		if err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ type outcome struct {
 
 func (c *Command) call(ctx context.Context, in map[string]any) (raw json.RawMessage, out outcome, err error) {
 	call := func(ctx context.Context) (err error) {
-		raw, err = c.Session.Call(ctx, c.Spec.ID(), in)
+		raw, err = c.Session.Change(ctx, c.Spec.ID(), in)
 		return err
 	}
 	if c.starts() && waits(in) {

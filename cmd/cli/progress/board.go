@@ -4,12 +4,13 @@ package progress
 
 import (
 	"encoding/json"
-	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 )
 
 // row is what is known of one app.
@@ -103,20 +104,9 @@ func (b *board) load(raw json.RawMessage, before bool) {
 	}
 }
 
-// concerns reports whether the call names an app: by a suffix of its key, with wildcards or without, as a whole or a part.
+// concerns reports whether the call names an app, as a whole or a part.
 func (b *board) concerns(key string) bool {
-	if len(b.names) == 0 {
-		return true
-	}
-	for _, name := range b.names {
-		name, _, _ = strings.Cut(name, ":")
-		for rest, more := key, true; more; _, rest, more = strings.Cut(rest, "/") {
-			if ok, err := path.Match(name, rest); ok && err == nil {
-				return true
-			}
-		}
-	}
-	return false
+	return len(b.names) == 0 || slices.ContainsFunc(b.names, func(name string) bool { return session.Means(name, key) })
 }
 
 // at gives the row of an app, new ones at the end.
@@ -213,4 +203,16 @@ func (b *board) failed() []string {
 		}
 	}
 	return keys
+}
+
+// standing gives the apps as they were seen last, as the results of a call that has no answer.
+func (b *board) standing() []failure {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []failure
+	for _, key := range b.order {
+		_, good := settled(b.rows[key].state)
+		out = append(out, failure{Key: key, State: b.rows[key].state, OK: good})
+	}
+	return out
 }

@@ -15,6 +15,7 @@ import (
 type painter interface {
 	changed(c change)
 	tick()
+	note(text string) // until the next change
 	close()
 }
 
@@ -25,6 +26,7 @@ type lines struct {
 	board *board
 	style render.Style
 	last  time.Time
+	said  string
 }
 
 // beat is how long nothing may be said while something is waited for.
@@ -33,7 +35,7 @@ const beat = 10 * time.Second
 func (l *lines) changed(c change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = l.board.now()
+	l.last, l.said = l.board.now(), ""
 	name := c.Key[strings.LastIndexByte(c.Key, '/')+1:]
 	if c.Slot != "" && c.Slot != name && c.Slot != name+":"+name+"#1" {
 		name = c.Slot
@@ -65,6 +67,15 @@ func (l *lines) tick() {
 	}
 }
 
+func (l *lines) note(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last = l.board.now(); text != l.said { // each part that waits says so
+		l.said = text
+		fmt.Fprintf(l.w, "%s %s\n", l.last.Format(time.TimeOnly), text)
+	}
+}
+
 func (l *lines) close() {}
 
 // documents writes a change as a line of JSON.
@@ -80,8 +91,9 @@ func (d *documents) changed(c change) {
 		fmt.Fprintf(d.w, "%s\n", raw)
 	}
 }
-func (d *documents) tick()  {}
-func (d *documents) close() {}
+func (d *documents) tick()       {}
+func (d *documents) note(string) {}
+func (d *documents) close()      {}
 
 // tree draws all apps, over itself.
 type tree struct {
@@ -90,18 +102,30 @@ type tree struct {
 	board *board
 	style render.Style
 	size  func() (int, int)
-	drawn int // lines on the screen
+	drawn int    // lines on the screen
+	said  string // below the apps
 }
 
-func (t *tree) changed(change) { t.draw() }
-func (t *tree) tick()          { t.draw() }
-func (t *tree) close()         { t.draw() }
+func (t *tree) changed(change)   { t.draw("") }
+func (t *tree) tick()            { t.draw(t.standing()) }
+func (t *tree) note(text string) { t.draw(text) }
+func (t *tree) close()           { t.draw("") }
 
-func (t *tree) draw() {
+func (t *tree) standing() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.said
+}
+
+func (t *tree) draw(note string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.said = note
 	width, height := t.size()
-	out := t.board.picture(width, max(3, height-2), t.style)
+	out := t.board.picture(width, max(3, height-3), t.style)
+	if note != "" {
+		out = append(out, " "+t.style.Paint(render.Warn, "▲")+" "+render.Clip(note, width-4))
+	}
 	var b strings.Builder
 	if t.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", t.drawn)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ const replay = 200
 // stack. When it ends the last lines of every app that failed follow. The error is the call's.
 func Follow(ctx context.Context, s *session.Session, mode string, in map[string]any, call func(context.Context) error) error {
 	b := newBoard(s.Now)
-	b.names = named(in)
+	b.names = session.Names(in)
 	p := painterOf(s, mode, b)
 	if _, ok := s.Spec("events.follow"); !ok {
 		p = nil
@@ -44,29 +45,16 @@ func Follow(ctx context.Context, s *session.Session, mode string, in map[string]
 		s.Note("stopped waiting; what was begun goes on: omnitron ls")
 		return err
 	}
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == fault.Unavailable && f.Items == nil {
+		if seen := b.standing(); len(seen) > 0 { // the only one who knows is gone
+			told := *f
+			return told.WithItems(seen)
+		}
+	}
 	if err != nil {
 		lastLines(ctx, s, failures(err, b), b.began)
 	}
 	return err
-}
-
-// named gives the names in a call's input.
-func named(in map[string]any) (names []string) {
-	for _, key := range []string{"name", "names"} {
-		switch v := in[key].(type) {
-		case string:
-			names = append(names, v)
-		case []string:
-			names = append(names, v...)
-		case []any:
-			for _, e := range v {
-				if s, ok := e.(string); ok {
-					names = append(names, s)
-				}
-			}
-		}
-	}
-	return names
 }
 
 // Draws reports whether a mode shows the apps on the terminal, so that how they stand at the end is there to see.
@@ -105,16 +93,20 @@ func watched(ctx context.Context, s *session.Session, b *board, p painter, in ma
 		}
 	}
 	list(ctx, true)
+	s.OnAway = func() { p.note(session.Away) }
+	defer func() { s.OnAway = nil }()
 	follow := func(ctx context.Context) error {
-		for raw, err := range s.Stream(ctx, "events.follow", s.Fit("events.follow", map[string]any{"topics": []any{"apps"}, "replay": replay})) {
-			if err != nil {
-				return nil // the picture stands still; the call goes on
-			}
-			if c, ok := b.take(raw); ok {
-				p.changed(c)
+		in := s.Fit("events.follow", map[string]any{"topics": []any{"apps"}, "replay": replay})
+		for {
+			err := events(ctx, s, in, func(raw json.RawMessage) {
+				if c, ok := b.take(raw); ok {
+					p.changed(c)
+				}
+			})
+			if err == nil || s.Reconnect(ctx, err) != nil {
+				return nil // the picture stands still; the call says what is wrong
 			}
 		}
-		return nil
 	}
 	tick := func(ctx context.Context) error {
 		t := time.NewTicker(redraw)
@@ -134,6 +126,24 @@ func watched(ctx context.Context, s *session.Session, b *board, p painter, in ma
 	}
 	p.close()
 	return err
+}
+
+// events gives take each event, until the stream ends, and notes in its input where to go on.
+func events(ctx context.Context, s *session.Session, in map[string]any, take func(json.RawMessage)) error {
+	for raw, err := range s.Stream(ctx, "events.follow", in) {
+		if err != nil {
+			return err
+		}
+		take(raw)
+		var at struct {
+			Seq uint64 `json:"seq"`
+		}
+		if json.Unmarshal(raw, &at) == nil && at.Seq > 0 {
+			delete(in, "replay")
+			in["since"] = strconv.FormatUint(at.Seq, 10)
+		}
+	}
+	return nil
 }
 
 // together makes the call and runs the others beside it until it has returned.

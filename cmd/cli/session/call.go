@@ -7,11 +7,14 @@ import (
 	"iter"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
-// Connect gives the connection to the daemon, made once. Fault: unavailable.
+// Connect gives the connection to the daemon, made once and again when it was lost. Fault: unavailable.
 func (s *Session) Connect(ctx context.Context) (Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.client != nil {
 		return s.client, nil
 	}
@@ -26,15 +29,30 @@ func (s *Session) Connect(ctx context.Context) (Client, error) {
 // Use makes the session speak over c from now on; a former connection is closed.
 func (s *Session) Use(c Client) {
 	s.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.client = c
 }
 
 // Close ends the connection, if there is one.
 func (s *Session) Close() {
-	if s.client != nil {
-		s.client.Close() // nothing is in flight any more: a failure to close changes nothing
+	s.mu.Lock()
+	c := s.client
+	s.client = nil
+	s.mu.Unlock()
+	if c != nil {
+		c.Close() // nothing is in flight any more: a failure to close changes nothing
+	}
+}
+
+// drop closes a connection whose daemon went away, unless there is a newer one already.
+func (s *Session) drop(c Client) {
+	s.mu.Lock()
+	if s.client == c {
 		s.client = nil
 	}
+	s.mu.Unlock()
+	c.Close() // it is lost
 }
 
 func unreachable(ctx context.Context, err error) error {
@@ -53,10 +71,13 @@ func (s *Session) Bounded(ctx context.Context) (context.Context, context.CancelF
 	if s.patience <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, s.patience, errPatience)
+	return context.WithTimeoutCause(ctx, s.patience, impatient(s.patience))
 }
 
-var errPatience = errors.New("patience ended")
+// impatient is why a wait ended: the time for it was over.
+type impatient time.Duration
+
+func (d impatient) Error() string { return "no answer within " + render.Span(time.Duration(d)) }
 
 // Patience is --timeout, or other when it was not given.
 func (s *Session) Patience(other time.Duration) time.Duration {
@@ -75,7 +96,26 @@ func (s *Session) Call(ctx context.Context, method string, in map[string]any) (j
 		return nil, s.late(ctx, err)
 	}
 	raw, err := c.Call(ctx, method, in)
+	if Lost(err) {
+		s.drop(c)
+	}
 	return raw, s.late(ctx, err)
+}
+
+// Read calls a method that changes nothing: when the daemon dies meanwhile and comes back, it is asked again. Faults as
+// in Call.
+func (s *Session) Read(ctx context.Context, method string, in map[string]any) (json.RawMessage, error) {
+	ctx, cancel := s.Bounded(ctx)
+	defer cancel()
+	for {
+		raw, err := s.Call(ctx, method, in)
+		if !Lost(err) {
+			return raw, err
+		}
+		if err := s.back(ctx, err); err != nil {
+			return nil, s.late(ctx, err)
+		}
+	}
 }
 
 // Stream gives the items of a method. Faults as in Call.
@@ -89,6 +129,9 @@ func (s *Session) Stream(ctx context.Context, method string, in map[string]any) 
 			return
 		}
 		for raw, err := range c.Stream(ctx, method, in) {
+			if Lost(err) {
+				s.drop(c)
+			}
 			if !yield(raw, s.late(ctx, err)) || err != nil {
 				return
 			}
@@ -99,20 +142,52 @@ func (s *Session) Stream(ctx context.Context, method string, in map[string]any) 
 // again is how often a daemon that is away is looked for.
 const again = 200 * time.Millisecond
 
+// longAway is how long a call waits for a daemon that went away while it ran. The keeper starts one within a second.
+const longAway = 30 * time.Second
+
+// Lost reports whether a call ended because the daemon did.
+func Lost(err error) bool {
+	return fault.Is(err, fault.Unavailable) && (reason(err) == "connection_lost" || reason(err) == "shutting_down")
+}
+
+func reason(err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Reason
+	}
+	return ""
+}
+
+// back is Reconnect for a call: it does not wait for ever.
+func (s *Session) back(ctx context.Context, err error) error {
+	within, cancel := context.WithTimeout(ctx, longAway)
+	defer cancel()
+	if s.Reconnect(within, err) == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	f := *Fault(err)
+	f.Message = "the daemon went away while the call ran, and did not come back"
+	return f.WithHint("omnitron doctor\nomnitron up        start it again")
+}
+
 // Reconnect waits for the daemon after a call that ended with err, and returns nil when the call may be made again. While
 // the home has a keeper that is worth waiting for; else, and when the connection was not what was lost, it returns err.
 func (s *Session) Reconnect(ctx context.Context, err error) error {
-	f, ok := errors.AsType[*fault.Error](err)
-	if !ok || f.Code != fault.Unavailable || f.Reason != "connection_lost" && f.Reason != "shutting_down" || s.Gone == nil {
+	if !Lost(err) || s.Gone == nil {
 		return err
 	}
-	s.Close()
 	t := time.NewTicker(again)
 	defer t.Stop()
-	for told := false; ; told = true {
-		if _, cerr := s.Connect(ctx); cerr == nil {
-			return nil
+	ending := reason(err) == "shutting_down" // it can still be reached, and says the same again
+	for told := false; ; {
+		if !ending {
+			if _, cerr := s.Connect(ctx); cerr == nil {
+				return nil
+			}
 		}
+		ending = false
 		within, cancel := context.WithTimeout(ctx, again/2)
 		gone := s.Gone(within, s.Home) == nil
 		cancel()
@@ -120,7 +195,8 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 			return err
 		}
 		if !told {
-			s.Note("the daemon is away; this goes on when it is back")
+			told = true
+			s.tellAway()
 		}
 		select {
 		case <-ctx.Done():
@@ -130,10 +206,22 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 	}
 }
 
+// tellAway tells a person why nothing happens.
+func (s *Session) tellAway() {
+	if s.OnAway != nil {
+		s.OnAway()
+		return
+	}
+	s.Note("%s", Away)
+}
+
+// Away is what is said while the daemon is away.
+const Away = "the daemon is away; this goes on when it is back"
+
 // late says that it was our own patience that ended.
 func (s *Session) late(ctx context.Context, err error) error {
-	if err != nil && errors.Is(context.Cause(ctx), errPatience) {
-		return fault.Wrap(err, fault.Deadline, "no answer within %s; what was begun goes on", s.timeout).WithReason("timeout")
+	if d, ok := errors.AsType[impatient](context.Cause(ctx)); ok && err != nil {
+		return fault.Wrap(err, fault.Deadline, "%v; what was begun goes on", d).WithReason("timeout")
 	}
 	return err
 }

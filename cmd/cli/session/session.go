@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
@@ -27,6 +28,9 @@ type Session struct {
 	Quiet                bool
 	Columns              []string
 
+	// OnAway tells a person that the daemon is away; nil: a line says so.
+	OnAway func()
+
 	output, jq         string
 	asJSON             bool
 	color, noColor     bool
@@ -34,6 +38,7 @@ type Session struct {
 	patience           time.Duration
 	format             string
 	filter             *render.Filter
+	mu                 sync.Mutex // of client
 	client             Client
 	written, streaming bool
 	terminal           Terminal

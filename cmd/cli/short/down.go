@@ -62,7 +62,7 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 			if s.Stack != "" {
 				in["stack"] = s.Stack
 			}
-			raw, err := s.Call(ctx, "apps.stop", in)
+			raw, err := s.Change(ctx, "apps.stop", in)
 			if fault.Is(err, fault.NotFound) {
 				return nothing(ctx, s, "nothing to stop: this project is not up")
 			}
@@ -74,7 +74,7 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 			})
 		}
 	}
-	raw, err := s.Call(ctx, "daemon.shutdown", map[string]any{})
+	raw, err := shutdown(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -87,6 +87,22 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 		}
 	}
 	return s.Show(ctx, raw, nil, func(any, render.Options) { fmt.Fprintln(s.Stdout, "everything is stopped") })
+}
+
+// shutdown ends everything, also when the daemon dies while it does: the next one is asked again, until there is none.
+func shutdown(ctx context.Context, s *session.Session) (json.RawMessage, error) {
+	for {
+		raw, err := s.Call(ctx, "daemon.shutdown", map[string]any{})
+		if err == nil || !session.Lost(err) {
+			return raw, err
+		}
+		if rerr := s.Reconnect(ctx, err); rerr != nil {
+			if ctx.Err() == nil && s.Gone != nil && s.Gone(ctx, s.Home) == nil { // it could not say any more that all is done
+				return json.RawMessage(`{"status":"done","result":{}}`), nil
+			}
+			return nil, rerr
+		}
+	}
 }
 
 // projectDir names the project as the daemon takes it: --project, else the folder of the file found.
@@ -102,50 +118,28 @@ func projectDir(s *session.Session) string {
 
 // othersRun reports whether apps run that are not the project's.
 func othersRun(ctx context.Context, s *session.Session, project string) (bool, error) {
-	mine, err := keys(ctx, s, map[string]any{"project": project, "limit": 1000})
+	own, err := s.Apps(ctx, map[string]any{"project": project})
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return false, err
 	}
-	every, err := keys(ctx, s, map[string]any{"all": true, "limit": 1000})
+	every, err := s.Apps(ctx, map[string]any{"all": true})
 	if err != nil {
 		return false, err
 	}
-	for key, state := range every {
-		switch state {
+	mine := map[string]bool{}
+	for _, a := range own {
+		mine[a.Key] = true
+	}
+	for _, a := range every {
+		switch a.State {
 		case "stopped", "completed", "failed", "crashed":
 			continue
 		}
-		if _, ok := mine[key]; !ok {
+		if !mine[a.Key] {
 			return true, nil
 		}
 	}
 	return false, nil
-}
-
-// keys lists apps with their states.
-func keys(ctx context.Context, s *session.Session, in map[string]any) (map[string]string, error) {
-	states := map[string]string{}
-	for {
-		raw, err := s.Call(ctx, "apps.list", s.Fit("apps.list", in))
-		if err != nil {
-			return nil, err
-		}
-		var list struct {
-			Items      []struct{ Key, State string } `json:"items"`
-			NextCursor string                        `json:"next_cursor"`
-			Truncated  bool                          `json:"truncated"`
-		}
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, fault.New(fault.Internal, "the daemon's answer to apps.list cannot be read: %v", err)
-		}
-		for _, a := range list.Items {
-			states[a.Key] = a.State
-		}
-		if !list.Truncated || list.NextCursor == "" || in["cursor"] == list.NextCursor {
-			return states, nil
-		}
-		in["cursor"] = list.NextCursor
-	}
 }
 
 // nothing says that there was nothing to do.

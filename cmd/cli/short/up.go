@@ -104,7 +104,7 @@ func (u *bringUp) run(ctx context.Context) error {
 	if err := u.daemon(ctx, src); err != nil {
 		return err
 	}
-	raw, err := u.Call(ctx, "apps.apply", in)
+	raw, err := u.Change(ctx, "apps.apply", in)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (u *bringUp) run(ctx context.Context) error {
 	start["names"], start["project"], start["stack"], start["no_wait"] = names, a.Result.Project, a.Result.Stack, u.noWait
 	start = u.Fit("apps.start", start)
 	call := func(ctx context.Context) (err error) {
-		raw, err = u.Call(ctx, "apps.start", start)
+		raw, err = u.Change(ctx, "apps.start", start)
 		return err
 	}
 	if u.noWait {

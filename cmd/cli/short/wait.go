@@ -152,10 +152,16 @@ func waitFor(ctx context.Context, s *session.Session, names, texts []string) err
 	defer cancel()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	open := "nothing was seen yet"
 	for {
-		open, apps, err := look(ctx, s, names, conditions)
-		if err != nil {
+		still, apps, err := look(until, s, names, conditions)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && until.Err() == nil:
 			return err
+		case err == nil:
+			open = still
 		}
 		if open == "" {
 			return s.ShowValue(ctx, map[string]any{"items": apps, "truncated": false}, func(render.Options) {
@@ -180,7 +186,7 @@ func look(ctx context.Context, s *session.Session, names []string, conditions []
 		if err := s.Ambient("omnitron wait", fieldsOf(spec), in); err != nil {
 			return "", nil, err
 		}
-		raw, err := s.Call(ctx, "apps.get", in)
+		raw, err := s.Read(ctx, "apps.get", in)
 		if err != nil {
 			return "", nil, err
 		}
