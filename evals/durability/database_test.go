@@ -3,6 +3,7 @@ package durability_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,14 +68,18 @@ func TestDamagedDatabase(t *testing.T) {
 func (w world) fold() {
 	w.T.Helper()
 	w.kill()
+	w.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
+// sql changes the database of a daemon that does not run.
+func (w world) sql(statement string) {
+	w.T.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(w.Home, "omnitron.db"))
+	if err == nil {
+		_, err = db.ExecContext(context.Background(), statement)
+		err = errors.Join(err, db.Close())
+	}
 	if err != nil {
-		w.T.Fatal(err)
-	}
-	if _, err := db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-		w.T.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
 		w.T.Fatal(err)
 	}
 }
@@ -119,7 +124,7 @@ func TestNoDefinitionLeft(t *testing.T) {
 		t.Errorf("an app that nobody knows was started: %s", ran.Out)
 	}
 	w.live(was)
-	w.says("omnitron.db was damaged", w.name()+"/dev/a is not looked after")
+	w.says("omnitron.db was damaged", w.Name()+"/dev/a is not looked after")
 	w.OK("up")
 	w.same(was)
 	if got := w.App("b").State; got != "running" {
@@ -139,20 +144,10 @@ func TestNewerDatabase(t *testing.T) {
 	w.Up(w.project(w.sitter("a")))
 	was := w.pids("a")
 	w.fold()
-	path := filepath.Join(w.Home, "omnitron.db")
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	w.sql("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
 	w.refused("start", "a")
 	w.live(was)
-	if err := os.Remove(path); err != nil { // a sound one of this version is as good
+	if err := os.Remove(filepath.Join(w.Home, "omnitron.db")); err != nil { // a sound one of this version is as good
 		t.Fatal(err)
 	}
 	w.OK("start", "a")

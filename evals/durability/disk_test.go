@@ -2,38 +2,13 @@ package durability_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// source is what the small disks are called in /proc/mounts, with the pid of the test that mounted them.
-const source = "omnitron-durability-"
-
-// sweep unmounts what a test that was killed has left.
-func sweep() {
-	data, err := os.ReadFile("/proc/mounts")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 2 || !strings.HasPrefix(f[0], source) {
-			continue
-		}
-		if _, err := os.Stat("/proc/" + strings.TrimPrefix(f[0], source)); err != nil {
-			_ = unix.Unmount(f[1], unix.MNT_DETACH) // whoever looks at /proc/mounts sees it
-		}
-	}
-}
 
 // disk is a tmpfs in the place of the home.
 type disk struct {
@@ -44,21 +19,10 @@ type disk struct {
 // smallDisk puts a world's home on a disk of so many MB.
 func smallDisk(t *testing.T, megabytes int) (world, disk) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("mounting a small disk needs root")
-	}
 	w := newWorld(t)
+	w.Disk(w.Home, megabytes)
 	d := disk{t, w.Home}
-	if err := unix.Mount(source+strconv.Itoa(os.Getpid()), w.Home, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=700", megabytes)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.free()
-		w.Down()
-		if err := unix.Unmount(w.Home, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(d.free)
 	return w, d
 }
 

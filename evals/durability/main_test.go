@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	sweep()
+	rig.Sweep()
 	os.Exit(m.Run())
 }
 
@@ -30,22 +30,7 @@ type world struct {
 	*rig.Rig
 }
 
-func newWorld(t *testing.T) world { return adorn(rig.New(t)) }
-
-// adorn shows what the logs say when a test has failed.
-func adorn(r *rig.Rig) world {
-	r.T.Cleanup(func() {
-		if !r.T.Failed() {
-			return
-		}
-		for _, f := range []string{"logs/daemon.log", "logs/keeper.log"} {
-			text, err := os.ReadFile(filepath.Join(r.Home, f))
-			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			r.T.Logf("%s ends with (%v):\n%s", f, err, strings.Join(lines[max(0, len(lines)-12):], "\n"))
-		}
-	})
-	return world{r}
-}
+func newWorld(t *testing.T) world { return world{rig.New(t)} }
 
 // sitter is the definition of an app that lives until it is told to end.
 func (w world) sitter(name string, more ...string) string {
@@ -56,11 +41,8 @@ func (w world) sitter(name string, more ...string) string {
 
 // project is the YAML of a project with these apps.
 func (w world) project(apps ...string) string {
-	return "project: " + w.name() + "\napps:\n" + strings.Join(apps, "")
+	return "project: " + w.Name() + "\napps:\n" + strings.Join(apps, "")
 }
-
-// name is a project's name that nobody else uses.
-func (w world) name() string { return strings.ToLower(filepath.Base(filepath.Dir(w.Home))) }
 
 // kill ends the daemon by force and has the keeper leave it down.
 func (w world) kill() {

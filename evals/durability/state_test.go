@@ -26,20 +26,12 @@ var harms = []struct {
 }
 
 func TestDamagedState(t *testing.T) {
-	for name, uid := range users() {
+	for name, uid := range rig.Users() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			damagedState(t, adorn(rig.NewAs(t, uid)))
+			damagedState(t, world{rig.NewAs(t, uid)})
 		})
 	}
-}
-
-// users are who a daemon runs as: root, where groups hold programs together, and nobody, where stubs do.
-func users() map[string]int {
-	if os.Geteuid() != 0 {
-		return map[string]int{"unprivileged": 0}
-	}
-	return map[string]int{"root": 0, "nobody": 65534}
 }
 
 func damagedState(t *testing.T, w world) {
@@ -103,10 +95,10 @@ func TestDamagedStateCopyIsOlder(t *testing.T) {
 }
 
 func TestDamagedStateAndCopy(t *testing.T) {
-	for name, uid := range users() {
+	for name, uid := range rig.Users() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			damagedStateAndCopy(t, adorn(rig.NewAs(t, uid)))
+			damagedStateAndCopy(t, world{rig.NewAs(t, uid)})
 		})
 	}
 }

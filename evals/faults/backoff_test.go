@@ -18,7 +18,6 @@ func TestBackoff(t *testing.T) {
 		second, live = time.Second, 10*time.Second
 	}
 	r := rig.New(t)
-	autopsy(r)
 	prog, mark, file := actor(t), marker(), filepath.Join(r.Dir, "stamps")
 	policy := ""
 	if !rig.Full() { // the defaults, ten times as fast; what one lives counts against the window as 10 s do against 60 s

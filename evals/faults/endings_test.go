@@ -28,7 +28,6 @@ type trio struct {
 func newTrio(t *testing.T) *trio {
 	t.Helper()
 	w := &trio{t: t, r: rig.New(t), mark: marker(), apps: []string{"base", "middle", "top", "aside"}, order: []string{"base", "middle", "top"}}
-	autopsy(w.r)
 	w.file = filepath.Join(w.r.Dir, "stamps")
 	w.scan = scan(t, w.mark)
 	w.r.Up(w.yaml(""))
@@ -164,7 +163,7 @@ func TestSIGHUP(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.r.Until(10*time.Second, "the daemon says what is wrong with the file", func() bool {
-		return strings.Contains(lastLines(filepath.Join(w.r.Home, "logs", "daemon.log"), 3), "cannot reload")
+		return strings.Contains(rig.LastLines(filepath.Join(w.r.Home, "logs", "daemon.log"), 3), "cannot reload")
 	})
 	w.same(now)
 }
@@ -283,7 +282,6 @@ func TestDown(t *testing.T) {
 // its own, however often it happens.
 func TestEndsWithItsDaemon(t *testing.T) {
 	r := rig.New(t)
-	autopsy(r)
 	prog, mark := actor(t), marker()
 	s := scan(t, mark)
 	r.Up(fmt.Sprintf(`
@@ -331,7 +329,6 @@ apps:
 // A descendant that keeps standard output open neither hides the end of the main process nor outlives its next start.
 func TestHeldOutput(t *testing.T) {
 	r := rig.New(t)
-	autopsy(r)
 	prog, mark := actor(t), marker()
 	file := filepath.Join(r.Dir, "stamps")
 	s := scan(t, mark)

@@ -207,24 +207,3 @@ func argv(words ...string) string {
 	}
 	return string(text)
 }
-
-// lastLines gives the last lines of a log, for messages.
-func lastLines(path string, n int) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	all := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(all[max(0, len(all)-n):], "\n")
-}
-
-// autopsy shows what the home's logs say when a test has failed.
-func autopsy(r *rig.Rig) {
-	r.T.Cleanup(func() {
-		if r.T.Failed() {
-			for _, f := range []string{"logs/daemon.log", "logs/keeper.log"} {
-				r.T.Logf("%s ends with:\n%s", f, lastLines(filepath.Join(r.Home, f), 15))
-			}
-		}
-	})
-}

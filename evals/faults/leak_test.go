@@ -20,7 +20,6 @@ type figures struct {
 // However often an app is restarted, daemon and keeper use no more than before.
 func TestRestartsLeakNothing(t *testing.T) {
 	r := rig.New(t)
-	autopsy(r)
 	prog, mark := actor(t), marker()
 	scan(t, mark)
 	r.Up(fmt.Sprintf(`

@@ -15,7 +15,6 @@ import (
 // of it is left, nothing comes later, and the start is told that it was overtaken.
 func TestStopDuringStart(t *testing.T) {
 	r := rig.New(t)
-	autopsy(r)
 	chance := dice(t)
 	prog, mark := actor(t), marker()
 	s := scan(t, mark)

@@ -46,7 +46,6 @@ func inside(t *testing.T) {
 
 func reuse(t *testing.T) {
 	r := rig.New(t)
-	autopsy(r)
 	prog, mark, orders := actor(t), marker(), filepath.Join(t.TempDir(), "orders") // not in the rig's folder: strangers are none of it
 	if err := os.WriteFile(orders, []byte("7 FATAL the well is dry\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,6 @@ func TestQuarrel(t *testing.T) {
 	const clients = 64
 	each := (rig.Count(300, 2000) + clients - 1) / clients
 	r := rig.New(t)
-	autopsy(r)
 	prog, mark := actor(t), marker()
 	r.Up(fmt.Sprintf(`
 apps:

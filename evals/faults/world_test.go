@@ -33,7 +33,6 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, r: rig.New(t), dice: dice(t), slots: map[string][]string{}, needs: map[string][]string{}, wanted: map[string]bool{}}
-	autopsy(w.r)
 	prog, mark := actor(t), marker()
 	w.scan = scan(t, mark)
 	w.orders = filepath.Join(w.r.Dir, "orders")

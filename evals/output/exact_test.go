@@ -23,9 +23,19 @@ import (
 // TestEveryByteIsKept prints lines of 1 byte to 200 KiB to both streams, with rotation at 1 MB. What is stored is what was
 // printed, every archive is sound, and whoever follows sees each line once: over RPC, and with logs -f --json.
 func TestEveryByteIsKept(t *testing.T) {
+	for name, uid := range rig.Users() {
+		t.Run(name, func(t *testing.T) {
+			lines := rig.Count(100_000, 1_000_000)
+			if uid != 0 { // the same keeper by the same means: what differs is whose files they are
+				lines = rig.Count(50_000, 1_000_000)
+			}
+			everyByte(t, newWorldAs(t, uid), lines)
+		})
+	}
+}
+
+func everyByte(t *testing.T, w *world, lines int) {
 	const seed = 20261124
-	lines := rig.Count(100_000, 1_000_000)
-	w := newWorld(t)
 	wantOut, wantErr, outBytes, errBytes := expected(func(out, errs io.Writer) error { return mixed(seed, lines, out, errs) })
 	w.up("maxSize: 1MB, maxFiles: 10000", w.app("noisy", "oneshot: true\nenabled: false", "mixed", seed, lines))
 
@@ -69,6 +79,7 @@ func TestEveryByteIsKept(t *testing.T) {
 		t.Errorf("logs -f ends with %v after SIGINT, expected exit code 130", err)
 	}
 
+	w.owned("noisy")
 	archives := 0
 	for stream, want := range map[string]string{"out": wantOut, "err": wantErr} {
 		w.settled("noisy", stream)
@@ -91,6 +102,27 @@ func TestEveryByteIsKept(t *testing.T) {
 	}
 	t.Logf("%d lines, %s in %s, %d archives; seen: %d items over RPC, %d over CLI", lines, mb(outBytes+errBytes), took.Round(time.Millisecond), archives,
 		overRPC.lines["noisy out"]+overRPC.lines["noisy err"], overCLI.lines["noisy out"]+overCLI.lines["noisy err"])
+}
+
+// owned fails the test unless the files of an app's logs belong to who runs the daemon, and nobody else may read them.
+func (w *world) owned(app string) {
+	w.T.Helper()
+	files, err := filepath.Glob(filepath.Dir(w.live(app, "out")) + "/*")
+	if err != nil || len(files) == 0 {
+		w.T.Fatalf("%s has no files: %v", app, err)
+	}
+	for _, f := range files {
+		st, err := os.Stat(f)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // compressed meanwhile
+		}
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		if uid := st.Sys().(*syscall.Stat_t).Uid; uid != uint32(max(w.UID, os.Geteuid())) || st.Mode().Perm() != 0o600 {
+			w.T.Errorf("%s belongs to %d with the mode %s", f, uid, st.Mode())
+		}
+	}
 }
 
 // readJSON reads items, one a line.

@@ -96,8 +96,13 @@ func TestRetention(t *testing.T) {
 // TestRetentionWithoutDaemon: nobody is there who tends to the files, for hours perhaps, and still they do not fill the
 // disk.
 func TestRetentionWithoutDaemon(t *testing.T) {
+	for name, uid := range rig.Users() {
+		t.Run(name, func(t *testing.T) { withoutDaemon(t, newWorldAs(t, uid)) })
+	}
+}
+
+func withoutDaemon(t *testing.T, w *world) {
 	const maxFiles = 3
-	w := newWorld(t)
 	notes := filepath.Join(w.Dir, "notes")
 	w.up("maxSize: 100KB, maxFiles: "+strconv.Itoa(maxFiles), w.app("alone", "", "steady", "1ms", 20, notes))
 	files := func() int {

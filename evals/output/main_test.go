@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == printerArg {
 		os.Exit(printer(os.Args[2:]))
 	}
-	sweep()
+	rig.Sweep()
 	os.Exit(m.Run())
 }
 
@@ -36,14 +36,24 @@ type world struct {
 	self    string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldAs(t, 0) }
+
+// newWorldAs makes one whose daemon runs as another user.
+func newWorldAs(t *testing.T, uid int) *world {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rig.New(t)
-	return &world{Rig: r, project: strings.ToLower(filepath.Base(filepath.Dir(r.Home))), self: self}
+	w := &world{Rig: rig.NewAs(t, uid), self: self}
+	if w.project = w.Name(); uid != 0 { // nobody else may reach the folder that go test builds in
+		text, err := os.ReadFile(self)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.self = w.Write("printer", string(text))
+	}
+	return w
 }
 
 // up starts apps; each is a name and the rest of its definition.

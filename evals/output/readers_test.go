@@ -8,7 +8,6 @@ import (
 	"net"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -54,11 +53,7 @@ func TestStalledReader(t *testing.T) {
 			t.Errorf("ping took %s: %v", time.Since(asked), err)
 		}
 		grown = max(grown, m.growth())
-		old := w.DaemonPID()
-		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		w.Until(20*time.Second, "another daemon owns the home", func() bool { now := w.DaemonPID(); return now != 0 && now != old })
+		w.KillDaemon()
 		stuck.Close()
 		stuck, m = w.stall(t, "busy"), w.watchMemory()
 	}

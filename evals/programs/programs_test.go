@@ -18,11 +18,8 @@ import (
 	"github.com/omnitron-dev/omnitron/evals/rig"
 )
 
-// names are the apps of the project, in the order of the table.
-var names = []string{"cache", "db", "files", "node", "web"}
-
 func TestProgramsThatNobodyHereWrote(t *testing.T) {
-	p := newProject(t)
+	p := newProjectOfRoot(t)
 	up := func(t *testing.T) {
 		p.Up(p.yaml())
 		p.listed(t)
@@ -30,13 +27,54 @@ func TestProgramsThatNobodyHereWrote(t *testing.T) {
 		p.served(t)
 	}
 	p.step(t, "up", up)
-	for _, name := range names {
+	for _, name := range p.names {
 		p.step(t, "kill -9 "+name, func(t *testing.T) { p.killed(t, name) })
 	}
 	p.step(t, "kill -9 of the daemon", p.daemonKilled)
 	p.step(t, "down", p.down)
 	p.step(t, "up again", up)
 	p.step(t, "down again", p.down)
+}
+
+// TestProgramsOfAnOrdinaryUser: the same for somebody without rights, where no control group holds a tree together.
+func TestProgramsOfAnOrdinaryUser(t *testing.T) {
+	uid := 65534
+	if os.Geteuid() != 0 {
+		uid = 0 // it is one who runs the tests
+	}
+	p := newProject(t, uid)
+	p.step(t, "up", func(t *testing.T) {
+		p.Up(p.yaml())
+		p.listed(t)
+		p.logged(t)
+		p.served(t)
+		p.mine(t)
+	})
+	for _, name := range p.names {
+		p.step(t, "kill -9 "+name, func(t *testing.T) { p.killed(t, name) })
+	}
+	p.step(t, "kill -9 of the daemon", p.daemonKilled)
+	p.step(t, "down", p.down)
+}
+
+// mine looks at who everything runs as: the programs, the daemon and the keeper.
+func (p *project) mine(t *testing.T) {
+	t.Helper()
+	pids := []int{p.DaemonPID(), p.KeeperPID()}
+	for _, name := range p.names {
+		for _, q := range p.tree(name) {
+			pids = append(pids, q.PID)
+		}
+	}
+	for _, pid := range pids {
+		st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid := st.Sys().(*syscall.Stat_t).Uid; uid != uint32(max(p.UID, os.Geteuid())) {
+			t.Errorf("pid %d runs as %d", pid, uid)
+		}
+	}
 }
 
 // step runs a part of the scenario; the next one needs it to have gone well.
@@ -87,10 +125,10 @@ func (p *project) rows() map[string]row {
 func (p *project) listed(t *testing.T) {
 	t.Helper()
 	rows := p.rows()
-	if len(rows) != len(names) {
-		t.Errorf("ls shows %d apps, expected %d", len(rows), len(names))
+	if len(rows) != len(p.names) {
+		t.Errorf("ls shows %d apps, expected %d", len(rows), len(p.names))
 	}
-	for _, name := range names {
+	for _, name := range p.names {
 		r := rows[name]
 		if r.Ready != "1/1" || r.PID == 0 {
 			t.Errorf("%s: ready %q, pid %d", name, r.Ready, r.PID)
@@ -106,7 +144,7 @@ func (p *project) listed(t *testing.T) {
 		c.Close()
 	}
 	table := p.OK("ls")
-	for _, name := range names {
+	for _, name := range p.names {
 		if !strings.Contains(table, name) {
 			t.Errorf("the table lacks %s:\n%s", name, table)
 		}
@@ -125,7 +163,7 @@ var hallmarks = map[string]string{
 // logged looks at the lines of each and at what why says while all is well.
 func (p *project) logged(t *testing.T) {
 	t.Helper()
-	for _, name := range names {
+	for _, name := range p.names {
 		p.Until(10*time.Second, name+" has printed "+hallmarks[name], func() bool {
 			return strings.Contains(p.OK("logs", name, "--grep", regexp.QuoteMeta(hallmarks[name])), hallmarks[name])
 		})
@@ -179,16 +217,13 @@ func (p *project) killed(t *testing.T, name string) {
 func (p *project) daemonKilled(t *testing.T) {
 	for range rig.Count(2, 10) {
 		before := map[string][]process{}
-		for _, name := range names {
+		for _, name := range p.names {
 			before[name] = p.tree(name)
 		}
-		line, daemon := p.lastNumber(t), p.DaemonPID()
-		if err := syscall.Kill(daemon, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		p.Until(20*time.Second, "another daemon owns the home", func() bool { d := p.DaemonPID(); return d != 0 && d != daemon })
+		line := p.lastNumber(t)
+		p.KillDaemon()
 		rows := p.rows()
-		for _, name := range names {
+		for _, name := range p.names {
 			main := before[name][0]
 			if rows[name].PID != main.PID || !main.lives() {
 				t.Errorf("%s: pid %d before the daemon died, %d after", name, main.PID, rows[name].PID)
@@ -260,11 +295,11 @@ func (p *project) lastNumber(t *testing.T) int {
 func (p *project) down(t *testing.T) {
 	var all []process
 	ports := map[string]int{}
-	for _, name := range names {
+	for _, name := range p.names {
 		tree := p.tree(name)
 		all, ports[name] = append(all, tree...), p.port(name)
 	}
-	if len(all) < len(names)+4 { // nginx has two workers, PostgreSQL several
+	if len(all) < p.fewest {
 		t.Errorf("only %d processes before down", len(all))
 	}
 	p.OK("down")

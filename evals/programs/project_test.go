@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,25 +49,41 @@ func TestMissingProgramSaysHowToInstallIt(t *testing.T) {
 	}
 }
 
-// project is one project of five servers.
+// project is one project of servers.
 type project struct {
 	*rig.Rig
 	name    string
-	data    string // folder of PostgreSQL's data
+	names   []string // of the apps, in the order of the table
+	fewest  int      // how many processes they have at least: nginx has two workers, PostgreSQL several
+	workers string   // who nginx's workers run as
+	data    string   // folder of PostgreSQL's data
 	webPort int
 	dbPort  int
 }
 
-func newProject(t *testing.T) *project {
+// newProject has four servers that need no rights, and is run by a user.
+func newProject(t *testing.T, uid int) *project {
+	t.Helper()
+	need(t, redisServer, "redis-server")
+	need(t, nginx, "nginx")
+	need(t, python, "python3")
+	need(t, node, "nodejs")
+	p := &project{Rig: rig.NewAs(t, uid), names: []string{"cache", "files", "node", "web"}, fewest: 6, workers: strconv.Itoa(max(uid, os.Geteuid())), webPort: freePort(t)}
+	p.name = p.Name()
+	p.Write("node.js", script)
+	p.Write("nginx.conf", fmt.Sprintf(nginxConf, p.Dir, p.webPort, ""))
+	p.Write("public/index.html", "hello from python\n")
+	return p
+}
+
+// newProjectOfRoot adds PostgreSQL, which does not run as root, and an nginx that changes its user.
+func newProjectOfRoot(t *testing.T) *project {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("these servers change their user: run the tests as root")
 	}
-	need(t, redisServer, "redis-server")
-	need(t, nginx, "nginx")
 	need(t, postgres+"/postgres", "postgresql-15")
-	need(t, python, "python3")
-	need(t, node, "nodejs")
+	p := newProject(t, 0)
 	data, err := os.MkdirTemp("", "ompg")
 	if err != nil {
 		t.Fatal(err)
@@ -77,12 +93,10 @@ func newProject(t *testing.T) *project {
 			t.Error(err)
 		}
 	})
-	p := &project{Rig: rig.New(t), data: data, webPort: freePort(t), dbPort: freePort(t)}
-	p.name = strings.ToLower(filepath.Base(filepath.Dir(p.Home)))
+	p.names, p.fewest, p.workers = []string{"cache", "db", "files", "node", "web"}, 9, "nobody"
+	p.data, p.dbPort = data, freePort(t)
 	p.initdb(t)
-	p.Write("node.js", script)
-	p.Write("nginx.conf", fmt.Sprintf(nginxConf, p.Dir, p.webPort))
-	p.Write("public/index.html", "hello from python\n")
+	p.Write("nginx.conf", fmt.Sprintf(nginxConf, p.Dir, p.webPort, "user nobody nogroup;"))
 	return p
 }
 
@@ -113,7 +127,7 @@ func freePort(t *testing.T) int {
 }
 
 const nginxConf = `daemon off;
-user nobody nogroup;
+%[3]s
 worker_processes 2;
 pid %[1]s/nginx.pid;
 error_log stderr notice;
@@ -144,6 +158,19 @@ server.listen(process.env.PORT, '127.0.0.1', () => {
 `
 
 func (p *project) yaml() string {
+	db, needs := "", "[cache]"
+	if p.data != "" {
+		needs = "[cache, db]"
+		db = fmt.Sprintf(`
+  - name: db
+    user: postgres
+    cwd: %[1]s
+    command: [%[2]s/postgres, -D, %[1]s/pg, -k, %[1]s, -p, %[3]d, -c, listen_addresses=127.0.0.1]
+    ports: {db: %[3]d}
+    ready: {exec: [%[2]s/pg_isready, -h, 127.0.0.1, -p, %[3]d]}
+    health: {exec: [%[2]s/pg_isready, -h, 127.0.0.1, -p, %[3]d]}
+    stop: {signal: SIGINT, timeout: 20s}`, p.data, postgres, p.dbPort)
+	}
 	return fmt.Sprintf(`
 project: %[1]s
 logging: {maxSize: 200KB, maxFiles: 1000}
@@ -154,30 +181,22 @@ apps:
     ports: {redis: auto}
     ready: {tcp: redis}
     health: {tcp: redis}
-  - name: db
-    user: postgres
-    cwd: %[4]s
-    command: [%[5]s/postgres, -D, %[4]s/pg, -k, %[4]s, -p, %[6]d, -c, listen_addresses=127.0.0.1]
-    ports: {db: %[6]d}
-    ready: {exec: [%[5]s/pg_isready, -h, 127.0.0.1, -p, %[6]d]}
-    health: {exec: [%[5]s/pg_isready, -h, 127.0.0.1, -p, %[6]d]}
-    stop: {signal: SIGINT, timeout: 20s}
   - name: web
-    command: [%[7]s, -p, %[3]s, -e, stderr, -c, %[3]s/nginx.conf]
-    ports: {http: %[8]d}
+    command: [%[4]s, -p, %[3]s, -e, stderr, -c, %[3]s/nginx.conf]
+    ports: {http: %[5]d}
     ready: {http: /}
     health: {http: /}
   - name: files
-    command: exec %[9]s -m http.server --bind 127.0.0.1 --directory public $PORT
+    command: exec %[6]s -m http.server --bind 127.0.0.1 --directory public $PORT
     ports: {http: auto}
     ready: {http: /}
     health: {http: /}
   - name: node
-    command: [%[10]s, node.js]
+    command: [%[7]s, node.js]
     ports: {http: auto}
     ready: {log: '"msg":"listening"'}
-    dependsOn: [cache, db]
-`, p.name, redisServer, p.Dir, p.data, postgres, p.dbPort, nginx, p.webPort, python, node)
+    dependsOn: %[8]s%[9]s
+`, p.name, redisServer, p.Dir, nginx, p.webPort, python, node, needs, db)
 }
 
 func (p *project) key(name string) string { return p.name + "/dev/" + name }
@@ -194,7 +213,7 @@ func (p *project) port(name string) int {
 
 // served asks each program for what it is there for.
 func (p *project) served(t *testing.T) {
-	for _, name := range names {
+	for _, name := range p.names {
 		p.answers(t, name)
 	}
 }
@@ -214,7 +233,7 @@ func (p *project) answers(t *testing.T, name string) {
 		p.runsAs(t, name, "postgres")
 	case "web":
 		fetch(t, port, "hello from nginx\n")
-		p.runsAs(t, name, "nobody")
+		p.runsAs(t, name, p.workers)
 	case "files":
 		fetch(t, port, "hello from python\n")
 	case "node":

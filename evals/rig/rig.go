@@ -5,13 +5,10 @@ package rig
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,57 +17,6 @@ import (
 
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
-
-// Full says whether scenarios run with their full counts: OMNITRON_E2E=1, as `make e2e` sets it.
-func Full() bool { return os.Getenv("OMNITRON_E2E") != "" }
-
-// Count is how often a scenario repeats: full counts under make e2e, fewer in make test.
-func Count(few, full int) int {
-	if Full() {
-		return full
-	}
-	return few
-}
-
-var build struct {
-	once sync.Once
-	path string
-	err  error
-}
-
-// Binary builds omnitron with its keeper, once a test process, and gives its path. The build cache makes all but the
-// first build of a tree cheap.
-func Binary(t testing.TB) string {
-	t.Helper()
-	build.once.Do(func() { build.path, build.err = compile() })
-	if build.err != nil {
-		t.Fatal(build.err)
-	}
-	return build.path
-}
-
-// Root is the folder of the module.
-func Root() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	return filepath.Dir(strings.TrimSpace(string(out))), err
-}
-
-func compile() (string, error) {
-	if p := os.Getenv("OMNITRON_BINARY"); p != "" { // the one that make has built already
-		return p, nil
-	}
-	root, err := Root()
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("make", "-s", "build")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot build omnitron: %w\n%s", err, out)
-	}
-	return filepath.Join(root, "bin", "omnitron"), nil
-}
 
 // Rig is one home and what runs in it.
 type Rig struct {
@@ -89,6 +35,15 @@ func New(t testing.TB) *Rig { return newRig(t, 0) }
 
 // NewAs makes a rig whose daemon runs as another user.
 func NewAs(t testing.TB, uid int) *Rig { return newRig(t, uid) }
+
+// Users are who a daemon runs as: root, where control groups hold programs together, and an ordinary user, where stubs do.
+// Without root there is only us.
+func Users() map[string]int {
+	if os.Geteuid() != 0 {
+		return map[string]int{"unprivileged": 0}
+	}
+	return map[string]int{"root": 0, "nobody": 65534}
+}
 
 func newRig(t testing.TB, uid int) *Rig {
 	t.Helper()
@@ -118,9 +73,33 @@ func newRig(t testing.TB, uid int) *Rig {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(r.autopsy)
 	t.Cleanup(r.Down)
 	return r
 }
+
+// autopsy shows what the home's logs say when a test has failed.
+func (r *Rig) autopsy() {
+	if !r.T.Failed() {
+		return
+	}
+	for _, f := range []string{"logs/daemon.log", "logs/keeper.log"} {
+		r.T.Logf("%s ends with:\n%s", f, LastLines(filepath.Join(r.Home, f), 15))
+	}
+}
+
+// LastLines gives the last lines of a log, or why it cannot be read.
+func LastLines(path string, n int) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(all[max(0, len(all)-n):], "\n")
+}
+
+// Name is a name for a project that nobody else uses.
+func (r *Rig) Name() string { return strings.ToLower(filepath.Base(filepath.Dir(r.Home))) }
 
 // Write puts a file into the project's folder.
 func (r *Rig) Write(name, text string) string {
@@ -210,98 +189,6 @@ func (r *Rig) Down() {
 	r.Until(20*time.Second, "daemon and keeper have ended", func() bool { return len(r.Left()) == 0 })
 }
 
-// Client is a connection to the daemon, made when it is needed first or when the one before has ended.
-func (r *Rig) Client() *wire.Client {
-	r.T.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil {
-		select {
-		case <-r.client.Done():
-			r.client.Close()
-		default:
-			return r.client
-		}
-	}
-	var c *wire.Client
-	r.Until(20*time.Second, "the daemon can be reached", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		var err error
-		c, err = wire.Dial(ctx, "unix", filepath.Join(r.Home, "daemon.sock"))
-		return err == nil
-	})
-	r.client = c
-	return c
-}
-
-// Disconnect drops the connection to the daemon.
-func (r *Rig) Disconnect() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.client != nil {
-		r.client.Close()
-		r.client = nil
-	}
-}
-
-// Call calls a method and decodes its answer into out.
-func (r *Rig) Call(method string, in, out any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	return r.Client().Call(ctx, method, in, out)
-}
-
-// App is what scenarios look at of an app.
-type App struct {
-	Key, Name, State, Health, Reason string
-	Restarts                         int
-	Instances                        []struct {
-		Slot, State, Reason string
-		PID                 int
-		Generation          uint64
-		StartedAt           time.Time      `json:"started_at"`
-		Ports               map[string]int `json:"ports"`
-		LastExit            *struct {
-			Code    int
-			Signal  string
-			Known   bool
-			Message string
-			Reason  string
-		} `json:"last_exit"`
-	}
-}
-
-// App gives an app as it is now. A daemon that is away is waited for.
-func (r *Rig) App(name string) App {
-	r.T.Helper()
-	var a App
-	r.Until(20*time.Second, "apps.get answers", func() bool {
-		return r.Call("apps.get", map[string]any{"name": name}, &a) == nil
-	})
-	return a
-}
-
-// PID is the main process of an app's first instance, or 0.
-func (r *Rig) PID(name string) int {
-	a := r.App(name)
-	if len(a.Instances) == 0 {
-		return 0
-	}
-	return a.Instances[0].PID
-}
-
-// WaitState waits until an app is in a state.
-func (r *Rig) WaitState(name, state string, within time.Duration) App {
-	r.T.Helper()
-	var a App
-	r.Until(within, name+" is "+state, func() bool {
-		a = r.App(name)
-		return a.State == state
-	})
-	return a
-}
-
 // Until waits for a condition, which is looked at every few milliseconds.
 func (r *Rig) Until(within time.Duration, what string, ok func() bool) {
 	r.T.Helper()
@@ -316,92 +203,4 @@ func (r *Rig) Until(within time.Duration, what string, ok func() bool) {
 		case <-tick.C:
 		}
 	}
-}
-
-// DaemonPID is the pid in daemon.pid.
-func (r *Rig) DaemonPID() int {
-	data, err := os.ReadFile(filepath.Join(r.Home, "daemon.pid"))
-	if err != nil {
-		return 0
-	}
-	var p struct{ PID int }
-	_ = json.Unmarshal(data, &p) // empty while nobody owns the home
-	return p.PID
-}
-
-// KeeperPID is the pid of the home's keeper, or 0.
-func (r *Rig) KeeperPID() int {
-	for _, p := range Processes() {
-		if strings.Contains(p.Args, "omnitron-keeper") && strings.Contains(p.Args, " run ") && strings.Contains(p.Args, r.Home) {
-			return p.PID
-		}
-	}
-	return 0
-}
-
-// Process is a line of ps.
-type Process struct {
-	PID, PPID int
-	State     byte
-	Start     string // clock ticks since boot
-	Args      string
-}
-
-// Processes reads /proc.
-func Processes() []Process {
-	dirs, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var out []Process
-	for _, d := range dirs {
-		pid, err := strconv.Atoi(d.Name())
-		if err != nil {
-			continue
-		}
-		if p, ok := ReadProcess(pid); ok {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// ReadProcess reads one process, unless it is gone.
-func ReadProcess(pid int) (Process, bool) {
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return Process{}, false
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return Process{}, false
-	}
-	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(f) < 20 {
-		return Process{}, false
-	}
-	ppid, _ := strconv.Atoi(f[1])
-	return Process{PID: pid, PPID: ppid, State: f[0][0], Start: f[19], Args: strings.TrimRight(strings.ReplaceAll(string(args), "\x00", " "), " ")}, true
-}
-
-// Marked gives the living processes whose command line has a marker.
-func Marked(marker string) []Process {
-	var out []Process
-	for _, p := range Processes() {
-		if strings.Contains(p.Args, marker) && p.State != 'Z' {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// Left gives the living processes of this rig: those with its folder in their command line.
-func (r *Rig) Left() []Process {
-	var out []Process
-	for _, p := range Marked(filepath.Dir(r.Home) + "/") {
-		if p.PID != os.Getpid() {
-			out = append(out, p)
-		}
-	}
-	return out
 }
