@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -335,5 +337,50 @@ func TestRemovedMeanwhile(t *testing.T) {
 	}
 	if got := w.Probe(w.ctx(), c.Targets); len(got) != 0 {
 		t.Errorf("probe: %+v", got)
+	}
+}
+
+// TestFoundlings: what was taken out of the definitions before a daemon died is stopped by the next one as its definition
+// says, dependents first, and whatever nobody knows any more is killed.
+func TestFoundlings(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		t.Run(fmt.Sprintf("definition known %v", known), func(t *testing.T) {
+			w := newWorld(t)
+			w.begin()
+			const patient = "trap '' TERM; trap 'sleep 0.2; echo %s >> ends; exit 0' INT; while :; do sleep 0.02; done"
+			app := func(name, more string) string {
+				return fmt.Sprintf("  - {name: %s, command: %q, instances: 2, ports: {a: auto}, ready: {delay: 10ms}, stop: {signal: INT, timeout: 60s}%s}\n", name, fmt.Sprintf(patient, name), more)
+			}
+			w.up("project: shop\napps:\n" + app("db", "") + app("api", ", dependsOn: [db]") + app("web", ", dependsOn: [api]"))
+			before := w.Apps()
+			w.end()
+			f, err := store.OpenState(filepath.Join(w.home, "state.json"), store.OS, w.Log)
+			must(t, err)
+			must(t, f.Put(t.Context(), func(st *store.State) error {
+				for _, key := range st.Keys() {
+					st.Delete(key)
+				}
+				return nil
+			}))
+			if !known {
+				w.defs.bad = errors.New("omnitron.db is damaged")
+			}
+			w.begin()
+			eventually(t, "everything to end", func() bool {
+				return len(w.k.Processes()) == 0 && len(w.Apps()) == 0 && !slices.ContainsFunc(before, func(v *App) bool { return alive(v.Instances[0].PID) || alive(v.Instances[1].PID) })
+			}, w.tell)
+			want := []string{"web", "web", "api", "api", "db", "db"}
+			if !known {
+				want = nil
+			}
+			if got := w.file("ends"); !slices.Equal(got, want) {
+				t.Errorf("they ended as %v, want %v", got, want)
+			}
+			if n := w.promised(); n != 0 {
+				t.Errorf("%d ports are still promised", n)
+			}
+			w.defs.bad = nil
+			w.up(one) // and the project comes back as if it were a new one
+		})
 	}
 }

@@ -10,14 +10,22 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // boot makes the world what the state says: the living are adopted, with the revision that they run; the dead are
 // started again as their restart policy says; strangers are not touched, and neither is what runs of an app whose
-// definition cannot be read. With the home marked down nothing is started.
+// definition cannot be read. What was taken out of the definitions is stopped, dependents first. With the home marked down
+// nothing is started.
 func (s *Supervisor) boot(ctx context.Context) {
+	stops := s.waiters(kindStop, s.takeIn(ctx), nil, Command{})
+	s.calls.Go(func() { s.stopByLevel(stops) })
+}
+
+// takeIn makes runners of all apps and sets them going. It gives those that have to go.
+func (s *Supervisor) takeIn(ctx context.Context) (gone []op.Target) {
 	st := s.State.View()
 	living := map[string][]*proc.Process{}
 	for _, f := range s.leftovers() {
@@ -61,8 +69,11 @@ func (s *Supervisor) boot(ctx context.Context) {
 	}
 	s.link()
 	for _, r := range started {
-		s.resume(r, !st.HomeDown)
+		if s.resume(r, !st.HomeDown); r.removed {
+			gone = append(gone, op.Target{Key: r.key})
+		}
 	}
+	return gone
 }
 
 // take makes a runner of an app and gives it what lives of it, unless its definition cannot be read. The caller holds mu.
@@ -298,16 +309,31 @@ func (s *Supervisor) discard(p *proc.Process) {
 }
 
 // foundling takes in an app that runs but that the state does not know. When the state was lost it is adopted as
-// desired; otherwise it was removed while no daemon was there, and it ends. The caller holds mu.
+// desired; otherwise it was removed, and the daemon before did not live to end it: it has to go, as the definition that it
+// runs says. Where nobody knows that any more it is killed. The caller holds mu.
 func (s *Supervisor) foundling(ctx context.Context, key string, ps []*proc.Process, read func(context.Context, string, int64) (*config.App, error)) *runner {
-	if !s.Lost {
+	if s.Lost {
+		return s.take(ctx, store.AppState{Key: key, Name: nameOf(key), Status: string(Stopped), Desired: store.WantStopped, Enabled: true}, ps, read)
+	}
+	var newest int64
+	for _, p := range ps {
+		_, _, _, _, rev, _ := parseGeneration(p.ID())
+		newest = max(newest, rev)
+	}
+	s.Log.Warn("something runs that nobody wants any more; it is ended", "app", key)
+	app, err := read(ctx, key, newest)
+	if err != nil {
 		for _, p := range ps {
-			s.Log.Warn("something runs that nobody wants any more; it is ended", "generation", p.ID())
 			s.discard(p)
 		}
 		return nil
 	}
-	return s.take(ctx, store.AppState{Key: key, Name: nameOf(key), Status: string(Stopped), Desired: store.WantStopped, Enabled: true}, ps, read)
+	r := s.add(app, newest)
+	r.remove()
+	for _, p := range ps {
+		s.reattach(ctx, r, p, read)
+	}
+	return r
 }
 
 // resume makes the slots what they should be after boot, on the runner's goroutine.
@@ -331,6 +357,7 @@ func (r *runner) resume(start bool) {
 func (r *runner) carryOn(u *unit, start bool) {
 	why := u.gen.proc.Ending()
 	switch {
+	case r.removed: // the stop comes in its turn
 	case u.parting || !r.wanted(u) || !start:
 		r.send(u, evStop, ended{})
 	case why == protocol.DaemonDied || why == protocol.BothDied || why == string(byStop), // it ends because it was asked to, and is wanted
