@@ -183,6 +183,38 @@ func TestEnvMasks(t *testing.T) {
 	}
 }
 
+// TestPart: of a part of an app nothing is said that is true of another one.
+func TestPart(t *testing.T) {
+	h, s := service(t, shop)
+	crash(t, h, s, "pool")
+	if _, err := s.Stop(h.On(person, "pool:web#2"), Order{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"pool": "crashed running [pool:web#1 pool:web#2 pool:worker#1] [web worker] 6", "pool:web": "crashed running [pool:web#1 pool:web#2] [web] 4",
+		"pool:web#2": "stopped stopped [pool:web#2] [web] 2", "pool:worker": "crashed running [pool:worker#1] [worker] 2",
+	} {
+		in, err := s.Inspect(h.On(viewer, name), op.One{})
+		app, gerr := s.Get(h.On(viewer, name), op.One{})
+		if err != nil || gerr != nil {
+			t.Fatal(err, gerr)
+		}
+		var slots, processes []string
+		for _, i := range in.App.Instances {
+			slots = append(slots, i.Slot)
+		}
+		for _, p := range in.Processes {
+			processes = append(processes, p.Name)
+		}
+		if got := fmt.Sprint(in.App.State, " ", in.App.Desired, " ", slots, " ", processes, " ", len(in.Logs)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+		if got, want := fmt.Sprint(app.State, len(app.Instances)), fmt.Sprint(in.App.State, len(in.App.Instances)); got != want {
+			t.Errorf("%s: get says %s, inspect %s", name, got, want)
+		}
+	}
+}
+
 // TestApply: what is the same is no new revision, and nothing is kept of what is not right.
 func TestApply(t *testing.T) {
 	h, s := service(t, "")

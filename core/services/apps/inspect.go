@@ -26,13 +26,14 @@ func (s *Service) one(ctx context.Context) (*supervisor.App, op.Target, error) {
 	return v, ts[0], nil
 }
 
-// Get gives one application as it is now. Faults: not_found, invalid (ambiguous).
+// Get gives one application as it is now, with the instances of the part that was named. Faults: not_found, invalid
+// (ambiguous).
 func (s *Service) Get(ctx context.Context, _ op.One) (supervisor.App, error) {
-	v, _, err := s.one(ctx)
+	v, t, err := s.one(ctx)
 	if err != nil {
 		return supervisor.App{}, err
 	}
-	return *v, nil
+	return part(*v, t), nil
 }
 
 // Inspection is everything that is known of an app besides its output.
@@ -65,23 +66,25 @@ type Tree struct {
 	PIDs []int  `json:"pids" jsonschema:"living processes"`
 }
 
-// Inspect gives definition, files and process tree. Faults: not_found, invalid (ambiguous).
+// Inspect gives definition, files and process tree, of the part that was named. Faults: not_found, invalid (ambiguous).
 func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
-	v, _, err := s.one(ctx)
+	v, t, err := s.one(ctx)
 	if err != nil {
 		return Inspection{}, err
 	}
 	def := v.Definition()
-	in := Inspection{App: *v, Processes: []ProcessDetail{}, Logs: []string{}, Trees: []Tree{}, Depends: []string{}, Needed: s.sup.Dependents(v.Key),
+	in := Inspection{App: part(*v, t), Processes: []ProcessDetail{}, Logs: []string{}, Trees: []Tree{}, Depends: []string{}, Needed: s.sup.Dependents(v.Key),
 		Labels: map[string]string{"onDaemonExit": def.OnDaemonExit, "strategy": def.Supervision.Strategy, "hash": def.Hash}}
 	for _, d := range def.DependsOn {
 		in.Depends = append(in.Depends, d.Name+" ("+d.Until+")")
 	}
 	for i := range def.Processes {
-		in.Processes = append(in.Processes, detail(&def.Processes[i]))
+		if t.Process == "" || t.Process == def.Processes[i].Name {
+			in.Processes = append(in.Processes, detail(&def.Processes[i]))
+		}
 	}
 	trees := s.sup.Trees(ctx, v.Key)
-	for _, i := range v.Instances {
+	for _, i := range in.App.Instances {
 		st := journal.Stream{Project: v.Project, Stack: v.Stack, App: v.Name, Process: i.Process, Instance: i.Number}
 		for _, name := range []string{"out", "err"} {
 			st.Name = name
@@ -92,6 +95,29 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 		}
 	}
 	return in, nil
+}
+
+// part gives an app as far as a target means it: its instances, and of the app what is true of them.
+func part(v supervisor.App, t op.Target) supervisor.App {
+	if t.Process == "" {
+		return v
+	}
+	v.Instances = slices.DeleteFunc(slices.Clone(v.Instances), func(i supervisor.Instance) bool { return !slices.Contains(t.Slots, i.Slot) })
+	rank := func(s supervisor.State) int { return slices.Index(supervisor.States, s) }
+	v.Desired, v.Health, v.Restarts = "stopped", "unknown", 0
+	for n, i := range v.Instances {
+		v.Restarts += i.Restarts
+		if n == 0 || rank(i.State) < rank(v.State) {
+			v.State, v.Reason, v.Since = i.State, i.Reason, i.Since
+		}
+		if i.Desired == "running" {
+			v.Desired = i.Desired
+		}
+		if i.Health == "unhealthy" || i.Health == "healthy" && v.Health == "unknown" {
+			v.Health = i.Health
+		}
+	}
+	return v
 }
 
 func detail(p *config.Process) ProcessDetail {
