@@ -213,6 +213,10 @@ func TestPart(t *testing.T) {
 			t.Errorf("%s: get says %s, inspect %s", name, got, want)
 		}
 	}
+	e, err := s.Explain(h.On(viewer, "pool:web#2"), op.One{})
+	if err != nil || e.State != supervisor.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []string{"omnitron start pool:web#2"}) {
+		t.Errorf("%+v %v", e, err)
+	}
 }
 
 // TestApply: what is the same is no new revision, and nothing is kept of what is not right.

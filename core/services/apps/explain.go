@@ -62,15 +62,18 @@ type Happening struct {
 
 // Explain gathers what tells why an app is in its state. Faults: not_found, invalid (ambiguous).
 func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
-	v, t, err := s.one(ctx)
+	app, t, err := s.one(ctx)
 	if err != nil {
 		return Explanation{}, err
 	}
+	name, said := s.sup.Called(app.Key), part(*app, t)
+	if t.Process != "" {
+		name += strings.TrimPrefix(t.String(), t.Key)
+		said.Name = name
+	}
+	v := &said
 	e := Explanation{Key: v.Key, State: v.State, Since: v.Since, Health: v.Health, Restarts: v.Restarts, Exits: []ExitLine{}, Stderr: []LogLine{}, Changes: []Happening{}, Next: []string{}}
 	for _, i := range v.Instances {
-		if !slices.Contains(t.Slots, i.Slot) {
-			continue
-		}
 		if i.HealthNote != "" && i.Health != "healthy" {
 			e.HealthNote = i.HealthNote
 		}
@@ -87,7 +90,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	s.past(ctx, v, t, &e)
 	s.printed(ctx, t, &e)
 	e.Summary = summary(v)
-	e.Next = advice(v.State, s.sup.Called(v.Key))
+	e.Next = advice(v.State, name)
 	e.fit(mostBytes)
 	return e, nil
 }
