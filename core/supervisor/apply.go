@@ -166,10 +166,8 @@ func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int6
 		s.tell(w)
 	}
 	s.calls.Go(func() { // what takes the place of something comes after it has gone
-		s.stopByLevel(stops)
-		for _, w := range starts {
-			s.tell(w)
-		}
+		s.byLevel(stops)
+		s.byLevel(starts)
 	})
 	for _, w := range notes { // whoever looks now sees the new definition
 		select {

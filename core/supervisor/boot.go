@@ -21,7 +21,7 @@ import (
 // nothing is started.
 func (s *Supervisor) boot(ctx context.Context) {
 	stops := s.waiters(kindStop, s.takeIn(ctx), nil, Command{})
-	s.calls.Go(func() { s.stopByLevel(stops) })
+	s.calls.Go(func() { s.byLevel(stops) })
 }
 
 // takeIn makes runners of all apps and sets them going. It gives those that have to go.

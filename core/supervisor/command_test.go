@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -301,6 +303,70 @@ func TestStopGoesOn(t *testing.T) {
 		t.Errorf("a stop that nobody waits for: %+v %v", rs, err)
 	}
 	w.is("db", Stopped)
+}
+
+// TestRestartInOrder: of several apps that are restarted, those end first that others do not depend on, and those start
+// first that others depend on; whether the caller waits for it, gives up, or did not want to wait.
+func TestRestartInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	file := func(env string) string {
+		text := "project: shop\napps:\n"
+		for _, a := range [][2]string{{"db", ""}, {"api", "db"}, {"web", "api"}, {"cron", "api"}} {
+			text += fmt.Sprintf("  - {name: %s, command: \"trap 'sleep 0.1; echo -%s >> told; exit 0' TERM; echo +%s >> told; while :; do sleep 0.02; done\", dependsOn: [%s], ready: {delay: 60ms}, env: {E: %q}}\n", a[0], a[0], a[0], a[1], env)
+		}
+		return text
+	}
+	// told checks what happened since the last time; apps of a level in any order.
+	told := func(what string, want ...string) {
+		t.Helper()
+		n := 0
+		for _, level := range want {
+			n += len(strings.Fields(level))
+		}
+		var got []string
+		eventually(t, what, func() bool { got = w.file("told"); return len(got) == n }, w.tell, func() string { return fmt.Sprint(got) })
+		for _, level := range want {
+			part := strings.Fields(level)
+			is := slices.Sorted(slices.Values(got[:len(part)]))
+			if slices.Sort(part); !slices.Equal(is, part) {
+				t.Errorf("%s: %v where %s should be", what, is, level)
+			}
+			got = got[len(part):]
+		}
+		w.is("web", Running)
+		w.is("cron", Running)
+		must(t, os.Remove(filepath.Join(w.home, "told")))
+	}
+	all := []string{"-web -cron", "-api", "-db", "+db", "+api", "+web +cron"}
+	w.up(file("a"))
+	told("a start", "+db", "+api", "+web +cron")
+	if rs, err := w.restart("db", "api", "web", "cron"); err != nil || len(rs) != 4 || len(rs[0].PIDs) != 1 || rs[0].PIDs[0] != w.pid("db") {
+		t.Errorf("%+v %v", rs, err)
+	}
+	told("a restart", all...)
+	c := w.command("cron", "web", "api", "db")
+	c.Timeout = 30 * time.Millisecond
+	if _, err := w.Restart(w.ctx(), c); reason(err) != "deadline/still_working" {
+		t.Errorf("%v", err)
+	}
+	told("a restart that nobody waits for any more", all...)
+	c = w.command("cron", "web", "api", "db")
+	c.Wait = false
+	if rs, err := w.Restart(w.ctx(), c); err != nil || len(w.file("told")) != 0 || rs[3].State != Stopping || !rs[3].Changed {
+		t.Errorf("%+v %v, happened: %v", rs, err, w.file("told"))
+	}
+	told("a restart that nobody waits for", all...)
+	if rs, err := w.apply(file("b")); err != nil || len(rs) != 4 {
+		t.Errorf("%+v %v", rs, err)
+	}
+	told("another definition", all...)
+	if _, err := w.restart("db", "web"); err != nil {
+		t.Error(err)
+	}
+	if got := w.file("told"); len(got) != 4 || got[0] != "-web" { // it depends on db, by api
+		t.Errorf("%v", got)
+	}
 }
 
 // TestAbandoned: calls whose callers went away are not kept for ever.

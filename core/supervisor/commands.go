@@ -98,12 +98,12 @@ func (s *Supervisor) waiters(k kind, targets []op.Target, over []bool, c Command
 
 // carry carries a command out. The work goes on when the caller does not wait for its end.
 func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
-	if k == kindStop { // dependents first: a level is asked to stop when the one before has ended
-		s.calls.Go(func() { s.stopByLevel(waits) })
-	} else {
-		for _, w := range waits {
-			s.tell(w)
-		}
+	if k == kindStop || k == kindRestart && len(waits) > 1 {
+		s.calls.Go(func() { s.byLevel(waits) })
+		return s.collect(ctx, k, waits, wait)
+	}
+	for _, w := range waits {
+		s.tell(w)
 	}
 	return s.collect(ctx, k, waits, wait || k.up())
 }
@@ -119,16 +119,22 @@ func (s *Supervisor) tell(w *waiter) {
 	}
 }
 
-// stopByLevel stops apps level by level, those first that others do not depend on. It ends when everything has stopped,
-// or the daemon lets go.
-func (s *Supervisor) stopByLevel(waits []*waiter) {
+// byLevel hands out commands that end something, dependents first: a level's turn comes when nothing is left of what the one
+// before ends. What starts again waits for what it depends on: a command is on its way to that until its turn has come. It
+// returns when everything has ended, or the daemon lets go.
+func (s *Supervisor) byLevel(waits []*waiter) {
 	keys := make([]string, len(waits))
 	byKey := map[string][]*waiter{}
+	below := map[string][]string{}
 	for i, w := range waits {
-		keys[i] = w.target.Key
-		byKey[w.target.Key] = append(byKey[w.target.Key], w)
+		key := w.target.Key
+		keys[i], byKey[key] = key, append(byKey[key], w)
+		below[key] = closure([]string{key}, s.dependencies)
+		if w.kind != kindStop {
+			w.down = make(chan struct{})
+		}
 	}
-	order := levels(keys, s.dependencies)
+	order := levels(keys, func(key string) []string { return below[key] })
 	for i := len(order) - 1; i >= 0; i-- {
 		for _, key := range order[i] {
 			for _, w := range byKey[key] {
@@ -139,6 +145,7 @@ func (s *Supervisor) stopByLevel(waits []*waiter) {
 			for _, w := range byKey[key] {
 				select {
 				case <-w.done:
+				case <-w.down:
 				case <-s.ctx.Done():
 					return
 				}
@@ -154,7 +161,7 @@ func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait 
 	for i, w := range waits {
 		if !wait && !w.answered() {
 			v := s.view(w.target.Key)
-			results[i] = Result{Key: w.target.Key, State: Stopped, OK: true}
+			results[i] = Result{Key: w.target.Key, State: Stopped, OK: true, Changed: w.kind.up()}
 			if v != nil && v.State != Stopped {
 				results[i].State, results[i].Changed = Stopping, true
 			}
@@ -270,7 +277,7 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 	}
 	waits := s.waiters(kindStop, targets, nil, Command{Wait: true})
 	s.calls.Go(func() {
-		s.stopByLevel(waits)
+		s.byLevel(waits)
 		results := make([]Result, len(waits))
 		for i, w := range waits {
 			if results[i] = (Result{Key: w.target.Key, State: Stopping, Reason: "the daemon ended first"}); w.answered() {

@@ -28,6 +28,9 @@ type waiter struct {
 	units   []*unit
 	from    []uint64 // of each unit that it restarts: the generation that must be another one at the end; else 0
 	leaving []*unit  // of a scale: what has to end
+
+	down chan struct{} // closed when nothing is left of what it ends, where others' turn comes then; nil: nobody's does
+	fell bool          // that has been told
 }
 
 // finish answers the waiter, once.
@@ -168,6 +171,9 @@ func (r *runner) overtake(w *waiter) {
 func (r *runner) answer() {
 	quotes := map[*unit][]string{} // read once, however many wait
 	for _, w := range slices.Clone(r.waiters) {
+		if w.down != nil && !w.fall() {
+			continue
+		}
 		if w.abandoned.Load() && w.kind.up() { // of a stop, the next level still waits
 			r.reply(w, Result{})
 			continue
@@ -184,6 +190,16 @@ func (r *runner) answer() {
 		}
 		r.reply(w, res)
 	}
+}
+
+// fall reports whether nothing is left of what w ends, and tells whoever waits for that.
+func (w *waiter) fall() bool {
+	going := func(u *unit) bool { return u.phase == ending || u.phase == killing || u.phase == spawning && u.doomed }
+	if !w.fell && !slices.ContainsFunc(w.units, going) {
+		w.fell = true
+		close(w.down)
+	}
+	return w.fell
 }
 
 func (r *runner) reply(w *waiter, res Result) {
