@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,9 +99,16 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s as JSON: exit %d, %q", c.what, r.code, r.out)
 		}
 	}
-	for what, near := range map[string]string{"config.aps": "config.apps", "config.apps.helth": "config.apps.health", "conflct": "conflict", "apps.strat": "apps.start"} {
+	for what, near := range map[string]string{"config.aps": "config.apps", "config.apps.helth": "config.apps.health", "conflct": "conflict", "port_in_us": "port_in_use", "apps.strat": "apps.start"} {
 		if r := b.run(t, "explain", what); r.code != 64 || !strings.Contains(r.err, `did you mean "`+near+`"?`) {
 			t.Errorf("%s: exit %d, %q", what, r.code, r.err)
+		}
+	}
+	for word, about := range fault.Reasons {
+		r := b.run(t, "explain", word, "-o", "json")
+		var e struct{ Text, Do string }
+		if err := json.Unmarshal([]byte(r.out), &e); err != nil || r.code != 0 || e.Text == "" || e.Text != about.Means && !slices.Contains(fault.Codes, fault.Code(word)) {
+			t.Errorf("%s: exit %d, %q", word, r.code, r.out)
 		}
 	}
 	for _, code := range fault.Codes {

@@ -59,7 +59,14 @@ func Fault(w io.Writer, e *fault.Error, o Options) {
 	}
 	var more []string
 	if e.Reason != "" && e.Code != fault.Invalid && e.Code != fault.Cancelled {
-		more = append(more, "omnitron explain "+Escape(string(e.Code)), Escape(e.Reason))
+		what := string(e.Code)
+		if _, ok := fault.Reasons[e.Reason]; ok { // a later daemon may have others
+			what = e.Reason
+		}
+		more = append(more, "omnitron explain "+Escape(what))
+		if what != e.Reason {
+			more = append(more, Escape(e.Reason))
+		}
 	}
 	if e.Call != "" {
 		more = append(more, "call "+Escape(e.Call))

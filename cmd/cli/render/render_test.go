@@ -181,7 +181,7 @@ func TestFault(t *testing.T) {
 	want := `error: cannot start "api": port 3000 is taken by node\x1b[0m (pid 4121)
   try   omnitron start api --set port=0        pick a free port
         omnitron doctor        see who holds what
-  more  omnitron explain conflict · port_in_use · call 01JD3K
+  more  omnitron explain port_in_use · call 01JD3K
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,12 +63,13 @@ type Field struct {
 
 func explain(s *session.Session) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain <config.path | fault code | method>",
-		Short: "Explain a key of omnitron.yaml, a fault code or a method",
-		Long: `Explain a key of omnitron.yaml (config.apps.health), a fault code (not_found) or a method (apps.start).
+		Use:   "explain <config.path | fault code | reason | method>",
+		Short: "Explain a key of omnitron.yaml, a fault code, the reason of a failure or a method",
+		Long: `Explain a key of omnitron.yaml (config.apps.health), a fault code (not_found), the reason of a failure (port_in_use) or a
+method (apps.start).
 For why an app is down: omnitron why <app>.
 Local: no method.`,
-		Example: "  omnitron explain config.apps.ready\n  omnitron explain conflict\n  omnitron explain apps.scale -o json",
+		Example: "  omnitron explain config.apps.ready\n  omnitron explain port_in_use\n  omnitron explain apps.scale -o json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && !s.Machine() {
 				return nil
@@ -101,12 +103,15 @@ func subjects(s *session.Session) []string {
 	for _, spec := range s.Specs {
 		words = append(words, spec.ID())
 	}
-	return words
+	return append(words, slices.Sorted(maps.Keys(fault.Reasons))...)
 }
 
 func explanation(s *session.Session, what string) (Explanation, error) {
 	if text, ok := codes[fault.Code(what)]; ok {
 		return Explanation{What: what, Kind: "fault code", Text: text[0], Do: text[1], Exit: session.ExitCode(fault.Code(what))}, nil
+	}
+	if r, ok := fault.Reasons[what]; ok {
+		return Explanation{What: what, Kind: "reason", Text: r.Means, Do: r.Next}, nil
 	}
 	for _, spec := range s.Specs {
 		if what == spec.ID() || what == spec.Tool() || slices.Contains(spec.Aliases, what) {
@@ -117,7 +122,7 @@ func explanation(s *session.Session, what string) (Explanation, error) {
 		return ofConfig(s, what)
 	}
 	e := fault.New(fault.Invalid, "there is nothing to explain about %q", what).WithReason("unknown_subject").
-		WithHint("omnitron explain config        the keys of omnitron.yaml\nomnitron help exit-codes        the fault codes")
+		WithHint("omnitron explain config        the keys of omnitron.yaml\nomnitron help exit-codes        the fault codes\nomnitron why <app>        why an app is down")
 	if near := fault.Near(what, subjects(s)); near != "" {
 		e = e.WithCandidates(near)
 	}
