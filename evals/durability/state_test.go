@@ -25,14 +25,17 @@ var harms = []struct {
 	}},
 }
 
-func TestDamagedState(t *testing.T) {
+// ofEveryUser runs a scenario for root and for an ordinary user, side by side.
+func ofEveryUser(t *testing.T, scenario func(t *testing.T, w world)) {
 	for name, uid := range rig.Users() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			damagedState(t, world{rig.NewAs(t, uid)})
+			scenario(t, world{rig.NewAs(t, uid)})
 		})
 	}
 }
+
+func TestDamagedState(t *testing.T) { ofEveryUser(t, damagedState) }
 
 func damagedState(t *testing.T, w world) {
 	w.Up(w.project(w.sitter("a"), w.sitter("b"), w.sitter("c")))
@@ -94,14 +97,7 @@ func TestDamagedStateCopyIsOlder(t *testing.T) {
 	w.same(was)
 }
 
-func TestDamagedStateAndCopy(t *testing.T) {
-	for name, uid := range rig.Users() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			damagedStateAndCopy(t, world{rig.NewAs(t, uid)})
-		})
-	}
-}
+func TestDamagedStateAndCopy(t *testing.T) { ofEveryUser(t, damagedStateAndCopy) }
 
 func damagedStateAndCopy(t *testing.T, w world) {
 	w.Up(w.project(w.sitter("a"), w.sitter("b"), w.sitter("c"), w.sitter("s")))
@@ -162,16 +158,25 @@ func TestMissingState(t *testing.T) {
 const newer = "{\"version\":99,\"savedAt\":\"2031-01-01T00:00:00Z\",\"worlds\":[],\n\"sum\": \"\"\n}\n"
 
 func TestNewerState(t *testing.T) {
+	var sound string
+	ofLaterVersion(t, func(w world) {
+		w.kill()
+		sound = w.read("state.json")
+		w.put("state.json", newer)
+	}, func(w world) { w.put("state.json", sound) })
+}
+
+// ofLaterVersion has a file of a later version refused and left alone, and goes on when it is mended.
+func ofLaterVersion(t *testing.T, spoil, mend func(w world)) {
+	t.Helper()
 	t.Parallel()
 	w := newWorld(t)
 	w.Up(w.project(w.sitter("a")))
 	was := w.pids("a")
-	w.kill()
-	sound := w.read("state.json")
-	w.put("state.json", newer)
+	spoil(w)
 	w.refused("start", "a")
 	w.live(was)
-	w.put("state.json", sound)
+	mend(w)
 	w.OK("start", "a")
 	w.same(was)
 }
