@@ -7,6 +7,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/spf13/cobra"
 )
@@ -97,14 +98,12 @@ func Reference(root *cobra.Command) string {
 }
 
 func flagsTopic(root *cobra.Command) string {
-	return "Every command takes these.\n\n" + root.PersistentFlags().FlagUsages() + `
-environment
-  OMNITRON_HOME        home of the daemon, as --home
-  OMNITRON_STACK       stack, as --stack
-  OMNITRON_OUTPUT      output format, as -o
-  OMNITRON_ACCESSIBLE  set: nothing is drawn over itself
-  NO_COLOR, TERM=dumb  no colours
-`
+	var b strings.Builder
+	b.WriteString("Every command takes these.\n\n" + root.PersistentFlags().FlagUsages() + "\nenvironment\n")
+	for _, v := range config.EnvVars {
+		fmt.Fprintf(&b, "  %-20s %s\n", v.Name, v.Doc)
+	}
+	return b.String()
 }
 
 const exitCodes = `  0    done; also: there was nothing to do

@@ -91,6 +91,7 @@ func TestExplain(t *testing.T) {
 	for _, c := range []struct{ what, want string }{
 		{"config.apps", "what runs"}, {"config.apps.health", "http"}, {"config.apps.health.http", "path"}, {"conflict", "exit code 1"}, {"invalid", "exit code 64"},
 		{"apps.scale", "omnitron apps scale <name> <instances>"}, {"apps_start", "(method, operator, sets)"},
+		{"port_in_use", "(reason)"}, {"OMNITRON_ACCESSIBLE", "screen readers"},
 	} {
 		if r := b.run(t, "explain", c.what); r.code != 0 || !strings.Contains(r.out, c.want) {
 			t.Errorf("%s: exit %d, %q is not in %q %q", c.what, r.code, c.want, r.out, r.err)

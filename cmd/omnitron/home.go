@@ -21,7 +21,7 @@ import (
 // homeOf gives the absolute path of a home; "" is the usual one.
 func homeOf(home string) (string, error) {
 	if home == "" {
-		home = config.Environ().Home()
+		home = config.Home(os.Getenv)
 	}
 	if home == "" {
 		return "", fault.New(fault.Invalid, "there is no home: neither HOME nor OMNITRON_HOME is set").WithReason("no_home").WithHint("OMNITRON_HOME=/path omnitron …")

@@ -28,7 +28,7 @@ func main() {
 
 // serveMain is what the keeper starts: `daemon serve --home H`. It is not for people.
 func serveMain(args []string) int {
-	home := config.Environ().Home()
+	home := config.Home(os.Getenv)
 	if len(args) == 2 && args[0] == "--home" {
 		home = args[1]
 	}

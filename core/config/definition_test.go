@@ -340,30 +340,6 @@ func TestErrorsAreAFault(t *testing.T) {
 	}
 }
 
-func TestEnvironment(t *testing.T) {
-	e := EnvironOf([]string{"HOME=/home/ann", "OMNITRON_OUTPUT=json", "A=1", "A=2", "=bad", "worse"})
-	if e.Home() != "/home/ann/.omnitron" || e.UserHome() != "/home/ann" || e.Output() != "json" || e.Stack() != "" {
-		t.Errorf("%+v", e)
-	}
-	if v, ok := e.Lookup("A"); v != "2" || !ok {
-		t.Errorf("A is %q", v)
-	}
-	e.Vars()["A"] = "3"
-	if v := e.Vars(); len(v) != 3 || v["A"] != "2" {
-		t.Errorf("%v", v)
-	}
-	if h := EnvironOf([]string{"OMNITRON_HOME=/var/o", "HOME=/x", "OMNITRON_STACK=prod"}); h.Home() != "/var/o" || h.Stack() != "prod" {
-		t.Errorf("%+v", h)
-	}
-	if h := EnvironOf(nil).Home(); h != "" {
-		t.Errorf("no home, yet %q", h)
-	}
-	t.Setenv("OMNITRON_HOME", "/from/process")
-	if h := Environ().Home(); h != "/from/process" {
-		t.Errorf("%q", h)
-	}
-}
-
 func TestReferences(t *testing.T) {
 	for _, c := range []struct {
 		what, text string

@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/spf13/cobra"
@@ -103,6 +104,9 @@ func subjects(s *session.Session) []string {
 	for _, spec := range s.Specs {
 		words = append(words, spec.ID())
 	}
+	for _, v := range config.EnvVars {
+		words = append(words, v.Name)
+	}
 	return append(words, slices.Sorted(maps.Keys(fault.Reasons))...)
 }
 
@@ -112,6 +116,11 @@ func explanation(s *session.Session, what string) (Explanation, error) {
 	}
 	if r, ok := fault.Reasons[what]; ok {
 		return Explanation{What: what, Kind: "reason", Text: r.Means, Do: r.Next}, nil
+	}
+	for _, v := range config.EnvVars {
+		if what == v.Name {
+			return Explanation{What: what, Kind: "environment variable", Text: strings.ToUpper(v.Doc[:1]) + v.Doc[1:] + "."}, nil
+		}
 	}
 	for _, spec := range s.Specs {
 		if what == spec.ID() || what == spec.Tool() || slices.Contains(spec.Aliases, what) {
