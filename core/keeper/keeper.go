@@ -136,7 +136,6 @@ func (k *keeper) cancel(t *timer) {
 
 // run is the loop. It returns the exit status of the process.
 func (k *keeper) run() int {
-	k.wake = k.relaySignals()
 	k.watchWake()
 	k.reap() // what ended before we listened
 	events := make([]unix.EpollEvent, 64)

@@ -129,6 +129,7 @@ func open(a arguments) (*keeper, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("cannot become subreaper: %w", err)
 	}
+	k.wake = k.relaySignals() // from here on there may be a daemon that has to hear of them
 	switch {
 	case a.resume >= 0:
 		k.settleIn()
