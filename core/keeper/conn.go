@@ -20,7 +20,6 @@ type conn struct {
 	dec    protocol.Decoder
 	out    []chunk
 	queued int
-	deaf   bool // the peer takes nothing any more
 	hello  protocol.HelloBody
 }
 
@@ -93,8 +92,7 @@ func (c *conn) ready(ev uint32) {
 	if ev&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) == 0 || c.fd < 0 {
 		return
 	}
-	buf, oob := make([]byte, 32<<10), make([]byte, 4096)
-	n, m, _, _, err := unix.Recvmsg(c.fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
+	n, m, _, _, err := unix.Recvmsg(c.fd, c.k.in, c.k.oob, unix.MSG_CMSG_CLOEXEC)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
@@ -102,7 +100,7 @@ func (c *conn) ready(ev uint32) {
 		c.close()
 		return
 	}
-	c.dec.Feed(buf[:n], protocol.Rights(oob[:m]))
+	c.dec.Feed(c.k.in[:n], protocol.Rights(c.k.oob[:m]))
 	for c.fd >= 0 {
 		f, fds, ok, err := c.dec.Next()
 		if err != nil {
@@ -119,7 +117,7 @@ func (c *conn) ready(ev uint32) {
 
 // send queues a frame. The descriptors stay the caller's.
 func (c *conn) send(f protocol.Frame, body any, fds []int) {
-	if c.fd < 0 || c.deaf {
+	if c.fd < 0 {
 		return
 	}
 	var dups []int
@@ -182,7 +180,6 @@ func (c *conn) flush() {
 // hangUp gives up sending to a peer that is gone. What it said before is still read to the end: it may be that a program
 // is about to end because it was asked to.
 func (c *conn) hangUp() {
-	c.deaf = true
 	c.unqueue()
 	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // a peer that only stopped reading gets its end too
 	c.arm()

@@ -52,6 +52,7 @@ type keeper struct {
 	relayed  chan unix.Signal
 	wake     int    // eventfd, written for each signal
 	talkers  []*gen // have notices that the daemon was not told yet
+	in, oob  []byte // what is read into: empty again before anything else may read
 
 	gens   map[string]*gen
 	sinks  map[string]*sink
@@ -85,6 +86,7 @@ func newKeeper(o Options) (*keeper, error) {
 	_, _ = rand.Read(id[:]) // never fails
 	k := &keeper{o: o, homeID: HomeID(o.Home), instance: hex.EncodeToString(id[:]), lock: -1, listener: -1, epoll: ep,
 		watches: map[int]watch{}, now: time.Now(), signals: make(chan os.Signal, 64), relayed: make(chan unix.Signal, 64),
+		in: make([]byte, protocol.InSize), oob: make([]byte, protocol.OOBSize),
 		gens: map[string]*gen{}, sinks: map[string]*sink{}, conns: map[*conn]bool{}}
 	k.daemon.pidfd = -1
 	return k, nil

@@ -141,8 +141,7 @@ func (k *keeper) watchStub(g *gen) {
 
 func (k *keeper) hearStub(g *gen) {
 	l := g.stub
-	buf, oob := make([]byte, 8<<10), make([]byte, 256)
-	n, m, _, _, err := unix.Recvmsg(l.fd, buf, oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	n, m, _, _, err := unix.Recvmsg(l.fd, k.in, k.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
@@ -152,7 +151,7 @@ func (k *keeper) hearStub(g *gen) {
 		k.watch(l.pidfd, unix.EPOLLIN, func(uint32) { k.stubDied(g) })
 		return
 	}
-	l.dec.Feed(buf[:n], protocol.Rights(oob[:m]))
+	l.dec.Feed(k.in[:n], protocol.Rights(k.oob[:m]))
 	for l.fd >= 0 {
 		f, fds, ok, err := l.dec.Next()
 		protocol.CloseAll(fds)

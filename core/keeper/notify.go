@@ -94,9 +94,12 @@ func (k *keeper) watchNotify(g *gen) {
 	}
 }
 
+// maxNotice is how much of a message on a notify socket is read, in bytes.
+const maxNotice = 4096
+
 // hear reads what is there, up to a bound, so that a talkative program does not keep the others waiting.
 func (k *keeper) hear(g *gen) {
-	buf, oob := make([]byte, 4096), make([]byte, 2048)
+	buf, oob := k.in[:maxNotice], k.oob
 	for range 32 {
 		n, m, _, _, err := unix.Recvmsg(g.notify, buf, oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 		if err == unix.EINTR {

@@ -34,11 +34,25 @@ func Encode(f Frame, body any) ([]byte, error) {
 // the order of the frames, so that a queue and the count in each frame suffice.
 type Decoder struct {
 	buf []byte
+	at  int // what is before it has been given away
 	fds []int
 }
 
-// Feed takes what one read gave.
+// keptBuffer is how large a buffer is that waits for the next frame: usual ones fit, a large one's is given back.
+const keptBuffer = 4 << 10
+
+// The buffers that one read needs. A kernel passes 253 descriptors at once.
+const (
+	InSize  = 32 << 10
+	OOBSize = 2 << 10
+)
+
+// Feed takes what one read gave; p stays the caller's.
 func (d *Decoder) Feed(p []byte, fds []int) {
+	if d.at > 0 {
+		d.buf = d.buf[:copy(d.buf, d.buf[d.at:])]
+		d.at = 0
+	}
 	d.buf = append(d.buf, p...)
 	d.fds = append(d.fds, fds...)
 }
@@ -46,17 +60,18 @@ func (d *Decoder) Feed(p []byte, fds []int) {
 // Next gives the next whole frame and its descriptors, which are then the caller's. ok is false while it is not
 // complete; an error means that the connection is of no more use.
 func (d *Decoder) Next() (f Frame, fds []int, ok bool, err error) {
-	if len(d.buf) < 4 {
+	buf := d.buf[d.at:]
+	if len(buf) < 4 {
 		return f, nil, false, nil
 	}
-	n := int(binary.LittleEndian.Uint32(d.buf))
+	n := int(binary.LittleEndian.Uint32(buf))
 	if n > MaxFrame {
 		return f, nil, false, fmt.Errorf("frame of %d bytes is more than %d", n, MaxFrame)
 	}
-	if len(d.buf) < 4+n {
+	if len(buf) < 4+n {
 		return f, nil, false, nil
 	}
-	if err := json.Unmarshal(d.buf[4:4+n], &f); err != nil {
+	if err := json.Unmarshal(buf[4:4+n], &f); err != nil { // it copies the body
 		return f, nil, false, fmt.Errorf("cannot read frame: %v", err)
 	}
 	if f.FDs < 0 || f.FDs > len(d.fds) {
@@ -64,8 +79,8 @@ func (d *Decoder) Next() (f Frame, fds []int, ok bool, err error) {
 	}
 	fds = d.fds[:f.FDs:f.FDs]
 	d.fds = d.fds[f.FDs:]
-	if d.buf = d.buf[4+n:]; len(d.buf) == 0 {
-		d.buf = nil // a large frame's buffer is not kept
+	if d.at += 4 + n; d.at == len(d.buf) && cap(d.buf) > keptBuffer {
+		d.buf, d.at = nil, 0
 	}
 	return f, fds, true, nil
 }
@@ -73,7 +88,7 @@ func (d *Decoder) Next() (f Frame, fds []int, ok bool, err error) {
 // Close gives back the descriptors that no frame claimed.
 func (d *Decoder) Close() {
 	CloseAll(d.fds)
-	d.fds, d.buf = nil, nil
+	*d = Decoder{}
 }
 
 // CloseAll closes descriptors.
@@ -102,12 +117,15 @@ func Rights(oob []byte) []int {
 
 // Read waits on a blocking socket until a whole frame is there. It returns unix.ECONNRESET at the end of the stream.
 func (d *Decoder) Read(fd int) (Frame, []int, error) {
-	buf, oob := make([]byte, 32<<10), make([]byte, 4096)
+	var in, oob []byte
 	for {
 		if f, fds, ok, err := d.Next(); ok || err != nil {
 			return f, fds, err
 		}
-		n, m, _, _, err := unix.Recvmsg(fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if in == nil { // kept by nobody: few read in this way, and seldom
+			in, oob = make([]byte, keptBuffer), make([]byte, OOBSize)
+		}
+		n, m, _, _, err := unix.Recvmsg(fd, in, oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
@@ -117,7 +135,7 @@ func (d *Decoder) Read(fd int) (Frame, []int, error) {
 		if err != nil {
 			return Frame{}, nil, err
 		}
-		d.Feed(buf[:n], Rights(oob[:m]))
+		d.Feed(in[:n], Rights(oob[:m]))
 	}
 }
 

@@ -95,6 +95,49 @@ func TestDecoderRefuses(t *testing.T) {
 	}
 }
 
+// TestDecoderKeepsLittle: a usual frame needs no new buffer, and a large one's is given back.
+func TestDecoderKeepsLittle(t *testing.T) {
+	var d Decoder
+	take := func(size, part int) {
+		t.Helper()
+		p, err := Encode(Frame{Type: "x"}, PathBody{Path: string(bytes.Repeat([]byte("x"), size))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for p = append(p, p...); len(p) > 0; p = p[min(part, len(p)):] {
+			d.Feed(p[:min(part, len(p))], nil)
+			for {
+				f, _, ok, err := d.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !ok {
+					break
+				}
+				if len(f.Body) < size {
+					t.Fatalf("%d bytes of %d", len(f.Body), size)
+				}
+				got++
+			}
+		}
+		if got != 2 || cap(d.buf) > keptBuffer {
+			t.Errorf("%d frames of %d bytes in parts of %d leave a buffer of %d", got, size, part, cap(d.buf))
+		}
+	}
+	take(100, 1<<20)
+	was := &d.buf[:1][0]
+	for _, part := range []int{1, 7, 150, 1000} {
+		take(100, part)
+	}
+	if &d.buf[:1][0] != was {
+		t.Error("usual frames need a new buffer")
+	}
+	for _, part := range []int{1000, 150_000, 1 << 20} {
+		take(100_000, part)
+	}
+}
+
 func FuzzDecoder(f *testing.F) {
 	ok, err := Encode(Frame{Type: Spawn, Seq: 1}, Spec{ID: "x"})
 	if err != nil {
