@@ -1,10 +1,8 @@
 package mcp
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -77,13 +75,11 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 	c.caller = c.session.Caller()
 	c.log = s.o.Log.With("caller", caller.Principal(), "session", c.caller.Session)
 
-	err := c.read(ctx, first)
-	c.flights.stop(func(f *flight) bool { return f.listens })
-	if err == nil && c.flights.busy() {
-		c.await(grace)
-	}
-	c.out.Drain() // before stop hangs up: the last thing said may be why
-	stop()
+	in := wire.NewReader(rwc, s.o.MaxLine)
+	defer in.Release()
+	r := &reading{conn: c, in: in, stop: stop, end: make(chan error, 1)}
+	r.run(ctx, first)
+	err := <-r.end
 	c.calls.Wait()
 	c.watches.Wait()
 	c.out.Drain()
@@ -124,85 +120,11 @@ func (c *conn) await(d time.Duration) {
 	}
 }
 
-// read takes messages one after the other. What must not be overtaken happens here, everything else in a goroutine.
-func (c *conn) read(ctx context.Context, line []byte) error {
-	in := wire.NewReader(c.rwc, c.srv.o.MaxLine)
-	defer in.Release()
-	var parser wire.Parser
-	for opened := false; ; line = nil {
-		if line == nil {
-			var err error
-			if line, err = in.Next(); err != nil {
-				in.Release() // before the answer, after which the next of its kind may come
-				return c.ended(ctx, err)
-			}
-		}
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
-		}
-		m, bad := parser.Parse(line)
-		if bad == nil { // what is refused costs no memory
-			m = m.Clone()
-		}
-		if !opened {
-			opened = true
-			if err := c.open(m); err != nil {
-				c.out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeOf("invalid"), Message: err.Error()}))
-				c.out.Drain()
-				return err
-			}
-		}
-		if c.dismissed.Load() {
-			continue
-		}
-		if bad != nil {
-			c.out.Post(ErrorLine(m.ID, bad))
-			continue
-		}
-		c.take(ctx, m)
-	}
-}
-
-// ended says what an end of the stream means.
-func (c *conn) ended(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, wire.ErrTooLong):
-		c.out.Post(ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: fmt.Sprintf("the message is longer than %d bytes", c.srv.o.MaxLine)}))
-		c.out.Drain()
-		return err
-	case errors.Is(err, io.EOF):
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	return fmt.Errorf("cannot read from the client: %w", err)
-}
-
-// open takes the launch out of the first message and fixes what the connection may do.
-func (c *conn) open(m wire.Message) error {
-	if raw := object.Get(object.Get(m.Params, "_meta"), MetaLaunch); raw != nil {
-		d := json.NewDecoder(bytes.NewReader(raw))
-		d.DisallowUnknownFields() // a misspelt read_only must not end in a connection that may write
-		if err := d.Decode(&c.launch); err != nil {
-			return fmt.Errorf("cannot read %s: it has role, read_only, profile and toolsets", MetaLaunch)
-		}
-	}
-	var err error
-	if c.caller, err = c.srv.lower(c.caller, c.launch); err != nil {
-		return err
-	}
-	if c.surface, err = c.srv.surfaceFor(c.launch, c.caller); err != nil {
-		return err
-	}
-	c.session.Became(c.caller)
-	return nil
-}
-
-// take handles one message of the peer.
-func (c *conn) take(ctx context.Context, m wire.Message) {
+// take handles one message of the peer, and gives it back when it is a request that is to be served.
+func (c *conn) take(ctx context.Context, m wire.Message) *flight {
 	if m.Method == "" {
 		c.asked.answered(m)
-		return
+		return nil
 	}
 	if m.ID == nil {
 		if m.Method == "notifications/cancelled" {
@@ -211,7 +133,7 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 				c.flights.cancel(idKey(id))
 			}
 		}
-		return
+		return nil
 	}
 	r := c.request(m)
 	if r.modern {
@@ -220,13 +142,13 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 	switch {
 	case m.Method == "initialize":
 		c.greet(ctx, r)
-		return
+		return nil
 	case m.Method == "ping" && !r.modern:
 		c.out.Post(append(head(nil, m.ID), "{}}"...))
-		return
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flight{key: idKey(m.ID), cancel: cancel, reserved: c.urgent(m), listens: m.Method == "subscriptions/listen"}
+	f := &flight{request: r, ctx: ctx, key: idKey(m.ID), cancel: cancel, reserved: c.urgent(m), listens: m.Method == "subscriptions/listen"}
 	ok, full := c.flights.begin(f, c.places)
 	switch {
 	case full:
@@ -237,8 +159,9 @@ func (c *conn) take(ctx context.Context, m wire.Message) {
 		c.out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is in flight"}))
 	default:
 		c.calls.Add(1)
-		go c.serve(ctx, f, r)
+		return f
 	}
+	return nil
 }
 
 // introduce keeps what the client calls itself. In the era without a handshake each request says it.
@@ -268,13 +191,13 @@ func (c *conn) urgent(m wire.Message) bool {
 var spares = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
 // serve answers one request, unless it is cancelled meanwhile.
-func (c *conn) serve(ctx context.Context, f *flight, r *request) {
+func (c *conn) serve(f *flight) {
 	defer c.calls.Done()
 	defer f.cancel()
 	buf := spares.Get().(*[]byte)
-	line, failed := c.answer(ctx, r, head((*buf)[:0], r.ID))
+	line, failed := c.answer(f.ctx, f.request, head((*buf)[:0], f.request.ID))
 	if failed != nil {
-		line = ErrorLine(r.ID, failed)
+		line = ErrorLine(f.request.ID, failed)
 	} else {
 		line = append(line, '}')
 	}

@@ -8,11 +8,14 @@ import (
 
 // flight is one request that is being worked on.
 type flight struct {
+	request   *request
+	ctx       context.Context
 	key       string
 	cancel    context.CancelFunc
 	cancelled atomic.Bool
 	reserved  bool // takes a place of the reserve
 	listens   bool // has no end of its own
+	alone     bool // nothing else that will end was in flight when it began
 }
 
 // flights are the requests in flight on one connection. They are registered by the reading loop, before their goroutine
@@ -22,9 +25,10 @@ type flights struct {
 	open     map[string]*flight
 	ordinary int
 	reserved int
+	standing int // those of them that have no end of their own
 }
 
-// begin registers a request. It gives nil when its id is in use, and full when there is no place for it.
+// begin registers a request. It is not ok when its id is in use, and full when there is no place for it.
 func (f *flights) begin(fl *flight, limit int) (ok, full bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -43,6 +47,10 @@ func (f *flights) begin(fl *flight, limit int) (ok, full bool) {
 		f.open = map[string]*flight{}
 	}
 	f.open[fl.key] = fl
+	if fl.listens {
+		f.standing++
+	}
+	fl.alone = !fl.listens && f.ordinary+f.reserved-f.standing == 1
 	return true, false
 }
 
@@ -64,6 +72,9 @@ func (f *flights) end(fl *flight) bool {
 		f.reserved--
 	} else {
 		f.ordinary--
+	}
+	if fl.listens {
+		f.standing--
 	}
 	return !fl.cancelled.Load()
 }

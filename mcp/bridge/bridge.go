@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -20,7 +21,7 @@ import (
 )
 
 const (
-	maxQueue  = 16                     // messages of the client that wait while there is no connection
+	maxQueue  = 16                     // messages of the client that wait while they cannot be sent on
 	maxOpen   = 512                    // requests in flight
 	lastWords = 700 * time.Millisecond // for answers that are on their way when the client has stopped sending
 	stuck     = 100 * time.Millisecond // for what is being written to a client that does not read
@@ -39,10 +40,16 @@ type Daemon struct {
 
 // request is one that the daemon has not answered yet.
 type request struct {
-	line []byte
+	line []byte // with its newline
 	wire.Message
 	sent   bool // on its way; what listens is sent again on a new connection, everything else is told of the loss
 	stands bool // the stream of news that it asked for was acknowledged
+}
+
+// message is what waits for its turn: a line of the client, or the end of one that was sent in part.
+type message struct {
+	line []byte
+	link *link // of the rest of a line; else nil
 }
 
 type bridge struct {
@@ -53,7 +60,8 @@ type bridge struct {
 	outMu sync.Mutex
 	out   io.Writer
 
-	want chan struct{} // somebody needs a connection
+	want    chan struct{} // somebody needs a connection
+	waiting atomic.Int64  // messages that serve has to send before others
 
 	mu       sync.Mutex
 	link     *link
@@ -73,9 +81,9 @@ func Run(ctx context.Context, in io.Reader, out io.Writer, d Daemon, launch mcp.
 	defer cancel(nil)
 	b := &bridge{Daemon: d, launch: launch, log: log, out: out, want: make(chan struct{}, 1), changed: make(chan struct{}),
 		open: map[string]request{}, subs: map[string][]byte{}}
-	lines := make(chan []byte, maxQueue)
+	queue := make(chan message, maxQueue)
 	go func() { // reads on although everything else may be waiting, so that the end is seen at once
-		cancel(b.listen(ctx, in, lines))
+		cancel(b.listen(ctx, in, queue))
 	}()
 	var connecting sync.WaitGroup
 	connecting.Go(func() {
@@ -83,7 +91,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer, d Daemon, launch mcp.
 			cancel(err)
 		}
 	})
-	b.serve(ctx, lines)
+	b.serve(ctx, queue)
 	cancel(errEnd)
 	done := make(chan struct{})
 	go func() {
@@ -103,11 +111,13 @@ func Run(ctx context.Context, in io.Reader, out io.Writer, d Daemon, launch mcp.
 // errEnd is the good end: the client has stopped sending.
 var errEnd = errors.New("the client has left")
 
-// listen reads the client's lines. After their end the last answers have a moment to arrive.
-func (b *bridge) listen(ctx context.Context, in io.Reader, lines chan<- []byte) error {
-	defer close(lines)
+// listen reads the client's lines and sends them on, as long as that takes no waiting: what does is left to serve. After
+// their end the last answers have a moment to arrive.
+func (b *bridge) listen(ctx context.Context, in io.Reader, queue chan<- message) error {
+	defer close(queue)
 	r := wire.NewReader(in, wire.MaxLine)
 	defer r.Release()
+	var parser wire.Parser
 	for {
 		line, err := r.Next()
 		switch {
@@ -115,21 +125,56 @@ func (b *bridge) listen(ctx context.Context, in io.Reader, lines chan<- []byte) 
 			b.say(mcp.ErrorLine(nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: fmt.Sprintf("the message is longer than %d bytes", wire.MaxLine)}))
 			return fmt.Errorf("cannot go on with the client: %w", err)
 		case err != nil:
-			return b.finish(ctx, lines)
+			return b.finish(ctx)
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
+		next := message{line: append(append(make([]byte, 0, len(line)+1), line...), '\n')}
+		if b.waiting.Load() == 0 {
+			var done bool
+			if next, done = b.pass(&parser, next.line); done {
+				continue
+			}
+		}
+		b.waiting.Add(1)
 		select {
-		case lines <- bytes.Clone(line):
+		case queue <- next:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
+// pass sends a line on if there is a connection and room in it, and tells whether that was all. What it gives else has to
+// wait its turn.
+func (b *bridge) pass(parser *wire.Parser, line []byte) (rest message, done bool) {
+	m, bad := parser.Parse(line)
+	if bad != nil {
+		return message{line: line}, false
+	}
+	b.mu.Lock()
+	l := b.link
+	ready := l != nil
+	if ready && m.Request() {
+		_, twice := b.open[string(m.ID)]
+		if ready = !twice && len(b.open) < maxOpen; ready {
+			b.open[string(m.ID)] = request{line: line, Message: m, sent: true}
+		}
+	}
+	if ready {
+		b.note(m, line)
+	}
+	b.mu.Unlock()
+	if !ready {
+		return message{line: line}, false
+	}
+	left := l.try(line)
+	return message{left, l}, len(left) == 0
+}
+
 // finish waits for what is in flight, but not long.
-func (b *bridge) finish(ctx context.Context, lines chan<- []byte) error {
+func (b *bridge) finish(ctx context.Context) error {
 	late := time.After(lastWords)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -141,7 +186,7 @@ func (b *bridge) finish(ctx context.Context, lines chan<- []byte) error {
 			return errEnd
 		case <-tick.C:
 		}
-		if len(lines) > 0 || b.busy() {
+		if b.waiting.Load() > 0 || b.busy() {
 			idle = 0
 		} else {
 			idle++
@@ -161,22 +206,24 @@ func (b *bridge) busy() bool {
 	return false
 }
 
-// serve handles the client's lines one after the other.
-func (b *bridge) serve(ctx context.Context, lines <-chan []byte) {
+// serve handles one after the other what listen could not send on at once.
+func (b *bridge) serve(ctx context.Context, queue <-chan message) {
 	var parser wire.Parser
 	for {
 		select {
-		case line, ok := <-lines:
+		case next, ok := <-queue:
 			if !ok {
 				<-ctx.Done() // the last answers
 				return
 			}
-			m, bad := parser.Parse(line)
-			if bad != nil {
+			if next.link != nil {
+				next.link.send(next.line)
+			} else if m, bad := parser.Parse(next.line); bad != nil {
 				b.say(mcp.ErrorLine(m.ID, bad))
-				continue
+			} else {
+				b.take(ctx, m, next.line)
 			}
-			b.take(ctx, m, line)
+			b.waiting.Add(-1)
 		case <-ctx.Done():
 			return
 		}
@@ -185,9 +232,12 @@ func (b *bridge) serve(ctx context.Context, lines <-chan []byte) {
 
 // take passes one message on.
 func (b *bridge) take(ctx context.Context, m wire.Message, line []byte) {
-	if m.ID == nil || m.Method == "" {
-		b.note(m)
-		if l := b.current(); l != nil {
+	if !m.Request() {
+		b.mu.Lock()
+		b.note(m, line)
+		l := b.link
+		b.mu.Unlock()
+		if l != nil {
 			l.send(line)
 		}
 		return
@@ -214,14 +264,11 @@ func (b *bridge) take(ctx context.Context, m wire.Message, line []byte) {
 		}
 		return
 	}
-	b.note(m)
 	b.mu.Lock()
+	b.note(m, line)
 	r, open := b.open[string(m.ID)]
 	if r.sent = true; open && b.link == l {
 		b.open[string(m.ID)] = r
-	}
-	if m.Method == "initialize" {
-		b.greeting = line
 	}
 	gone := open && b.link != l
 	b.mu.Unlock()
@@ -234,11 +281,11 @@ func (b *bridge) take(ctx context.Context, m wire.Message, line []byte) {
 	}
 }
 
-// note remembers what a new connection has to be told again.
-func (b *bridge) note(m wire.Message) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// note remembers what a new connection has to be told again. It is called with the lock held.
+func (b *bridge) note(m wire.Message, line []byte) {
 	switch m.Method {
+	case "initialize":
+		b.greeting = line
 	case "notifications/initialized":
 		b.greeted = true
 	case "notifications/cancelled":

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -35,13 +35,33 @@ type link struct {
 	last int
 }
 
-// send writes one line. That it fails shows in the reading, which then ends.
+// send writes one line, or the rest of one. That it fails shows in the reading, which then ends.
 func (l *link) send(line []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.rwc.Write(append(slices.Clip(line), '\n')); err != nil {
+	if _, err := l.rwc.Write(line); err != nil {
 		_ = l.rwc.Close()
 	}
+}
+
+// try writes what there is room for now and gives the rest.
+func (l *link) try(line []byte) (rest []byte) {
+	c, ok := l.rwc.(syscall.Conn)
+	if !ok {
+		return line
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return line // send will see what is wrong
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	_ = raw.Write(func(fd uintptr) bool { // what is wrong is left to send
+		n, _ = syscall.Write(int(fd), line)
+		return true
+	})
+	return line[max(n, 0):]
 }
 
 // ask sends a request of the bridge's own and gives its id.
@@ -51,15 +71,8 @@ func (l *link) ask(method string, params []byte) string {
 	id := fmt.Sprintf(`%s%d"`, ownID, l.last)
 	l.mu.Unlock()
 	b := answer.AppendString([]byte(`{"jsonrpc":"2.0","id":`+id+`,"method":`), method)
-	l.send(append(append(append(b, `,"params":`...), params...), '}'))
+	l.send(append(append(append(b, `,"params":`...), params...), "}\n"...))
 	return id
-}
-
-// current is the connection, or nil.
-func (b *bridge) current() *link {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.link
 }
 
 // await gives the connection, and has one made when there is none.
@@ -186,7 +199,7 @@ func (b *bridge) greet(ctx context.Context, l *link) error {
 	if b.greeting != nil {
 		l.ask("initialize", object.Get(b.greeting, "params"))
 		if b.greeted {
-			l.send([]byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
+			l.send([]byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n"))
 		}
 	}
 	for uri, params := range b.subs {

@@ -5,6 +5,7 @@ package lines
 import (
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"time"
 )
@@ -18,10 +19,13 @@ const Keep = 64 << 10
 // Writer writes whole lines from any number of goroutines in the order in which they were handed over. Whoever finds the
 // stream free writes, for the others too, so that a burst costs few system calls.
 type Writer struct {
-	w     io.Writer
-	cut   func()
-	stall time.Duration
-	limit int
+	w        io.Writer
+	deadline func(time.Time) error // of the stream's own; nil when it has none
+	cut      func()
+	stall    time.Duration
+	limit    int
+
+	armed time.Time // when the deadline was set; of whoever writes
 
 	mu      sync.Mutex
 	room    sync.Cond
@@ -36,6 +40,9 @@ type Writer struct {
 func NewWriter(w io.Writer, limit int, stall time.Duration, cut func()) *Writer {
 	out := &Writer{w: w, cut: sync.OnceFunc(cut), stall: stall, limit: limit}
 	out.room.L = &out.mu
+	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		out.deadline = d.SetWriteDeadline
+	}
 	return out
 }
 
@@ -79,11 +86,7 @@ func (w *Writer) flush() error {
 		out := w.buf
 		w.buf, w.spare = w.spare[:0], nil
 		w.mu.Unlock()
-		slow := time.AfterFunc(w.stall, w.cut)
-		_, err := w.w.Write(out)
-		if !slow.Stop() && err != nil {
-			err = ErrStalled
-		}
+		err := w.write(out)
 		w.mu.Lock()
 		if cap(out) <= Keep {
 			w.spare = out
@@ -96,6 +99,32 @@ func (w *Writer) flush() error {
 	w.writing = false
 	w.room.Broadcast()
 	return w.err
+}
+
+// write writes within the time limit, by a deadline that is moved now and then: a timer for each write would wake another
+// thread each time.
+func (w *Writer) write(out []byte) error {
+	if w.deadline != nil {
+		if now := time.Now(); now.Sub(w.armed) > w.stall/8 {
+			if w.armed = now; w.deadline(now.Add(w.stall)) != nil {
+				w.deadline = nil
+			}
+		}
+	}
+	if w.deadline == nil {
+		slow := time.AfterFunc(w.stall, w.cut)
+		_, err := w.w.Write(out)
+		if !slow.Stop() && err != nil {
+			err = ErrStalled
+		}
+		return err
+	}
+	_, err := w.w.Write(out)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.cut()
+		err = ErrStalled
+	}
+	return err
 }
 
 // Drain waits until everything handed over is written or the stream has failed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -53,28 +54,45 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestStall: a reader that takes nothing is cut off, those who wait fail, and what waits is bounded.
+// TestStall: a reader that takes nothing is cut off, those who wait fail, and what waits is bounded; whether the stream has
+// deadlines or not, and however often lines went through before.
 func TestStall(t *testing.T) {
 	r, w := io.Pipe()
-	cut := make(chan struct{})
-	out := NewWriter(w, 1<<10, 50*time.Millisecond, func() {
-		close(cut)
-		r.Close()
-	})
-	line := []byte(strings.Repeat("x", 600))
-	errs := make(chan error, 10)
-	for range 10 {
-		go func() { errs <- out.Write(line) }()
+	mine, theirs := net.Pipe()
+	for name, c := range map[string]struct {
+		in  io.ReadCloser
+		out io.Writer
+	}{"plain": {r, w}, "deadlines": {theirs, mine}} {
+		t.Run(name, func(t *testing.T) {
+			cut := make(chan struct{})
+			out := NewWriter(c.out, 1<<10, 50*time.Millisecond, func() {
+				close(cut)
+				c.in.Close()
+			})
+			in := bufio.NewReader(c.in)
+			for start := time.Now(); time.Since(start) < 100*time.Millisecond; {
+				out.Post([]byte("x"))
+				if _, err := in.ReadString('\n'); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out.Drain()
+			line := []byte(strings.Repeat("x", 600))
+			errs := make(chan error, 10)
+			for range 10 {
+				go func() { errs <- out.Write(line) }()
+			}
+			<-cut
+			failed := 0
+			for range 10 {
+				if err := <-errs; errors.Is(err, ErrStalled) {
+					failed++
+				}
+			}
+			if err := out.Write(line); !errors.Is(err, ErrStalled) || failed < 7 || len(out.buf) > 2<<10 {
+				t.Errorf("%v, %d failed, %d bytes wait", err, failed, len(out.buf))
+			}
+			out.Drain()
+		})
 	}
-	<-cut
-	failed := 0
-	for range 10 {
-		if err := <-errs; errors.Is(err, ErrStalled) {
-			failed++
-		}
-	}
-	if err := out.Write(line); !errors.Is(err, ErrStalled) || failed < 7 || len(out.buf) > 2<<10 {
-		t.Errorf("%v, %d failed, %d bytes wait", err, failed, len(out.buf))
-	}
-	out.Drain()
 }

@@ -63,6 +63,9 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
+// More reports whether something has been read beyond the last line.
+func (r *Reader) More() bool { return r.r < r.w }
+
 // Rest gives what was read beyond the last line, and forgets it.
 func (r *Reader) Rest() []byte {
 	rest := bytes.Clone(r.buf[r.r:r.w])
