@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"path"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -101,6 +102,17 @@ func (r *runner) instance(u *unit) Instance {
 		}
 	}
 	return in
+}
+
+// Whose tells the app and the slot of a generation as events name them, from the id that the keeper knows it by; nothing
+// when it is none of ours.
+func Whose(id string) (key, slot string) {
+	key, process, n, _, _, ok := parseGeneration(id)
+	if !ok {
+		return "", ""
+	}
+	u := unit{process: process, number: n}
+	return key, u.name(path.Base(key))
 }
 
 func desiredWord(running bool) string {

@@ -106,6 +106,23 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// TestStartAfterRenew: whoever asks for a start while the surplus is on its way is answered when it has gone.
+func TestStartAfterRenew(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	file := func(n int) string {
+		return fmt.Sprintf("project: shop\napps:\n  - {name: api, command: \"trap 'sleep 0.2; exit 0' TERM; while :; do sleep 0.02; done\", instances: %d, ready: {delay: 10ms}}\n", n)
+	}
+	w.up(file(3))
+	def := w.load(file(1))
+	if _, err := w.Apply(w.ctx(), def, w.defs.add(def), Command{Seq: w.next()}); err != nil {
+		t.Fatal(err)
+	}
+	if rs, err := w.start("api"); err != nil || rs[0].Changed || len(w.app("api").Instances) != 1 {
+		t.Errorf("%+v %v\n%s", rs, err, w.tell())
+	}
+}
+
 // TestTakenUp: what a program that runs has taken up is in force for it at once, and for the next daemon too.
 func TestTakenUp(t *testing.T) {
 	for _, crash := range []bool{false, true} {

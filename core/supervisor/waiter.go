@@ -27,7 +27,7 @@ type waiter struct {
 	changed bool
 	units   []*unit
 	from    []uint64 // of each unit that it restarts: the generation that must be another one at the end; else 0
-	leaving []*unit  // of a scale: what has to end
+	leaving []*unit  // what was too much has to be gone at its end, too
 
 	down chan struct{} // closed when nothing is left of what it ends, where others' turn comes then; nil: nobody's does
 	fell bool          // that has been told
@@ -65,9 +65,8 @@ func (r *runner) obey(w *waiter) {
 	for _, u := range r.units {
 		switch {
 		case !means(w.target, u):
-		case u.parting && (w.kind == kindScale || w.kind == kindRenew):
-			w.leaving = append(w.leaving, u)
 		case u.parting && w.kind != kindStop:
+			w.leaving = append(w.leaving, u)
 		case (w.kind == kindRenew || w.kind == kindScale) && !r.wanted(u):
 		case w.seq != 0 && w.seq < u.seq && u.up != w.kind.up():
 			late++
@@ -99,7 +98,7 @@ func (r *runner) obey(w *waiter) {
 			}
 		}
 	}
-	w.changed = w.changed || len(w.leaving) > 0
+	w.changed = w.changed || len(w.leaving) > 0 && (w.kind == kindScale || w.kind == kindRenew)
 	if w.changed {
 		r.epoch++
 	}

@@ -102,19 +102,31 @@ func TestReload(t *testing.T) {
 	if err := os.Rename(shop, shop+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" || !strings.Contains(err.Error(), shop) || argv(h, "blog/dev/cms") != "old" {
-		t.Errorf("one missing file of two: %v, cms runs %s", err, argv(h, "blog/dev/cms"))
+	if _, err := s.Reload(ctx, Rereading{Project: "shop"}); reason(err) != "conflict/file_unreadable" || !strings.Contains(err.Error(), shop) {
+		t.Errorf("the one whose file is missing: %v", err)
 	}
-	if _, err := s.PlanReload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" {
-		t.Errorf("the plan: %v", err)
+	if plan, err := s.PlanReload(ctx, Rereading{}); err != nil || len(plan.Items) != 2 || plan.Items[0].Target != "blog/dev/cms" || plan.Items[1].Target != "shop/dev" || !strings.Contains(plan.Items[1].To, shop) {
+		t.Errorf("the plan: %+v %v", plan, err)
 	}
+	if out, err := s.Reload(ctx, Rereading{}); reason(err) != "failed/file_unreadable" || !strings.Contains(err.Error(), shop) || !strings.Contains(err.Error(), "reloaded: blog/dev") ||
+		len(out.Projects) != 1 || argv(h, "blog/dev/cms") != "new" || argv(h, "shop/dev/api") != "old" {
+		t.Errorf("one missing file of two: %+v %v, cms runs %s", out, err, argv(h, "blog/dev/cms"))
+	}
+	write(t, blog, "apps:\n  - {name: cms, command: [./newest]}\n")
+	if err := os.Rename(blog, blog+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" || argv(h, "blog/dev/cms") != "new" {
+		t.Errorf("both are missing: %v", err)
+	}
+	write(t, blog, "apps:\n  - {name: cms, command: [./newest]}\n")
 	write(t, shop, "apps:\n  - {name: api, command: [./new]}\n  - {name: more, command: [./new]}\n")
 	plan, err := s.PlanReload(ctx, Rereading{})
 	if err != nil || len(plan.Items) != 4 || argv(h, "shop/dev/api") != "old" {
 		t.Errorf("%+v %v", plan, err)
 	}
 	h.Disk.Fill(true)
-	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "internal/state_not_durable" || argv(h, "blog/dev/cms") != "old" {
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "internal/state_not_durable" || argv(h, "blog/dev/cms") != "new" {
 		t.Errorf("a full disk: %v", err)
 	}
 	h.Disk.Fill(false)
@@ -122,7 +134,7 @@ func TestReload(t *testing.T) {
 	if err != nil || len(out.Projects) != 2 || out.Projects[0].Project != "blog" || out.Projects[0].Changed != 1 || out.Projects[1].Changed != 3 {
 		t.Fatalf("%+v %v", out, err)
 	}
-	if argv(h, "blog/dev/cms") != "new" || argv(h, "shop/dev/api") != "new" || argv(h, "shop/dev/more") != "new" || h.Supervisor.App("shop/dev/gone") != nil {
+	if argv(h, "blog/dev/cms") != "newest" || argv(h, "shop/dev/api") != "new" || argv(h, "shop/dev/more") != "new" || h.Supervisor.App("shop/dev/gone") != nil {
 		t.Errorf("cms %s, api %s, more %s", argv(h, "blog/dev/cms"), argv(h, "shop/dev/api"), argv(h, "shop/dev/more"))
 	}
 	rev, err := h.Revisions.Latest(ctx, "shop", "dev")
@@ -133,7 +145,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("nothing new: %+v %v", out, err)
 	}
 	write(t, blog, "apps:\n  - {name: cms, command: [./newer]}\n")
-	if out, err = s.Reload(ctx, Rereading{Project: op.ProjectRef(filepath.Dir(shop))}); err != nil || len(out.Projects) != 1 || argv(h, "blog/dev/cms") != "new" {
+	if out, err = s.Reload(ctx, Rereading{Project: op.ProjectRef(filepath.Dir(shop))}); err != nil || len(out.Projects) != 1 || argv(h, "blog/dev/cms") != "newest" {
 		t.Errorf("by a folder: %+v %v", out, err)
 	}
 	if _, err = s.Reload(ctx, Rereading{Project: "nope"}); reason(err) != "not_found/project_unknown" {

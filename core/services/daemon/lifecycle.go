@@ -42,11 +42,18 @@ type reread struct {
 	files []config.File
 }
 
-// read reads the files of the projects again: all of them, before any of it is acted upon.
-func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, error) {
+// absent is a project whose files cannot be read: it is left as it is.
+type absent struct {
+	stack string // project/stack
+	why   *fault.Error
+}
+
+// read reads the files of the projects again: all of them, before any of it is acted upon. A project whose files are not
+// there is no matter of the others, as long as there are others.
+func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []absent, error) {
 	heads, err := s.revs.Heads(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	name := string(only)
 	if strings.HasPrefix(name, "/") { // the folder of a project's file, as the command line says it
@@ -55,24 +62,33 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, error
 		}
 	}
 	var out []reread
+	var missing []absent
 	for _, rev := range heads {
 		if name != "" && name != rev.Project {
 			continue
 		}
 		src, err := s.source(rev)
+		if f, ok := errors.AsType[*fault.Error](err); ok {
+			missing = append(missing, absent{rev.Project + "/" + rev.Stack, f})
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		def, _, err := s.load(src)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, reread{rev, def, src.Files})
 	}
-	if name != "" && len(out) == 0 {
-		return nil, fault.New(fault.NotFound, "there is no project %q", name).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
+	switch {
+	case len(out) > 0:
+	case len(missing) > 0:
+		return nil, nil, missing[0].why
+	case name != "":
+		return nil, nil, fault.New(fault.NotFound, "there is no project %q", name).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
 	}
-	return out, nil
+	return out, missing, nil
 }
 
 // source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
@@ -104,11 +120,12 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 }
 
 // Reload reads the files of the projects again and follows them. All are read and checked, and all are kept, before the
-// first is applied; then every one is applied, also when an app of another does not come up. Faults: invalid
-// (config_invalid), conflict (file_unreadable), not_found, failed (with one result an app), internal (state_not_durable).
+// first is applied; then every one is applied, also when an app of another does not come up, or its files are not there:
+// such a project is named, and stays as it is. Faults: invalid (config_invalid), conflict (file_unreadable: of every project),
+// not_found, failed (with one result an app; file_unreadable: of some), internal (state_not_durable).
 func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	out := Reread{Projects: []RereadProject{}}
-	list, err := s.read(ctx, in.Project)
+	list, missing, err := s.read(ctx, in.Project)
 	if err != nil {
 		return out, err
 	}
@@ -134,10 +151,30 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 			first = err
 		}
 	}
-	if f, ok := errors.AsType[*fault.Error](first); ok && len(list) > 1 && len(all) > 0 {
+	if len(missing) > 0 {
+		first = someMissing(missing, list, first)
+	}
+	if f, ok := errors.AsType[*fault.Error](first); ok && len(list)+len(missing) > 1 && len(all) > 0 {
 		first = f.WithItems(all)
 	}
 	return out, first
+}
+
+// someMissing is the fault of a reload that left projects as they are: it names them, what was reloaded all the same, and
+// what went wrong there.
+func someMissing(missing []absent, list []reread, failed error) error {
+	var left, done []string
+	for _, m := range missing {
+		left = append(left, m.why.Message)
+	}
+	for _, r := range list {
+		done = append(done, r.def.Project+"/"+r.def.Stack)
+	}
+	text := strings.Join(left, "; ") + "; reloaded: " + strings.Join(done, ", ")
+	if failed != nil {
+		text += "; " + failed.Error()
+	}
+	return fault.New(fault.Failed, "%s", text).WithReason(missing[0].why.Reason).WithHint("%s", missing[0].why.Hint)
 }
 
 // keep makes a revision of what was read, unless it says what the newest one says.
@@ -160,7 +197,7 @@ func (s *Service) keep(ctx context.Context, r reread) (int64, error) {
 
 // PlanReload says what reading the files again would change.
 func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error) {
-	list, err := s.read(ctx, in.Project)
+	list, missing, err := s.read(ctx, in.Project)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +208,9 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 				plan.Items = append(plan.Items, c.Item())
 			}
 		}
+	}
+	for _, m := range missing {
+		plan.Items = append(plan.Items, op.Item{Target: m.stack, From: "declared", To: "left as it is: " + m.why.Message})
 	}
 	return plan, nil
 }
