@@ -72,8 +72,9 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 		}
 		out = append(out, c)
 	}
+	former := s.former(def)
 	for _, v := range s.Apps() {
-		if v.Project == def.Project && v.Stack == def.Stack && !seen[v.Key] {
+		if inStack(v.Key) == def.Project+"/"+def.Stack && !seen[v.Key] || slices.Contains(former, inStack(v.Key)) {
 			out = append(out, Change{Key: v.Key, What: "removed"})
 		}
 	}
@@ -151,7 +152,7 @@ func renewal(s State, other, rests bool) int {
 // that are wanted to run the instances of another program are started anew, the missing started and the surplus stopped,
 // removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
 // not wait. Faults: conflict (superseded: a later revision was there first),
-// unavailable (shutting_down), internal (state_not_durable), and those of Start and Stop.
+// unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
 func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
@@ -197,7 +198,10 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 	if newest > rev {
 		return nil, nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("omnitron ls")
 	}
-	changes := s.Compare(def)
+	if err := s.Claim(def); err != nil {
+		return nil, nil, nil, err
+	}
+	changes, former := s.Compare(def), s.former(def)
 	byKey := map[string]*config.App{}
 	for i := range def.Apps {
 		byKey[def.Apps[i].Key] = &def.Apps[i]
@@ -220,6 +224,9 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
+	for _, name := range former {
+		delete(s.projectDir, name)
+	}
 	for _, ch := range changes {
 		r, app := s.apps[ch.Key], byKey[ch.Key]
 		switch {

@@ -227,7 +227,11 @@ func TestHomeDown(t *testing.T) {
 	}
 	w.end()
 	w.begin()
-	w.is("web", Running) // the mark is gone: everything that is wanted runs again
+	w.is("api", Running)
+	w.resumed()
+	if v := w.app("web"); v.State != Stopped || v.Desired != "stopped" { // the mark is gone, and nobody has asked for this one since
+		t.Errorf("%s", w.tell())
+	}
 }
 
 // TestHalt names what would not stop, and ends all the same.

@@ -15,13 +15,18 @@ import (
 // something else of it: those are overtaken.
 func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, seq int64) ([]bool, error) {
 	over := make([]bool, len(targets))
+	var left []string
 	want := store.WantStopped
 	if k.up() {
 		want = store.WantRunning
 	}
 	err := s.State.Put(ctx, func(st *store.State) error {
+		left = nil
 		if k.up() && s.ending() { // here, so that it cannot come between the mark of the home and the end
 			return errEnding()
+		}
+		if k.up() && st.HomeDown {
+			st.HomeDown, left = false, putDown(st, targets)
 		}
 		for i, t := range targets {
 			a, ok := st.App(t.Key)
@@ -33,20 +38,32 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 				st.Set(a)
 			}
 		}
-		if k.up() && slices.Contains(over, false) {
-			st.HomeDown = false
-		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range targets {
-		if r := s.runner(t.Key); r != nil {
+		left = append(left, t.Key)
+	}
+	for _, key := range left {
+		if r := s.runner(key); r != nil {
 			r.mail.post(r.recollect)
 		}
 	}
 	return over, nil
+}
+
+// putDown makes what a start lifts the mark of the home for all that comes back: the rest was stopped by whoever marked the
+// home, and would be started with the next daemon, when nobody expects it. It gives the apps that are not wanted any more.
+func putDown(st *store.State, but []op.Target) (left []string) {
+	for _, key := range st.Keys() {
+		if !slices.ContainsFunc(but, func(t op.Target) bool { return t.Key == key && t.Process == "" }) {
+			st.Edit(key, func(a *store.AppState) { a.Desired, a.Parts = store.WantStopped, nil })
+			left = append(left, key)
+		}
+	}
+	return left
 }
 
 func errEnding() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
@@ -61,8 +62,8 @@ func (s *Service) source(in Application) config.Source {
 
 // Apply reads, checks and keeps a definition, and makes the daemon follow it: all or nothing. New apps are known, not
 // started; of changed ones that run only what has become another program is restarted, and there are as many instances as
-// the definition says; removed ones are stopped and forgotten. Faults: invalid (config_invalid, with every problem), failed
-// (an app that does not come up), internal (state_not_durable).
+// the definition says; removed ones are stopped and forgotten. Faults: invalid (config_invalid, with every problem), conflict
+// (project_elsewhere, project_renamed), failed (an app that does not come up), internal (state_not_durable).
 func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 	def, warnings, err := s.load(s.source(in))
 	if err != nil {
@@ -71,6 +72,9 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 	out := Applied{Project: def.Project, Stack: def.Stack, Apps: []AppliedApp{}}
 	for _, w := range warnings {
 		out.Warnings = append(out.Warnings, w.Where+": "+w.Message)
+	}
+	if err := s.sup.Claim(def); err != nil {
+		return Applied{}, err
 	}
 	changes := s.sup.Compare(def)
 	rev, err := s.revision(ctx, def, in, changes)
@@ -81,7 +85,7 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 	changed := false
 	for _, c := range changes {
 		changed = changed || c.What != "unchanged"
-		out.Apps = append(out.Apps, AppliedApp{Key: c.Key, Name: c.Key[len(def.Project)+len(def.Stack)+2:], Change: c.What, Enabled: c.Enabled})
+		out.Apps = append(out.Apps, AppliedApp{Key: c.Key, Name: c.Key[strings.LastIndexByte(c.Key, '/')+1:], Change: c.What, Enabled: c.Enabled})
 	}
 	out.Results, err = s.sup.Apply(ctx, def, rev, command(ctx, Order{NoWait: in.NoWait, Timeout: in.Timeout}))
 	if changed {
@@ -113,6 +117,9 @@ func (s *Service) revision(ctx context.Context, def *config.Definition, in Appli
 func (s *Service) PlanApply(ctx context.Context, in Application) (*op.Plan, error) {
 	def, _, err := s.load(s.source(in))
 	if err != nil {
+		return nil, err
+	}
+	if err := s.sup.Claim(def); err != nil {
 		return nil, err
 	}
 	items := []op.Item{}

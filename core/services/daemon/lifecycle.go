@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,6 +80,12 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 		if err != nil {
 			return nil, nil, err
 		}
+		if def.Project != rev.Project {
+			if slices.Contains(s.sup.Projects(), rev.Project) {
+				missing = append(missing, absent{rev.Project + "/" + rev.Stack, renamed(rev, def)})
+			}
+			continue
+		}
 		out = append(out, reread{rev, def, src.Files})
 	}
 	switch {
@@ -89,6 +96,11 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 		return nil, nil, fault.New(fault.NotFound, "there is no project %q", name).WithReason("project_unknown").WithCandidates(s.sup.Projects()...)
 	}
 	return out, missing, nil
+}
+
+func renamed(rev store.Revision, def *config.Definition) *fault.Error {
+	return fault.New(fault.Conflict, "the file of project %s calls it %s now", rev.Project, def.Project).WithReason("project_renamed").
+		WithHint("omnitron down --project %s, then omnitron up in %s", rev.Project, def.Dir)
 }
 
 // source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
