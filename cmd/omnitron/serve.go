@@ -307,7 +307,7 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 			return nil
 		case e := <-d.host.Keeper.Events():
 			ev := bus.Event{Topic: "logs", Type: e.Kind, Data: map[string]any{"path": e.Path}}
-			ev.Key, _, _ = strings.Cut(e.ID, ":")
+			ev.Key, ev.Slot = supervisor.Whose(e.ID)
 			switch e.Kind {
 			case "rotated":
 				d.tooMany.add(e.Path)
