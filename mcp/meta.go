@@ -9,8 +9,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
-	"github.com/omnitron-dev/omnitron/mcp/find"
 	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/search"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
 
@@ -60,14 +61,14 @@ func (t metaTool) entry(modern bool) []byte {
 }
 
 // indexOf makes the search of what a surface reaches.
-func (s *Server) indexOf(f *surface) *find.Index {
-	var docs []find.Doc
+func (s *Server) indexOf(f *surface) *search.Index {
+	var reached []*tools.Method
 	for _, m := range s.ordered {
 		if f.allowed[m.ID()] == m {
-			docs = append(docs, find.Doc{ID: m.ID(), Name: m.Service + " " + m.Verb, Text: m.Doc, Other: m.Keywords})
+			reached = append(reached, m.Method)
 		}
 	}
-	return find.New(docs)
+	return search.New(reached)
 }
 
 // runMeta calls one of the meta tools.
@@ -142,7 +143,7 @@ type found struct {
 	CallWith string `json:"call_with"`
 }
 
-func foundOf(m *method) found {
+func foundOf(m *tools.Method) found {
 	with := metaWrite
 	if m.Effect == op.Reads {
 		with = metaRead
@@ -160,13 +161,13 @@ func (c *conn) search(line []byte, r *request, args json.RawMessage) []byte {
 	if strings.TrimSpace(query) == "" || len(query) > 500 {
 		return c.appendFault(line, r, fault.New(fault.Invalid, "query must be a few words"))
 	}
-	ids := c.surface.index.Search(query, limit+1)
+	hits := c.surface.index.Search(query, limit+1)
 	out := struct {
 		Items     []found `json:"items"`
 		Truncated bool    `json:"truncated"`
-	}{[]found{}, len(ids) > limit}
-	for _, id := range ids[:min(limit, len(ids))] {
-		out.Items = append(out.Items, foundOf(c.surface.allowed[id]))
+	}{[]found{}, len(hits) > limit}
+	for _, m := range hits[:min(limit, len(hits))] {
+		out.Items = append(out.Items, foundOf(m))
 	}
 	return c.show(line, r, out)
 }
@@ -185,7 +186,7 @@ type example struct {
 }
 
 func describeMethod(m *method) described {
-	d := described{foundOf(m), m.input(), m.output(), []example{}}
+	d := described{foundOf(m.Method), m.input(), m.output(), []example{}}
 	for _, e := range m.Examples {
 		if e.Fails == "" {
 			in := e.In

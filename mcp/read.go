@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/mcp/object"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
@@ -99,7 +100,7 @@ func (r *reading) next(ctx context.Context, line []byte) (f *flight, more bool) 
 	if !r.opened {
 		r.opened = true
 		if err := c.open(m); err != nil {
-			c.out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeOf("invalid"), Message: err.Error()}))
+			c.out.Post(ErrorLine(m.ID, wire.FromFault(fault.From(err))))
 			c.out.Drain()
 			r.over(err)
 			return nil, false
@@ -136,8 +137,9 @@ func (c *conn) open(m wire.Message) error {
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields() // a misspelt read_only must not end in a connection that may write
 		if err := d.Decode(&c.launch); err != nil {
-			return fmt.Errorf("cannot read %s: it has role, read_only, profile and toolsets", MetaLaunch)
+			return wrongLaunch("cannot read %s: it has role, read_only, profile and toolsets", MetaLaunch)
 		}
+		c.caller.Plane = "stdio" // nobody but omnitron mcp says so
 	}
 	var err error
 	if c.caller, err = c.srv.lower(c.caller, c.launch); err != nil {

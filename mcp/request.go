@@ -3,7 +3,6 @@ package mcp
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -119,7 +118,8 @@ func (c *conn) with(ctx context.Context, r *request) context.Context {
 	return op.WithCaller(ctx, caller)
 }
 
-// lower fixes what a connection may do. It fails when a launch asks for what there is not or for more than the caller has.
+// lower fixes what a connection may do. Its faults are invalid (launch_options): a launch asks for what there is not or for
+// more than the caller has.
 func (s *Server) lower(caller op.Caller, l Launch) (op.Caller, error) {
 	if caller.Channel == op.Person || caller.Channel == "" {
 		caller.Channel = op.Agent
@@ -130,10 +130,10 @@ func (s *Server) lower(caller op.Caller, l Launch) (op.Caller, error) {
 	if l.Role != "" {
 		role := op.ParseRole(l.Role)
 		if role != op.Viewer && role != op.Operator && role != op.Admin {
-			return caller, fmt.Errorf("unknown role %s: there are viewer, operator and admin", wire.Quote(l.Role, 32))
+			return caller, wrongLaunch("unknown role %s", wire.Quote(l.Role, 32)).WithCandidates("viewer", "operator", "admin")
 		}
 		if !caller.Ceiling.Covers(role) {
-			return caller, fmt.Errorf("role %s is above what this connection may have (%s)", l.Role, caller.Ceiling)
+			return caller, wrongLaunch("role %s is above what this connection may have (%s)", l.Role, caller.Ceiling)
 		}
 		caller.Ceiling, caller.Role = role, role
 	}
@@ -145,22 +145,26 @@ func (s *Server) lower(caller op.Caller, l Launch) (op.Caller, error) {
 	case profileReadOnly:
 		caller.ReadOnly = true
 	default:
-		return caller, fmt.Errorf("unknown profile %s: there are core, full and readonly", wire.Quote(l.Profile, 32))
+		return caller, wrongLaunch("unknown profile %s", wire.Quote(l.Profile, 32)).WithCandidates(profileCore, profileFull, profileReadOnly)
 	}
 	caller.ReadOnly = caller.ReadOnly || l.ReadOnly
 	known := s.services()
 	for _, t := range l.Toolsets {
 		if !slices.Contains(known, t) {
-			return caller, fmt.Errorf("unknown toolset %s: there are %s", wire.Quote(t, 32), strings.Join(known, ", "))
+			return caller, wrongLaunch("unknown toolset %s", wire.Quote(t, 32)).WithCandidates(known...)
 		}
 		if len(caller.Toolsets) > 0 && !slices.Contains(caller.Toolsets, t) {
-			return caller, fmt.Errorf("toolset %s is not among those that this connection may have", t)
+			return caller, wrongLaunch("toolset %s is not among those that this connection may have", t)
 		}
 	}
-	if len(l.Toolsets) > 0 {
-		caller.Toolsets = slices.Clone(l.Toolsets)
+	if len(l.Toolsets) > 0 { // each once: what is made for a choice is kept
+		caller.Toolsets = slices.Compact(slices.Sorted(slices.Values(l.Toolsets)))
 	}
 	return caller, nil
+}
+
+func wrongLaunch(format string, args ...any) *fault.Error {
+	return fault.New(fault.Invalid, format, args...).WithReason("launch_options")
 }
 
 // services are the names of all services, in order.

@@ -13,9 +13,9 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
-	"github.com/omnitron-dev/omnitron/mcp/find"
 	"github.com/omnitron-dev/omnitron/mcp/object"
 	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/search"
 )
 
 // instructions is what a client puts before its model; the lists leave out what stands here.
@@ -255,7 +255,7 @@ type surface struct {
 	narrow    []byte
 	library   *server.MCPServer
 	resources []*resource
-	index     *find.Index
+	index     *search.Index
 }
 
 // surfaceFor gives the surface of a launch and a lowered caller, made once.

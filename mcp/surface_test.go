@@ -126,14 +126,37 @@ func TestRefusedLaunch(t *testing.T) {
 	was := owner
 	defer func() { owner = was }()
 	owner.Ceiling = op.Operator
-	for _, launch := range []string{`{"role":"admin"}`, `{"role":"node"}`, `{"role":"root"}`, `{"profile":"all"}`, `{"toolsets":["nope"]}`, `{"role":5}`, `{"readonly":true}`} {
+	for _, launch := range []string{`{"role":"admin"}`, `{"role":"node"}`, `{"role":"root"}`, `{"profile":"all"}`, `{"toolsets":["nope"]}`, `{"role":5}`, `{"readonly":true}`, `{"role":"public"}`, `[]`, `"viewer"`} {
 		p := b.peer(t)
 		p.send(hello(launch))
-		if r := p.reply(); r.Error == nil || r.Error.Code != -32602 {
+		if r := p.reply(); r.Error == nil || r.Error.Code != -32602 || !strings.Contains(r.line, `"reason":"launch_options"`) {
 			t.Errorf("%s: %s", launch, r.line)
 		}
 		if l, err := p.in.ReadString('\n'); err == nil {
 			t.Errorf("%s: the connection goes on: %s", launch, l)
+		}
+	}
+}
+
+// TestLaunched: what a launch says reaches the caller that calls are made by, and nothing of it is kept twice.
+func TestLaunched(t *testing.T) {
+	for launch, want := range map[string]op.Caller{
+		"":                  {Ceiling: op.Admin, Role: op.Operator, Plane: "unix"},
+		`{}`:                {Ceiling: op.Admin, Role: op.Operator, Plane: "stdio"},
+		`{"role":"viewer"}`: {Ceiling: op.Viewer, Role: op.Viewer, Plane: "stdio"},
+		`{"role":"admin"}`:  {Ceiling: op.Admin, Role: op.Admin, Plane: "stdio"},
+		`{"profile":"readonly","toolsets":["apps","apps","apps"]}`: {Ceiling: op.Admin, Role: op.Operator, Plane: "stdio", ReadOnly: true, Toolsets: []string{"apps"}},
+	} {
+		b := newBed(t)
+		p := b.peer(t)
+		p.send(hello(launch))
+		p.next()
+		got := b.o.Sessions.List()
+		if len(got) != 1 {
+			t.Fatalf("%s: %d sessions", launch, len(got))
+		}
+		if c := b.o.Sessions.Of(got[0].ID).Caller(); c.Ceiling != want.Ceiling || c.Role != want.Role || c.Plane != want.Plane || c.ReadOnly != want.ReadOnly || !slices.Equal(c.Toolsets, want.Toolsets) {
+			t.Errorf("%s: %+v", launch, c)
 		}
 	}
 }

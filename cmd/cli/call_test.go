@@ -367,13 +367,45 @@ func TestWatch(t *testing.T) {
 		if r.code != 2 || r.out != `{"project":"p0"}`+"\n"+`{"project":"p1"}`+"\n"+`{"project":"p2"}`+"\n"+`{"error":{"code":"unavailable","message":"gone"}}`+"\n" {
 			t.Errorf("exit %d, %q", r.code, r.out)
 		}
-		if d := time.Since(begun); d != 8*time.Second {
-			t.Errorf("five looks took %v, want 8s", d)
+		if d := time.Since(begun); d != 20*time.Second {
+			t.Errorf("five looks took %v, want 20s", d)
 		}
 		n = 0
 		b.env.Terminal.Out = true
 		if r := b.run(t, "status", "-w"); strings.Count(r.out, "\x1b[H\x1b[J") != 4 || !strings.Contains(r.out, "p2") {
 			t.Errorf("a terminal is drawn over %q", r.out)
+		}
+	})
+}
+
+// TestWatchEvents: what happens is shown at once, and all that happens together once.
+func TestWatchEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		begun := time.Now()
+		var looks []time.Duration
+		b.answers["apps.list"] = func(context.Context, map[string]any) (any, error) {
+			if looks = append(looks, time.Since(begun)); len(looks) == 4 {
+				return nil, fault.New(fault.Unavailable, "gone")
+			}
+			return shop, nil
+		}
+		b.items["events.follow"] = func(ctx context.Context, _ map[string]any, yield func(any) bool) error {
+			<-time.After(time.Second)
+			for seq := range 3 {
+				yield(map[string]any{"seq": seq + 1})
+			}
+			<-time.After(time.Second)
+			yield(map[string]any{"seq": 4})
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		r := b.run(t, "ls", "-w", "-o", "jsonl")
+		if want := []time.Duration{0, 1100 * time.Millisecond, 2100 * time.Millisecond, 7100 * time.Millisecond}; r.code != 2 || !slices.Equal(looks, want) {
+			t.Errorf("exit %d, looked at %v, want %v", r.code, looks, want)
+		}
+		if in := b.named("events.follow"); len(in) != 1 || fmt.Sprint(in[0]["topics"]) != "[apps health]" {
+			t.Errorf("followed %v", in)
 		}
 	})
 }

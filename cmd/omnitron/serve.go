@@ -227,7 +227,7 @@ func (d *daemon) planes(registry *tools.Registry) error {
 			defer s.Close()
 			return wire.Serve(op.WithCaller(ctx, s.Caller()), conn, first, handle, opts)
 		},
-		MCP: func(ctx context.Context, conn net.Conn, first []byte, _ unix.Launch) error {
+		MCP: func(ctx context.Context, conn net.Conn, first []byte) error {
 			return m.ServeConn(ctx, conn, first, op.CallerOf(ctx))
 		}}
 	d.group.Add(life.Component{Name: "socket", Run: srv.Run, Ready: listening})
@@ -307,7 +307,7 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 			return nil
 		case e := <-d.host.Keeper.Events():
 			ev := bus.Event{Topic: "logs", Type: e.Kind, Data: map[string]any{"path": e.Path}}
-			ev.Key, _, _ = strings.Cut(e.ID, ":")
+			ev.Key, ev.Slot = supervisor.Whose(e.ID)
 			switch e.Kind {
 			case "rotated":
 				d.tooMany.add(e.Path)

@@ -29,7 +29,8 @@ type sink struct {
 	*logfile.File
 	streams []*stream
 	failing bool
-	id      string // the generation that found the disk full
+	found   string // the generation that found the disk full
+	id      string // the generation that prints to it, or did last
 	retry   *timer
 	lost    int64 // bytes dropped since it failed
 }
@@ -80,7 +81,7 @@ func (k *keeper) startStreams(g *gen, fresh bool) {
 			continue
 		}
 		st.pid, st.sink = g.rec.PID, k.sink(path, g.rec.MaxSize, g.rec.MaxFiles)
-		st.sink.streams = append(st.sink.streams, st)
+		st.sink.streams, st.sink.id = append(st.sink.streams, st), st.id
 		if fresh {
 			st.sink.Mark(logfile.Start, st.pid, 0, k.now)
 		}
@@ -94,7 +95,7 @@ func (k *keeper) sink(path string, maxSize int64, maxFiles int) *sink {
 	if s == nil {
 		s = &sink{File: logfile.New(path, maxSize)}
 		s.Rotated = func(archive string) {
-			k.tell(protocol.Log, protocol.LogBody{Kind: "rotated", Path: path, Archive: archive})
+			k.tell(protocol.Log, protocol.LogBody{Kind: "rotated", Path: path, Archive: archive, ID: s.id})
 		}
 		k.sinks[path] = s
 	}
@@ -191,7 +192,7 @@ func (k *keeper) closeUnused(s *sink) {
 func (k *keeper) fail(cause *stream) {
 	s := cause.sink
 	if !s.failing {
-		s.failing, s.id, s.lost = true, cause.id, 0
+		s.failing, s.found, s.lost = true, cause.id, 0
 		s.Mark(logfile.Blocked, cause.pid, 0, k.now)
 		text := ""
 		if s.Err() != nil {
@@ -279,7 +280,7 @@ func (k *keeper) recover(s *sink) {
 		}
 	}
 	k.log("info", "a log can be written again", "path", s.Path, "lost", s.lost)
-	k.tell(protocol.Log, protocol.LogBody{Kind: "log_recovered", Path: s.Path, ID: s.id, Lost: s.lost})
+	k.tell(protocol.Log, protocol.LogBody{Kind: "log_recovered", Path: s.Path, ID: s.found, Lost: s.lost})
 	if s.Unwritten() {
 		k.retryLater(s)
 	}

@@ -191,7 +191,7 @@ func TestRotateOnRequest(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	ev := event(t, e.k, "rotated")
-	if ev.Path != s.Out || ev.Archive != files(s.Out)[0] {
+	if ev.Path != s.Out || ev.Archive != files(s.Out)[0] || ev.ID != s.ID {
 		t.Errorf("%+v", ev)
 	}
 	if err := e.k.Rotate(ctx(t), "/no/such"); reason(err) != "unknown_log" {

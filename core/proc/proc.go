@@ -64,7 +64,7 @@ type Event struct {
 	Kind    string // log_full | log_recovered | rotated | keeper_replaced
 	Path    string // log file
 	Archive string // rotated: where the old file went
-	ID      string // log_full, log_recovered: whose output
+	ID      string // log_full, log_recovered, rotated: whose output, of the latest if several share the file
 	Lost    int64  // log_recovered: bytes dropped since log_full
 	Policy  string // log_full: what happens to the output now
 	Error   string // log_full: what the disk said

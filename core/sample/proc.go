@@ -82,7 +82,9 @@ func parseStat(line []byte) (s stat, ok bool) {
 		}
 		switch field {
 		case 3:
-			s.state = word[0]
+			if s.state = word[0]; !('A' <= s.state && s.state <= 'Z' || 'a' <= s.state && s.state <= 'z') {
+				return s, false
+			}
 		case 4:
 			s.ppid = int(number(word))
 		case 14, 15:

@@ -19,6 +19,9 @@ func TestGenerationNames(t *testing.T) {
 		if !ok || key != "shop/dev/api" || process != "web" || n != 2 || number != 7 || rev != 3 {
 			t.Errorf("%s is read as %s %s %d %d %d, %v", id, key, process, n, number, rev, ok)
 		}
+		if key, slot := Whose(id); key != "shop/dev/api" || slot != "api:web#2" {
+			t.Errorf("%s is of %q, %q", id, key, slot)
+		}
 		if got := portsOf(id); !maps.Equal(got, ports) {
 			t.Errorf("%s has ports %v, expected %v", id, got, ports)
 		}
@@ -26,6 +29,9 @@ func TestGenerationNames(t *testing.T) {
 	for _, id := range []string{"", "probe!shop/dev/api:web#1!12.3", "shop/dev/api:web#x@1.2", "shop/dev/api"} {
 		if _, _, _, _, _, ok := parseGeneration(id); ok {
 			t.Errorf("%q is taken for the name of a generation", id)
+		}
+		if key, slot := Whose(id); key != "" || slot != "" {
+			t.Errorf("%q is of %q, %q", id, key, slot)
 		}
 	}
 }

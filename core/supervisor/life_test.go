@@ -192,7 +192,7 @@ apps:
 	if _, err := w.start("slow"); err != nil {
 		t.Error(err)
 	}
-	if v := w.is("slow", Crashed); !strings.Contains(v.Reason, "no answer within 2") {
+	if v := w.is("slow", Crashed); !strings.Contains(v.Reason, "no answer within ") {
 		t.Errorf("%s", v.Reason)
 	}
 	eventually(t, "the probes to be forgotten", func() bool {

@@ -22,6 +22,7 @@ type event struct {
 	At   time.Time
 	Type string
 	Key  string
+	Slot string
 	Text string
 	Data struct {
 		Policy string
@@ -285,6 +286,12 @@ func TestFullDiskWithRotation(t *testing.T) {
 	lines := noted(t, notes)
 	if lost := w.exact(t, "rotated", int64(lines)*plainSize); lost != 0 {
 		t.Errorf("%d bytes were lost with the policy block", lost)
+	}
+	for _, kind := range []string{"log_full", "log_recovered", "rotated"} {
+		told := hear(kind, "rotated")
+		if len(told) == 0 || slices.ContainsFunc(told, func(e heard) bool { return e.Slot != "rotated:rotated#1" }) {
+			t.Errorf("%d events %s of the app, the first %+v", len(told), kind, told[:min(len(told), 1)])
+		}
 	}
 	files := w.files("rotated", "out")
 	if want := lines * plainSize / 1_000_100; len(files) < want {

@@ -22,6 +22,11 @@ var thesaurus = expand(map[string]string{
 	"dependency": "graph", "depend": "graph", "tree": "graph", "topology": "graph",
 	"record": "audit", "who": "audit", "trail": "audit", "past": "history", "happen": "events history explain", "change": "history events", "recent": "history events",
 	"client": "agents", "session": "agents", "connection": "agents", "freeze": "pause", "unpause": "resume", "kick": "disconnect",
+	"undo": "apply history", "rollback": "apply history", "revert": "apply history", "back": "apply start",
+	"oom": "explain memory", "stuck": "explain", "hang": "explain", "frozen": "explain", "cause": "explain why", "already": "explain", "conflict": "explain",
+	"ram": "memory snapshot processes", "slow": "processes cpu", "leak": "processes memory", "free": "purge disk", "space": "disk purge",
+	"need": "graph depends", "trace": "logs errors", "exception": "logs errors", "panic": "logs explain",
+	"notify": "publish", "permission": "audit decision", "access": "audit decision", "forbidden": "audit decision", "count": "counter",
 	"upgrade": "version", "number": "version", "uptime": "status",
 })
 

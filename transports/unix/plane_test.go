@@ -89,7 +89,7 @@ func newPlane(dir string) *plane {
 	p.Server = &Server{
 		Path: filepath.Join(dir, "daemon.sock"), Owner: os.Getuid(),
 		Native: echo,
-		MCP:    func(ctx context.Context, conn net.Conn, first []byte, _ Launch) error { return echo(ctx, conn, first) },
+		MCP:    echo,
 		Log:    slog.New(slog.NewTextHandler(&p.logs, nil)),
 	}
 	return p

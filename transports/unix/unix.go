@@ -33,7 +33,7 @@ type Server struct {
 	Owner int    // uid of the home's owner
 
 	Native func(ctx context.Context, conn net.Conn, first []byte) error
-	MCP    func(ctx context.Context, conn net.Conn, first []byte, launch Launch) error
+	MCP    func(ctx context.Context, conn net.Conn, first []byte) error
 	Log    *slog.Logger
 
 	OnListen     func()        // called once, when clients can connect; may be nil
@@ -205,15 +205,12 @@ func (s *Server) speak(ctx context.Context, c *conn, first []byte, caller op.Cal
 	case Native:
 		return s.Native(op.WithCaller(ctx, caller), c, first)
 	case MCP:
-		launch, err := launchOf(m)
-		if err == nil && wire.IsReserved(ctx) {
-			err = fault.New(fault.Limited, "%d connections are open", s.MaxConns).WithReason("connections").WithRetryAfter(1)
-		}
-		if err != nil {
-			s.say(c.unixConn, wire.ErrorLine(m.ID, wire.FromFault(err)))
+		if wire.IsReserved(ctx) {
+			full := fault.New(fault.Limited, "%d connections are open", s.MaxConns).WithReason("connections").WithRetryAfter(1)
+			s.say(c.unixConn, wire.ErrorLine(m.ID, wire.FromFault(full)))
 			return nil
 		}
-		return s.MCP(op.WithCaller(ctx, launch.caller(caller)), c, first, launch)
+		return s.MCP(op.WithCaller(ctx, agent(caller)), c, first)
 	}
 	s.say(c.unixConn, wire.ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest,
 		Message: "the first message must be initialize, ping, a method of MCP, or service.verb"}))

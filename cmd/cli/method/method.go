@@ -76,7 +76,9 @@ func (c *Command) Bind() *Command {
 			set.StringVar(&c.change.key, "idempotency-key", "", "the same key within 24 hours is the same call")
 		})
 	} else if !c.Spec.Stream {
-		own(set, "watch", func() { set.BoolVarP(&c.watch, "watch", "w", false, "ask again every 2 seconds, until Ctrl-C") })
+		own(set, "watch", func() {
+			set.BoolVarP(&c.watch, "watch", "w", false, "show it again whenever something changes, until Ctrl-C")
+		})
 	}
 	if c.starts() {
 		own(set, "progress", func() { progress.Flag(c.Command, &c.progress) })

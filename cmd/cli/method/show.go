@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -184,27 +185,25 @@ func (c *Command) items(ctx context.Context, in map[string]any, text func(any, r
 	return nil
 }
 
-// pause is the time between two answers of -w.
-const pause = 2 * time.Second
+// slow is the time between two answers of -w while nothing happens: what no event tells, such as CPU, moves on.
+const slow = 5 * time.Second
 
-// again shows the answer of a read every two seconds: over itself on a terminal, else whenever it is another one; for a
-// program as a line each.
+// again shows the answer of a read whenever something happens, and every now and then: over itself on a terminal, else
+// whenever it is another one; for a program as a line each.
 func (c *Command) again(ctx context.Context, in map[string]any) error {
 	s := c.Session
-	t := time.NewTicker(pause)
-	defer t.Stop()
 	var before []byte
-	for {
+	return s.Watch(ctx, c.topics(), slow, func(ctx context.Context) (bool, error) {
 		raw, err := s.Call(ctx, c.Spec.ID(), in)
-		if err != nil {
+		for err != nil {
 			if err := s.Reconnect(ctx, err); err != nil {
-				return err
+				return true, err
 			}
-			continue
+			raw, err = s.Call(ctx, c.Spec.ID(), in)
 		}
 		switch {
 		case s.Redraws() && !s.Machine():
-			fmt.Fprintf(s.Stdout, "\x1b[H\x1b[J%s  every %s: %s\n\n", s.Now().Format(time.TimeOnly), pause, c.line(in))
+			fmt.Fprintf(s.Stdout, "\x1b[H\x1b[J%s  until Ctrl-C: %s\n\n", s.Now().Format(time.TimeOnly), c.line(in))
 			err = c.show(ctx, raw)
 		case bytes.Equal(before, raw):
 		case s.Machine():
@@ -212,14 +211,15 @@ func (c *Command) again(ctx context.Context, in map[string]any) error {
 		default:
 			err = c.show(ctx, raw)
 		}
-		if err != nil {
-			return err
-		}
 		before = raw
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
+		return false, err
+	})
+}
+
+// topics are those of the events that change the answer; none: any event does.
+func (c *Command) topics() []string {
+	if slices.Contains(c.Spec.Topics, "events") {
+		return nil
 	}
+	return append([]string{"apps", "health"}, c.Spec.Topics...)
 }

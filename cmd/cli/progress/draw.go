@@ -26,7 +26,6 @@ type lines struct {
 	board *board
 	style render.Style
 	last  time.Time
-	said  string
 }
 
 // beat is how long nothing may be said while something is waited for.
@@ -35,7 +34,7 @@ const beat = 10 * time.Second
 func (l *lines) changed(c change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last, l.said = l.board.now(), ""
+	l.last = l.board.now()
 	name := c.Key[strings.LastIndexByte(c.Key, '/')+1:]
 	if c.Slot != "" && c.Slot != name && c.Slot != name+":"+name+"#1" {
 		name = c.Slot
@@ -70,10 +69,8 @@ func (l *lines) tick() {
 func (l *lines) note(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last = l.board.now(); text != l.said { // each part that waits says so
-		l.said = text
-		fmt.Fprintf(l.w, "%s %s\n", l.last.Format(time.TimeOnly), text)
-	}
+	l.last = l.board.now()
+	fmt.Fprintf(l.w, "%s %s\n", l.last.Format(time.TimeOnly), text)
 }
 
 func (l *lines) close() {}

@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/omnitron-dev/omnitron/core/life"
 )
 
 // Modes are the ways of showing progress.
@@ -96,17 +93,12 @@ func watched(ctx context.Context, s *session.Session, b *board, p painter, in ma
 	s.OnAway = func() { p.note(session.Away) }
 	defer func() { s.OnAway = nil }()
 	follow := func(ctx context.Context) error {
-		in := s.Fit("events.follow", map[string]any{"topics": []any{"apps"}, "replay": replay})
-		for {
-			err := events(ctx, s, in, func(raw json.RawMessage) {
-				if c, ok := b.take(raw); ok {
-					p.changed(c)
-				}
-			})
-			if err == nil || s.Reconnect(ctx, err) != nil {
-				return nil // the picture stands still; the call says what is wrong
+		s.Events(ctx, s.Fit("events.follow", map[string]any{"topics": []any{"apps"}, "replay": replay}), func(raw json.RawMessage) {
+			if c, ok := b.take(raw); ok {
+				p.changed(c)
 			}
-		}
+		})
+		return nil // the picture stands still; the call says what is wrong
 	}
 	tick := func(ctx context.Context) error {
 		t := time.NewTicker(redraw)
@@ -120,49 +112,11 @@ func watched(ctx context.Context, s *session.Session, b *board, p painter, in ma
 			}
 		}
 	}
-	err := together(ctx, call, follow, tick)
+	err := session.Together(ctx, call, follow, tick)
 	if ctx.Err() == nil {
 		list(ctx, false)
 	}
 	p.close()
-	return err
-}
-
-// events gives take each event, until the stream ends, and notes in its input where to go on.
-func events(ctx context.Context, s *session.Session, in map[string]any, take func(json.RawMessage)) error {
-	for raw, err := range s.Stream(ctx, "events.follow", in) {
-		if err != nil {
-			return err
-		}
-		take(raw)
-		var at struct {
-			Seq uint64 `json:"seq"`
-		}
-		if json.Unmarshal(raw, &at) == nil && at.Seq > 0 {
-			delete(in, "replay")
-			in["since"] = strconv.FormatUint(at.Seq, 10)
-		}
-	}
-	return nil
-}
-
-// together makes the call and runs the others beside it until it has returned.
-func together(ctx context.Context, call func(context.Context) error, beside ...func(context.Context) error) error {
-	ctx, over := context.WithCancel(ctx)
-	defer over()
-	err := context.Canceled // what it is when the call is not even begun
-	g := life.New(slog.New(slog.DiscardHandler))
-	for _, run := range beside {
-		g.Add(life.Component{Name: "progress", Run: run})
-	}
-	g.Add(life.Component{Name: "call", StopTimeout: time.Hour, Run: func(ctx context.Context) error {
-		defer over()
-		err = call(ctx)
-		return nil
-	}})
-	if stuck := g.Run(ctx, nil); stuck != nil {
-		return fmt.Errorf("cannot wait for the call: %w", stuck)
-	}
 	return err
 }
 

@@ -19,10 +19,13 @@ func (s *Session) Connect(ctx context.Context) (Client, error) {
 		return s.client, nil
 	}
 	c, err := s.Dial(ctx, s.Home)
-	if err != nil {
-		return nil, unreachable(ctx, err)
+	if err = unreachable(ctx, err); s.had && fault.Is(err, fault.Unavailable) { // whoever calls next finds what the one before lost
+		return nil, fault.Wrap(err, fault.Unavailable, "the daemon went away").WithReason("connection_lost").WithHint("omnitron status")
 	}
-	s.client = c
+	if err != nil {
+		return nil, err
+	}
+	s.client, s.had, s.told = c, true, false
 	return c, nil
 }
 
@@ -56,6 +59,9 @@ func (s *Session) drop(c Client) {
 }
 
 func unreachable(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -123,6 +129,13 @@ func (s *Session) Stream(ctx context.Context, method string, in map[string]any) 
 	return func(yield func(json.RawMessage, error) bool) {
 		ctx, cancel := s.Bounded(ctx)
 		defer cancel()
+		s.stream(ctx, method, in)(yield)
+	}
+}
+
+// stream is Stream without --timeout.
+func (s *Session) stream(ctx context.Context, method string, in map[string]any) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
 		c, err := s.Connect(ctx)
 		if err != nil {
 			yield(nil, s.late(ctx, err))
@@ -181,7 +194,7 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 	t := time.NewTicker(again)
 	defer t.Stop()
 	ending := reason(err) == "shutting_down" // it can still be reached, and says the same again
-	for told := false; ; {
+	for {
 		if !ending {
 			if _, cerr := s.Connect(ctx); cerr == nil {
 				return nil
@@ -194,10 +207,7 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 		if gone {
 			return err
 		}
-		if !told {
-			told = true
-			s.tellAway()
-		}
+		s.tellAway()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -206,8 +216,15 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 	}
 }
 
-// tellAway tells a person why nothing happens.
+// tellAway tells a person why nothing happens: once, however many parts wait.
 func (s *Session) tellAway() {
+	s.mu.Lock()
+	told := s.told
+	s.told = true
+	s.mu.Unlock()
+	if told {
+		return
+	}
 	if s.OnAway != nil {
 		s.OnAway()
 		return

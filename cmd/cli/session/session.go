@@ -38,8 +38,9 @@ type Session struct {
 	patience           time.Duration
 	format             string
 	filter             *render.Filter
-	mu                 sync.Mutex // of client
+	mu                 sync.Mutex // of the next three
 	client             Client
+	had, told          bool // whether there was a connection; whether it was told that the daemon is away
 	written, streaming bool
 	terminal           Terminal
 	outlet             outlet

@@ -26,17 +26,22 @@ func (s *Session) Show(ctx context.Context, raw json.RawMessage, t reflect.Type,
 	if s.Quiet {
 		return nil
 	}
+	if text == nil {
+		text = func(v any, o render.Options) { render.Text(s.Stdout, v, t, o) }
+	}
+	return s.tell(raw, text)
+}
+
+// tell writes an answer or an item for a person.
+func (s *Session) tell(raw json.RawMessage, text func(v any, o render.Options)) error {
 	v, err := render.Decode(raw)
 	if err != nil {
 		return err
 	}
-	switch {
-	case s.format == render.Name:
+	if s.format == render.Name {
 		render.Names(s.Stdout, v)
-	case text != nil:
+	} else {
 		text(v, s.Options())
-	default:
-		render.Text(s.Stdout, v, t, s.Options())
 	}
 	return nil
 }
@@ -69,19 +74,10 @@ func (s *Session) ShowItem(ctx context.Context, raw json.RawMessage, t reflect.T
 	if render.Machine(s.format) {
 		return render.Item(s.Stdout, s.format, raw)
 	}
-	v, err := render.Decode(raw)
-	if err != nil {
-		return err
+	if text == nil {
+		text = func(v any, o render.Options) { fmt.Fprintln(s.Stdout, render.Line(v, t, o)) }
 	}
-	switch {
-	case s.format == render.Name:
-		render.Names(s.Stdout, v)
-	case text != nil:
-		text(v, s.Options())
-	default:
-		fmt.Fprintln(s.Stdout, render.Line(v, t, s.Options()))
-	}
-	return nil
+	return s.tell(raw, text)
 }
 
 // Note tells a person something on standard error. Programs and quiet people are spared.

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// poll is the time between two looks of wait.
-const poll = 300 * time.Millisecond
+// poll is the time between two looks of wait while nothing happens: times move on without events.
+const poll = time.Second
 
 func wait(s *session.Session) *cobra.Command {
 	if !has(s, "apps.get") {
@@ -150,32 +150,23 @@ func waitFor(ctx context.Context, s *session.Session, names, texts []string) err
 	limit := s.Patience(time.Minute)
 	until, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
 	open := "nothing was seen yet"
-	for {
-		still, apps, err := look(until, s, names, conditions)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && until.Err() == nil:
-			return err
-		case err == nil:
-			open = still
+	err := s.Watch(until, []string{"apps", "health"}, poll, func(ctx context.Context) (bool, error) {
+		still, apps, err := look(ctx, s, names, conditions)
+		if err != nil {
+			return true, err
 		}
-		if open == "" {
-			return s.ShowValue(ctx, map[string]any{"items": apps, "truncated": false}, func(render.Options) {
-				fmt.Fprintln(s.Stdout, "it is so: "+strings.Join(texts, " and "))
-			})
+		if open = still; open != "" {
+			return false, nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-until.Done():
-			return fault.New(fault.Deadline, "after %s it is still not so: %s", render.Span(limit), open).WithReason("timeout")
-		case <-tick.C:
-		}
+		return true, s.ShowValue(ctx, map[string]any{"items": apps, "truncated": false}, func(render.Options) {
+			fmt.Fprintln(s.Stdout, "it is so: "+strings.Join(texts, " and "))
+		})
+	})
+	if err != nil && until.Err() != nil && ctx.Err() == nil {
+		return fault.New(fault.Deadline, "after %s it is still not so: %s", render.Span(limit), open).WithReason("timeout")
 	}
+	return err
 }
 
 // look judges all conditions once. open says what is not so yet, or is "".
