@@ -31,6 +31,8 @@ var Reasons = map[string]Reason{
 	"no_such_signal":       {"There is no signal of that name.", "kill -l shows which there are."},
 	"no_such_user":         {"The system has no user of that name.", "getent passwd shows who there is."},
 	"params_not_an_object": {"The params of a request are no JSON object.", "Send an object, or no params."},
+	"project_elsewhere":    {"The project's apps run from another folder.", "Give this one another project: name, or omnitron down --project NAME there first."},
+	"project_renamed":      {"The folder's project has another name now, and apps run under the old one.", "omnitron down --project OLD, then again; or keep the name."},
 	"project_unknown":      {"There is no project of that name.", "omnitron ls --all shows every project; omnitron up in its folder declares it."},
 	"slot_unknown":         {"The app has no process or instance of that name.", "omnitron inspect <app> shows its processes and instances."},
 	"stream":               {"The method answers with a stream, and the call takes one answer.", "Call it as a stream."},

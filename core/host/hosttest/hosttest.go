@@ -85,10 +85,16 @@ func (h *Host) run(part func(context.Context) error) {
 	})
 }
 
-// Declare applies the text of an omnitron.yaml.
+// Declare applies the text of an omnitron.yaml in the folder Home.
 func (h *Host) Declare(yaml string) {
 	h.t.Helper()
-	def, _, err := config.Load(config.Source{Files: []config.File{{Path: filepath.Join(h.Home, "omnitron.yaml"), Text: yaml}}, Env: map[string]string{"PATH": "/usr/bin:/bin", "TOKEN": "hunter2"}, Home: h.Home})
+	h.DeclareIn(h.Home, yaml)
+}
+
+// DeclareIn applies the text of an omnitron.yaml in a folder: each project has one of its own.
+func (h *Host) DeclareIn(dir, yaml string) {
+	h.t.Helper()
+	def, _, err := config.Load(config.Source{Files: []config.File{{Path: filepath.Join(dir, "omnitron.yaml"), Text: yaml}}, Env: map[string]string{"PATH": "/usr/bin:/bin", "TOKEN": "hunter2"}, Home: h.Home})
 	if err != nil {
 		h.t.Fatal(err)
 	}

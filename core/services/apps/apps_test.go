@@ -98,7 +98,7 @@ func TestListPages(t *testing.T) {
 	if _, err := s.List(h.On(viewer), Listing{Project: "nope"}); reason(err) != "not_found/project_unknown" {
 		t.Errorf("%v", err)
 	}
-	h.Declare("project: blog\napps:\n  - {name: cms, command: [./x]}\n")
+	h.DeclareIn(t.TempDir(), "project: blog\napps:\n  - {name: cms, command: [./x]}\n")
 	if _, err := s.List(op.WithCaller(t.Context(), viewer), Listing{}); reason(err) != "invalid/ambiguous" {
 		t.Errorf("of which project: %v", err)
 	}
@@ -286,7 +286,7 @@ func TestExplain(t *testing.T) {
 	if _, err := s.Explain(h.On(person, "db", "api"), op.One{}); reason(err) != "invalid/ambiguous" {
 		t.Errorf("%v", err)
 	}
-	h.Declare("project: blog\napps:\n  - {name: db, command: [./x]}\n")
+	h.DeclareIn(t.TempDir(), "project: blog\napps:\n  - {name: db, command: [./x]}\n")
 	e, err = s.Explain(h.On(person, "shop/dev/db"), op.One{})
 	if err != nil || e.Next[0] != "omnitron logs shop/dev/db -n 100" {
 		t.Errorf("a name that is not unique: %v %v", e.Next, err)
