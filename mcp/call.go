@@ -138,24 +138,31 @@ func (c *conn) appendAnswer(ctx context.Context, line []byte, r *request, m *met
 		c.log.Error("an answer cannot be shown", "method", m.ID(), "err", err)
 		return c.appendFault(line, r, fault.From(err))
 	}
-	var link string
 	if a.Whole != nil && m.lists {
 		if smaller, ok := c.smaller(ctx, m, p, v, len(a.Whole)); ok {
 			a = smaller
 		}
 	}
+	said := ""
+	if o, ok := v.(op.Outcome); ok {
+		said = c.say(o, m, p)
+	}
+	return c.appendShown(line, r, m.ID(), a, said)
+}
+
+// appendShown appends an answer of a method or meta tool behind what is said of it, with a link to the whole of one that was
+// cut.
+func (c *conn) appendShown(line []byte, r *request, name string, a answer.Answer, said string) []byte {
+	var link string
 	if a.Whole != nil {
 		link = c.results.keep(a.Whole)
 	}
 	if a.TooBig {
-		f := fault.New(fault.Internal, "the answer of %s has %d bytes and cannot be cut to fit", m.ID(), len(a.Whole)).
+		f := fault.New(fault.Internal, "the answer of %s has %d bytes and cannot be cut to fit", name, len(a.Whole)).
 			WithReason("too_big").WithHint("read %s", link)
 		return c.appendFault(line, r, f)
 	}
-	text := a.Text
-	if o, ok := v.(op.Outcome); ok {
-		text = c.say(o, m, p) + text
-	}
+	text := said + a.Text
 	if !r.rich {
 		text = string(a.Structured)
 	}

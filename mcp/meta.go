@@ -54,7 +54,7 @@ func (t metaTool) entry(modern bool) []byte {
 	b = answer.AppendString(append(b, `,"description":`...), t.doc)
 	b = append(append(b, `,"inputSchema":`...), t.in...)
 	if modern {
-		b = append(append(b, `,"outputSchema":`...), t.out...)
+		b = append(append(b, `,"outputSchema":`...), cuttable(json.RawMessage(t.out))...)
 	}
 	foreign := t.name == metaRead || t.name == metaWrite
 	return fmt.Appendf(b, `,"annotations":{"readOnlyHint":%t,"destructiveHint":%t,"idempotentHint":%t,"openWorldHint":%t}}`, t.reads, !t.reads, t.reads, foreign)
@@ -77,7 +77,7 @@ func (c *conn) runMeta(ctx context.Context, r *request, t metaTool, p toolCall, 
 		return c.appendFault(line, r, f), nil
 	}
 	if t.name == metaSearch {
-		return c.search(line, r, p.args), nil
+		return c.search(line, r, t, p.args), nil
 	}
 	id := object.String(p.args, "method")
 	m := c.surface.allowed[id]
@@ -88,7 +88,7 @@ func (c *conn) runMeta(ctx context.Context, r *request, t metaTool, p toolCall, 
 	case m == nil:
 		return c.appendFault(line, r, c.noMethod(id)), nil
 	case t.name == metaDescribe:
-		return c.show(line, r, describeMethod(m)), nil
+		return c.show(line, r, t, describeMethod(m)), nil
 	case t.reads != (m.Effect == op.Reads):
 		other := metaRead
 		if t.reads {
@@ -151,7 +151,7 @@ func foundOf(m *tools.Method) found {
 	return found{m.ID(), m.Doc, m.Effect.String(), m.Role.String(), with}
 }
 
-func (c *conn) search(line []byte, r *request, args json.RawMessage) []byte {
+func (c *conn) search(line []byte, r *request, t metaTool, args json.RawMessage) []byte {
 	query, limit := object.String(args, "query"), 8
 	if raw := object.Get(args, "limit"); raw != nil {
 		if json.Unmarshal(raw, &limit) != nil || limit < 1 || limit > 50 {
@@ -169,7 +169,7 @@ func (c *conn) search(line []byte, r *request, args json.RawMessage) []byte {
 	for _, m := range hits[:min(limit, len(hits))] {
 		out.Items = append(out.Items, foundOf(m))
 	}
-	return c.show(line, r, out)
+	return c.show(line, r, t, out)
 }
 
 // described is all that is known of a method.
@@ -186,7 +186,7 @@ type example struct {
 }
 
 func describeMethod(m *method) described {
-	d := described{foundOf(m.Method), m.input(), m.output(), []example{}}
+	d := described{foundOf(m.Method), m.input(), m.output, []example{}}
 	for _, e := range m.Examples {
 		if e.Fails == "" {
 			in := e.In
@@ -200,19 +200,14 @@ func describeMethod(m *method) described {
 }
 
 // show appends a value of this plane's own.
-func (c *conn) show(line []byte, r *request, v any) []byte {
-	form, err := answer.NewForm(json.RawMessage(`{"type":"object"}`), nil, nil)
+func (c *conn) show(line []byte, r *request, t metaTool, v any) []byte {
+	form, err := answer.NewForm(cuttable(json.RawMessage(t.out)), nil, nil)
 	if err != nil {
 		return c.appendFault(line, r, fault.From(err))
 	}
 	a, err := form.Render(v)
-	if err != nil || a.TooBig {
-		return c.appendFault(line, r, fault.New(fault.Internal, "the answer cannot be shown").WithReason("too_big"))
+	if err != nil {
+		return c.appendFault(line, r, fault.From(err))
 	}
-	line = answer.AppendString(append(line, `{"content":[{"type":"text","text":`...), a.Text)
-	line = append(line, `}]`...)
-	if r.rich {
-		line = append(append(line, `,"structuredContent":`...), a.Structured...)
-	}
-	return tail(line, r, c.srv.self, nil)
+	return c.appendShown(line, r, t.name, a, "")
 }

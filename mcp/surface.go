@@ -38,11 +38,12 @@ const (
 type method struct {
 	*tools.Method
 	form   *answer.Form
-	stream *streamForm // nil for a unary method
-	lists  bool        // takes limit and cursor and gives a list
-	wide   [2][]byte   // its entry in tools/list, with output schema and title: in the short lists and in the long one
-	narrow [2][]byte   // the same for clients before 2025-06-18
-	res    *resource   // nil: none
+	output json.RawMessage // the schema of what this plane answers
+	stream *streamForm     // nil for a unary method
+	lists  bool            // takes limit and cursor and gives a list
+	wide   [2][]byte       // its entry in tools/list, with output schema and title: in the short lists and in the long one
+	narrow [2][]byte       // the same for clients before 2025-06-18
+	res    *resource       // nil: none
 }
 
 // foreign are the services whose answers are full of text that programs wrote.
@@ -63,8 +64,12 @@ func newMethod(d *tools.Method) (*method, error) {
 	case d.Effect.Changes():
 		out = nil // wrapped: no table
 	}
+	m.output = cuttable(d.OutSchema)
+	if d.Stream {
+		m.output = cuttable(d.ItemsSchema)
+	}
 	var err error
-	if m.form, err = answer.NewForm(m.output(), out, item); err != nil {
+	if m.form, err = answer.NewForm(m.output, out, item); err != nil {
 		return nil, err
 	}
 	var in struct {
@@ -97,11 +102,21 @@ func (m *method) input() json.RawMessage {
 	return m.InSchema
 }
 
-func (m *method) output() json.RawMessage {
-	if m.stream != nil {
-		return m.ItemsSchema
+// cuttable gives the schema of an answer that may have been cut: whatever its method is, truncated says so.
+func cuttable(schema json.RawMessage) json.RawMessage {
+	const flag = `"truncated":{"type":"boolean","description":"cut to fit"}}`
+	props := object.Get(schema, "properties")
+	switch {
+	case props == nil:
+		return object.Set(schema, "properties", json.RawMessage("{"+flag))
+	case object.Get(props, "truncated") != nil:
+		return schema
 	}
-	return m.OutSchema
+	more := bytes.TrimSuffix(props, []byte("}"))
+	if len(more) > 1 {
+		more = append(bytes.Clone(more), ',')
+	}
+	return bytes.Replace(schema, props, append(bytes.Clone(more), flag...), 1) // the first is the outermost
 }
 
 // hints are the four annotations of an effect. A stop may be repeated without harm, so an interruption counts as safe to
@@ -131,7 +146,7 @@ func (m *method) entry(input []byte, modern, prior bool) []byte {
 	b = answer.AppendString(append(b, `,"description":`...), m.Doc)
 	b = append(append(b, `,"inputSchema":`...), input...)
 	if modern {
-		b = append(append(b, `,"outputSchema":`...), m.output()...)
+		b = append(append(b, `,"outputSchema":`...), m.output...)
 	}
 	b = fmt.Appendf(b, `,"annotations":{"readOnlyHint":%t,"destructiveHint":%t,"idempotentHint":%t,"openWorldHint":%t}`, r, d, i, o)
 	if prior {

@@ -341,3 +341,32 @@ func (s *Supervisor) RevisionsInUse(project, stack string) []int64 {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
+
+// cached reads definitions, each revision once.
+type cached struct {
+	s   *Supervisor
+	got map[string]*config.Definition
+}
+
+// app finds an app in the revision that holds it.
+func (c cached) app(ctx context.Context, key string, rev int64) (*config.App, error) {
+	stack := inStack(key)
+	name := fmt.Sprintf("%s@%d", stack, rev)
+	def := c.got[name]
+	if def == nil {
+		var err error
+		if def, err = c.s.Loader.Definition(ctx, projectOf(key), stackOf(key), rev); err != nil {
+			return nil, err
+		}
+		c.got[name] = def
+	}
+	if p := c.s.projectDir[stack]; p.rev <= rev {
+		c.s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
+	}
+	for i := range def.Apps {
+		if def.Apps[i].Key == key {
+			return &def.Apps[i], nil
+		}
+	}
+	return nil, fmt.Errorf("revision %d has no app %q", rev, key)
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
 )
 
 // boot makes the world what the state says: the living are adopted, with the revision that they run; the dead are
@@ -154,35 +155,6 @@ func (s *Supervisor) leave(key string, err error) {
 	s.Log.Error("cannot read an app's definition; it is left as it is", "app", key, "err", err)
 }
 
-// cached reads definitions, each revision once.
-type cached struct {
-	s   *Supervisor
-	got map[string]*config.Definition
-}
-
-// app finds an app in the revision that holds it.
-func (c cached) app(ctx context.Context, key string, rev int64) (*config.App, error) {
-	stack := inStack(key)
-	name := fmt.Sprintf("%s@%d", stack, rev)
-	def := c.got[name]
-	if def == nil {
-		var err error
-		if def, err = c.s.Loader.Definition(ctx, projectOf(key), stackOf(key), rev); err != nil {
-			return nil, err
-		}
-		c.got[name] = def
-	}
-	if p := c.s.projectDir[stack]; p.rev <= rev {
-		c.s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
-	}
-	for i := range def.Apps {
-		if def.Apps[i].Key == key {
-			return &def.Apps[i], nil
-		}
-	}
-	return nil, fmt.Errorf("revision %d has no app %q", rev, key)
-}
-
 // recall gives a runner what the state remembers of its app.
 func (s *Supervisor) recall(r *runner, a store.AppState) {
 	r.intent(a)
@@ -198,7 +170,7 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 		if left := sl.BackoffUntil.Sub(s.Now()); State(sl.Status) == Backoff && left > 0 && left < time.Hour {
 			u.phase, u.delay = backoff, left
 		}
-		u.hist = history{Active: sl.Active, Streak: sl.Attempt, Restarts: sl.RestartsAt}
+		u.hist = restart.History{Active: sl.Active, Streak: sl.Attempt, Restarts: sl.RestartsAt}
 		if x := sl.LastExit; x != nil {
 			u.exit = &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS, Generation: x.Generation, PID: x.PID, Stderr: x.StderrTail}
 			if u.outcome != Stopped {
@@ -215,7 +187,7 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 		if u.exit != nil && u.exit.At.Before(boot) {
 			u.ancient = true
 			if u.outcome != Completed { // what happened before the machine was started does not count
-				u.outcome, u.reason, u.hist, u.starts = Stopped, "", history{}, 0
+				u.outcome, u.reason, u.hist, u.starts = Stopped, "", restart.History{}, 0
 			}
 		}
 	}
@@ -254,7 +226,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 		s.discard(p)
 		return
 	case u != nil && u.gen != nil:
-		s.ports.free(u.gen.ports)
+		s.ports.Free(u.gen.ports)
 		s.discard(u.gen.proc)
 	case u == nil: // scaled away or out of the definition: it has to go
 		u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: process, number: n, def: def, parting: true}
@@ -262,7 +234,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 	}
 	g := &generation{number: number, rev: rev, app: app, def: def, live: def, at: p.Started(), proc: p, ports: portsOf(p.ID()), adopted: true}
 	g.lived = !over(p)
-	s.ports.keep(g.ports)
+	s.ports.Keep(g.ports)
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
 	u.former = app != r.app && !u.parting && config.Renews(app, r.app, process)
 	if !u.former && !u.parting {

@@ -86,7 +86,7 @@ apps:
 			if _, err := w.stop("up", "slow", "late", "bad"); err != nil {
 				t.Error(err)
 			}
-			if n := w.promised(); n != 0 {
+			if n := w.ports.Taken(); n != 0 {
 				t.Errorf("%d ports are still promised", n)
 			}
 		})

@@ -87,7 +87,7 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 		return
 	}
 	g.quiet()
-	r.s.ports.free(g.ports)
+	r.s.ports.Free(g.ports)
 	r.dead = append(r.dead, g)
 	failed := u.exit != nil && u.exit.Generation == g.number && u.end.cause != byStop && !(u.end.cause == byItself && u.end.success)
 	u.gen = nil

@@ -17,6 +17,8 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/supervisor/account"
+	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 )
 
 // spawnTimeout bounds one start by the keeper. It is long: a new keeper may have to be started first.
@@ -97,30 +99,24 @@ func groupName(key, process string, n int, number uint64) string {
 func (g *generation) start(s *Supervisor, process string, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
 	defer cancel()
-	who, err := lookup(g.def)
+	who, err := account.Of(g.def)
 	if err != nil {
 		return err
 	}
-	ports, err := s.ports.draw(g.def, n)
-	if err != nil {
-		return err
-	}
-	g.ports = ports
-	if err := occupied(g.def, ports); err != nil {
-		s.ports.free(ports)
+	if g.ports, err = s.ports.Draw(g.def, n); err != nil {
 		return err
 	}
 	stream := journal.Stream{Project: projectOf(g.app.Key), Stack: stackOf(g.app.Key), App: g.app.Name, Process: process, Instance: n}
 	out, errs := stream, stream
 	out.Name, errs.Name = "out", "err"
 	spec := proc.Spec{
-		ID:    generationID(g.app.Key, process, n, g.number, g.rev, ports),
+		ID:    generationID(g.app.Key, process, n, g.number, g.rev, g.ports),
 		Group: groupName(g.app.Key, process, n, g.number), Kind: "app",
 		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, who, process, n),
-		UID: who.uid, GID: who.gid, Groups: who.groups, Umask: -1,
+		UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
 		Out: journal.Path(s.LogDir, out), Err: journal.Path(s.LogDir, errs),
 		MaxSize: g.def.Logging.MaxSize, MaxFiles: g.def.Logging.MaxFiles, OnFull: g.def.Logging.OnFull,
-		Notify: g.def.Ready.Kind == "notify", NotifyUID: who.uid,
+		Notify: g.def.Ready.Kind == "notify", NotifyUID: who.UID,
 		DieWithDaemon: g.app.OnDaemonExit == "stop",
 	}
 	if g.def.Umask != nil {
@@ -132,7 +128,7 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 	g.at = s.Now()
 	g.proc, err = s.Keeper.Spawn(ctx, spec)
 	if err != nil {
-		s.ports.free(ports)
+		s.ports.Free(g.ports)
 	}
 	return err
 }
@@ -293,4 +289,33 @@ func signalNamed(name string) unix.Signal {
 		return sig
 	}
 	return unix.SIGTERM
+}
+
+// environment is the whole environment of an instance: what its definition resolved to, then what is ours.
+func environment(g *generation, who account.Account, process string, n int) []string {
+	env := map[string]string{}
+	for k, v := range g.def.Env {
+		env[k] = v
+	}
+	if who.Name != "" { // unless the definition says otherwise, even that there is none
+		for name, value := range map[string]string{"USER": who.Name, "LOGNAME": who.Name, "HOME": who.Home, "SHELL": who.Shell} {
+			if _, set := env[name]; !set && value != "" && !slices.Contains(g.def.Unset, name) {
+				env[name] = value
+			}
+		}
+	}
+	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = projectOf(g.app.Key), stackOf(g.app.Key), g.app.Name
+	env["OMNITRON_PROCESS"], env["OMNITRON_INSTANCE"] = process, strconv.Itoa(n)
+	for name, port := range g.ports {
+		env[ports.Variable(name)] = strconv.Itoa(port)
+	}
+	if len(g.def.Ports) == 1 {
+		env["PORT"] = strconv.Itoa(g.ports[g.def.Ports[0].Name])
+	}
+	list := make([]string, 0, len(env))
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	slices.Sort(list)
+	return list
 }

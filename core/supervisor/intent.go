@@ -9,6 +9,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 )
 
 // intend makes a command's wish durable before anything is done. It says of each target whether a younger command wants
@@ -172,8 +173,8 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Res
 		return nil, err
 	}
 	for _, port := range p.Ports {
-		if highest := port.Base + instances - 1; !port.Auto && highest > maxPort {
-			return nil, fault.New(fault.Invalid, "%d instances of %s would need port %d for %q, but %d is the highest there is", instances, p.Name, highest, port.Name, maxPort).
+		if highest := port.Base + instances - 1; !port.Auto && highest > ports.Highest {
+			return nil, fault.New(fault.Invalid, "%d instances of %s would need port %d for %q, but %d is the highest there is", instances, p.Name, highest, port.Name, ports.Highest).
 				WithReason("no_such_port").WithHint("fewer instances, a lower base, or auto")
 		}
 	}

@@ -246,7 +246,7 @@ apps:
 			t.Errorf("%s: %+v", name, x)
 		}
 	}
-	if n := w.promised(); n != 0 {
+	if n := w.ports.Taken(); n != 0 {
 		t.Errorf("%d ports are kept", n)
 	}
 	if n := len(w.k.Processes()); n != 0 {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
 )
 
 // A slot is one place in which a generation of a program runs: (app, process, n). What happens to it is decided here,
@@ -115,7 +116,7 @@ type slot struct {
 	again   bool  // start once it has ended
 	doomed  bool  // a stop came while it was being spawned
 	end     ended
-	hist    history
+	hist    restart.History
 	delay   time.Duration // of the timer that actTimer arms
 	reason  string        // why it is where it is, for people
 }
@@ -266,16 +267,16 @@ func (s slot) settle(r rules, roll float64) (slot, []action) {
 	if s.end.permanent {
 		return s.rest(gaveUp, "another try cannot help"), nil
 	}
-	hist, v := s.hist.after(r.restart, s.end.ran, success, roll)
+	hist, v := s.hist.After(r.restart, s.end.ran, success, roll)
 	s.hist = hist
 	switch {
-	case v.again:
-		s.phase, s.delay = backoff, v.delay
+	case v.Again:
+		s.phase, s.delay = backoff, v.Delay
 		return s, []action{actTimer}
 	case success:
-		return s.rest(Stopped, v.reason), nil
+		return s.rest(Stopped, v.Reason), nil
 	default:
-		return s.rest(gaveUp, v.reason), nil
+		return s.rest(gaveUp, v.Reason), nil
 	}
 }
 

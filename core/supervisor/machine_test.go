@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/omnitron-dev/omnitron/core/config"
 )
 
 var (
 	allPhases = []phase{idle, waiting, spawning, starting, running, ending, killing, stuck, backoff}
 	allEvents = []event{evStart, evStop, evMet, evSpawned, evSpawnFailed, evReady, evUnready, evUnhealthy, evExited, evLate, evGone, evWontDie, evOver}
+	usual     = config.Restart{Policy: "on-failure", MaxRestarts: 5, Window: time.Minute, ResetAfter: time.Minute, Backoff: config.Backoff{Type: "exponential", Initial: time.Second, Max: 30 * time.Second, Factor: 2}}
 	plain     = rules{restart: usual, stop: 10 * time.Second}
 )
 

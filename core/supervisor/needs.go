@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -358,20 +357,4 @@ func stands(name string, s State, why, until string) string {
 		why = "and it has to be " + untilWord(until)
 	}
 	return fmt.Sprintf("%s, which it depends on, is %s: %s", name, s, why)
-}
-
-// Trees gives the living processes of an app's instances by slot.
-func (s *Supervisor) Trees(ctx context.Context, key string) map[string][]int {
-	out := map[string][]int{}
-	for _, p := range s.Keeper.Processes() {
-		k, process, n, _, _, ok := parseGeneration(p.ID())
-		if !ok || k != key {
-			continue
-		}
-		if pids, err := p.Tree(ctx); err == nil && len(pids) > 0 {
-			slot := fmt.Sprintf("%s:%s#%d", nameOf(key), process, n)
-			out[slot] = append(out[slot], pids...)
-		}
-	}
-	return out
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/supervisor/account"
 )
 
 // Probed is what an instance's probe answered when it was asked.
@@ -124,7 +125,7 @@ var probes atomic.Uint64
 // cgroup of its own, ended with everything it started when ctx ends.
 func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx context.Context, argv []string) (int, []byte, error) {
 	return func(ctx context.Context, argv []string) (int, []byte, error) {
-		who, err := lookup(g.def)
+		who, err := account.Of(g.def)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -132,7 +133,7 @@ func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx co
 		out := filepath.Join(s.RunDir, fmt.Sprintf("probe-%d-%d.out", os.Getpid(), k))
 		spec := proc.Spec{
 			ID: fmt.Sprintf("probe!%s:%s#%d!%d.%d", g.app.Key, process, n, os.Getpid(), k), Group: fmt.Sprintf("probe.%d.%d", os.Getpid(), k), Kind: "probe",
-			Argv: argv, Dir: g.def.Dir, Env: environment(g, who, process, n), UID: who.uid, GID: who.gid, Groups: who.groups, Umask: -1,
+			Argv: argv, Dir: g.def.Dir, Env: environment(g, who, process, n), UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
 			Out: out, Err: out, OnFull: "drop", DieWithDaemon: true,
 		}
 		if g.def.Umask != nil {

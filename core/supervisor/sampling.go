@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/omnitron-dev/omnitron/core/sample"
@@ -34,4 +35,20 @@ func (s *Supervisor) Sample(to *sample.Sampler) {
 		targets = append(targets, sample.Target{Key: SampleKey(key, process, n), PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
 	}
 	to.Tick(s.Now(), targets)
+}
+
+// Trees gives the living processes of an app's instances by slot.
+func (s *Supervisor) Trees(ctx context.Context, key string) map[string][]int {
+	out := map[string][]int{}
+	for _, p := range s.Keeper.Processes() {
+		k, process, n, _, _, ok := parseGeneration(p.ID())
+		if !ok || k != key {
+			continue
+		}
+		if pids, err := p.Tree(ctx); err == nil && len(pids) > 0 {
+			slot := fmt.Sprintf("%s:%s#%d", nameOf(key), process, n)
+			out[slot] = append(out[slot], pids...)
+		}
+	}
+	return out
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 )
 
 // Deps is what a supervisor works with.
@@ -64,7 +65,7 @@ type loader interface {
 // Supervisor runs the apps of all projects.
 type Supervisor struct {
 	Deps
-	ports    ports
+	ports    ports.Pool
 	applying chan struct{}   // holds one: definitions are switched one after the other
 	calls    sync.WaitGroup  // goroutines of runners, generations and commands
 	ctx      context.Context // of Run; kept because commands and generations outlive the calls that began them
@@ -86,7 +87,7 @@ type project struct {
 
 // New makes a supervisor; Run starts it.
 func New(d Deps) *Supervisor {
-	return &Supervisor{Deps: d, ports: ports{taken: map[int]int{}}, applying: make(chan struct{}, 1), ctx: context.Background(),
+	return &Supervisor{Deps: d, applying: make(chan struct{}, 1), ctx: context.Background(),
 		apps: map[string]*runner{}, dependents: map[string][]*runner{}, projectDir: map[string]project{}, unread: map[string]string{}}
 }
 

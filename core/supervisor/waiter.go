@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
 )
 
 var errTimeout = errors.New("the time that the caller gave is up")
@@ -140,7 +141,7 @@ func (r *runner) command(u *unit, k kind) {
 
 // forgive forgets what happened before a command that somebody gave.
 func (u *unit) forgive() {
-	u.hist = history{}
+	u.hist = restart.History{}
 	u.starts = 0
 }
 

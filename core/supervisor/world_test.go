@@ -338,13 +338,6 @@ func (w *world) file(name string) []string {
 	return strings.Fields(string(data))
 }
 
-// promised is how many ports generations have.
-func (w *world) promised() int {
-	w.ports.mu.Lock()
-	defer w.ports.mu.Unlock()
-	return len(w.ports.taken)
-}
-
 func busFilter(topics ...string) bus.Filter { return bus.Filter{Topics: topics} }
 
 // events gives the types of the events of an app, oldest first.

@@ -63,7 +63,7 @@ func TestCut(t *testing.T) {
 				}
 				if link != "" {
 					cut[m.Tool()] = true
-					if page.Truncated != nil && !*page.Truncated {
+					if page.Truncated == nil || !*page.Truncated {
 						t.Errorf("%s: it was cut and does not say so", what)
 					}
 					p.whole(t, what, link, schemas[m.Tool()])

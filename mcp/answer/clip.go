@@ -156,16 +156,15 @@ func fit(whole []byte, s *shape, limit int) ([]byte, bool) {
 	}
 }
 
-// markTruncated sets the flag of a list, and of a list that is the result of a changing call.
+// markTruncated sets the flag of an answer, and of a list that is the result of a changing call.
 func markTruncated(o map[string]any, s *shape) {
 	if s == nil {
 		return
 	}
 	if _, ok := s.Properties["truncated"]; ok {
 		o["truncated"] = true
-		return
 	}
-	if r, ok := o["result"].(map[string]any); ok && s.Properties["result"] != nil {
+	if r, ok := o["result"].(map[string]any); ok {
 		markTruncated(r, s.Properties["result"])
 	}
 }

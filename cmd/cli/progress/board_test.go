@@ -137,3 +137,16 @@ func TestHeartbeat(t *testing.T) {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
+
+// TestLongNames: a long name leaves room for what the app does.
+func TestLongNames(t *testing.T) {
+	b := newBoard(func() time.Time { return noon })
+	b.load([]byte(`{"items":[{"key":"shop/dev/`+strings.Repeat("long-", 12)+`name","state":"running"},{"key":"shop/dev/api","state":"crashed","reason":"exited 7"}]}`), false)
+	for _, width := range []int{60, 80, 120} {
+		for i, line := range b.picture(width, 10, render.Style{}) {
+			if !strings.Contains(line, []string{"running", "crashed"}[i]) || i == 1 && !strings.Contains(line, "exited 7") || render.Width(line) > width {
+				t.Errorf("%d: %q", width, line)
+			}
+		}
+	}
+}

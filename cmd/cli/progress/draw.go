@@ -155,8 +155,9 @@ func (b *board) picture(width, height int, style render.Style) []string {
 	}
 	name, state := 0, 0
 	for _, key := range keys {
-		name, state = max(name, render.Width(b.rows[key].name)), max(state, len(b.rows[key].state))
+		name, state = max(name, render.Width(render.Escape(b.rows[key].name))), max(state, len(b.rows[key].state))
 	}
+	name = min(name, max(16, width*2/5)) // what it does has to be seen too
 	var out []string
 	for _, key := range keys {
 		r := b.rows[key]
@@ -169,7 +170,9 @@ func (b *board) picture(width, height int, style render.Style) []string {
 		if r.state == "stopped" {
 			took = ""
 		}
-		rest := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, render.Escape(r.name), state, r.state, took, render.Escape(r.text))
+		called := render.Clip(render.Escape(r.name), name)
+		called += strings.Repeat(" ", name-render.Width(called))
+		rest := fmt.Sprintf("%s  %-*s  %6s  %s", called, state, r.state, took, render.Escape(r.text))
 		out = append(out, " "+style.Paint(color, symbol)+" "+render.Clip(strings.TrimRight(rest, " "), width-4))
 	}
 	if hidden > 0 {

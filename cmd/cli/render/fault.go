@@ -18,10 +18,10 @@ func Fault(w io.Writer, e *fault.Error, o Options) {
 	if listed(e) {
 		first, rest = fmt.Sprintf("%d things are wrong with the input", len(e.Problems)), ""
 	}
-	b.WriteString(o.Style.Paint(Bad, "error:") + " " + first + "\n")
+	b.WriteString(o.Style.Paint(Bad, "error:") + Fold("error: "+first, 2, o.Width)[len("error:"):] + "\n")
 	for line := range strings.SplitSeq(rest, "\n") {
 		if line != "" {
-			b.WriteString("  " + line + "\n")
+			b.WriteString(Fold("  "+line, 2, o.Width) + "\n")
 		}
 	}
 	for _, p := range e.Problems {
@@ -85,9 +85,10 @@ func listed(e *fault.Error) bool {
 // problem writes one thing that is wrong with an input. A file's problem brings its source line and caret along, below
 // its message, and these keep their columns.
 func problem(b *strings.Builder, p fault.Problem, o Options) {
-	text := strings.TrimRight(EscapeLines(p.Message), "\n")
+	text, path := strings.TrimRight(EscapeLines(p.Message), "\n"), ""
 	if p.Path != "" {
-		text = o.Style.Paint(Loud, Escape(p.Path)) + ": " + text
+		path = Escape(p.Path)
+		text = path + ": " + text
 	}
 	if p.Near != "" && !strings.Contains(p.Message, "did you mean") {
 		first, rest, more := strings.Cut(text, "\n")
@@ -102,8 +103,20 @@ func problem(b *strings.Builder, p fault.Problem, o Options) {
 			text += "\n" + rest
 		}
 	}
-	for line := range strings.SplitSeq(text, "\n") {
-		b.WriteString("  " + line + "\n")
+	for i, line := range strings.Split(text, "\n") {
+		line = "  " + line
+		switch rest := strings.TrimLeft(line, " "); {
+		case i == 0:
+			line = Fold(line, 4, o.Width)
+			if after, ok := strings.CutPrefix(line, "  "+path); ok { // it was not broken
+				line = "  " + o.Style.Paint(Loud, path) + after
+			}
+		case strings.Contains(rest, "| ") && o.Width > 0: // a line of the file, or what points into it
+			line = Clip(line, o.Width)
+		default:
+			line = Fold(line, Width(line)-Width(rest), o.Width)
+		}
+		b.WriteString(line + "\n")
 	}
 }
 
@@ -118,10 +131,15 @@ func items(b *strings.Builder, v any, o Options) {
 		return
 	}
 	list, _ := decoded.([]any)
-	width := 0
+	width, most := 0, 60 // a name that is longer does not push the others away
+	if o.Width > 0 {
+		most = min(most, o.Width/2)
+	}
 	for _, it := range list {
 		obj, _ := it.(Object)
-		width = max(width, Width(Escape(target(obj))))
+		if n := Width(Escape(target(obj))); n <= most {
+			width = max(width, n)
+		}
 	}
 	for _, it := range list {
 		obj, ok := it.(Object)
@@ -139,7 +157,13 @@ func items(b *strings.Builder, v any, o Options) {
 			text[3] = Escape(inner.Text("message"))
 		}
 		text = slices.DeleteFunc(text, func(s string) bool { return s == "" })
-		b.WriteString("  " + o.Style.Paint(color, symbol) + " " + strings.Join(text, "  ") + "\n")
+		if Width(text[0]) > width && o.Width > 0 { // the rest begins below
+			b.WriteString("  " + o.Style.Paint(color, symbol) + " " + text[0] + "\n")
+			b.WriteString(Fold(strings.Repeat(" ", 6)+strings.Join(text[1:], "  "), 6, o.Width) + "\n")
+			continue
+		}
+		line := strings.Repeat(" ", 4) + strings.Join(text, "  ")
+		b.WriteString("  " + o.Style.Paint(color, symbol) + " " + Fold(line, 6, o.Width)[4:] + "\n")
 	}
 }
 

@@ -2,6 +2,7 @@ package render
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,12 +171,14 @@ func chosen(all []Column, names []string, wide bool) []Column {
 	if len(cols) > 0 {
 		return cols
 	}
-	for i, c := range all { // nobody said what matters: the order of the fields does
-		if i == 8 {
-			break
-		}
-		c.Priority = i + 1
-		cols = append(cols, c)
+	return ranked(all[:min(len(all), 8)])
+}
+
+// ranked gives columns of which nobody said what matters: the order of the fields does.
+func ranked(all []Column) []Column {
+	cols := slices.Clone(all)
+	for i := range cols {
+		cols[i].Priority = i + 1
 	}
 	return cols
 }

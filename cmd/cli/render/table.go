@@ -64,7 +64,7 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 		for k, j := range shown {
 			c := at(j)
 			text := Clip(c.text, widths[j])
-			if k < len(shown)-1 || rightly(cols[j]) {
+			if k < len(shown)-1 || rightly(cols[j]) && text != "" {
 				text = pad(text, widths[j], rightly(cols[j]))
 			}
 			if k > 0 {
@@ -76,7 +76,24 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 	}
 	line(func(j int) cell { return cell{cols[j].Header, Dim} })
 	for i := range cells {
-		line(func(j int) cell { return cells[i][j] })
+		if indent == "" {
+			line(func(j int) cell { return cells[i][j] })
+			continue
+		}
+		parts := make([][]string, len(cols)) // below an object there is room downwards: nothing is cut
+		height := 1
+		for _, j := range shown {
+			parts[j] = wrap(cells[i][j].text, widths[j])
+			height = max(height, len(parts[j]))
+		}
+		for n := range height {
+			line(func(j int) cell {
+				if n < len(parts[j]) {
+					return cell{parts[j][n], cells[i][j].color}
+				}
+				return cell{}
+			})
+		}
 	}
 	if n := all - len(shown); n > 0 {
 		note := fmt.Sprintf("%d columns hidden, -o wide", n)
@@ -86,6 +103,22 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 		b.WriteString(indent + o.Style.Paint(Dim, note) + "\n")
 	}
 	io.WriteString(w, b.String())
+}
+
+// wrap gives a text as lines of a width. In a narrow column it stays one line.
+func wrap(text string, width int) []string {
+	if width < flexible {
+		return []string{text}
+	}
+	var lines []string
+	for line := range strings.SplitSeq(Fold(text, 0, width), "\n") {
+		for Width(line) > width { // a word that is too long
+			head := strings.TrimSuffix(Clip(line, width+1), "…")
+			lines, line = append(lines, head), line[len(head):]
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // measure gives the width that each column needs.

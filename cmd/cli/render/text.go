@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -93,7 +94,11 @@ func rows(w io.Writer, items []any, t reflect.Type, o Options, indent string) {
 		}
 		return
 	}
-	table(w, chosen(all, o.Columns, o.Wide), items, o, indent)
+	cols := chosen(all, o.Columns, o.Wide)
+	if indent != "" && !slices.ContainsFunc(all, func(c Column) bool { return c.Priority > 0 }) {
+		cols = ranked(all) // below an object the empty ones go first, so there may be room for more
+	}
+	table(w, cols, items, o, indent)
 }
 
 // object writes names and values, one a line; what is empty is left out.
@@ -116,7 +121,7 @@ func object(w io.Writer, v Object, cols []Column, o Options, indent string) {
 		}
 		name := o.Style.Paint(Dim, pad(Escape(label(m.Key)), width, false))
 		if !nested(m.Value) {
-			value(w, m, c, o, indent+name+"  ", indent)
+			value(w, m, c, o, indent+name+"  ", indent, Width(indent)+width+2)
 			continue
 		}
 		fmt.Fprintln(w, indent+o.Style.Paint(Dim, Escape(label(m.Key))))
@@ -136,7 +141,8 @@ func object(w io.Writer, v Object, cols []Column, o Options, indent string) {
 	}
 }
 
-func value(w io.Writer, m Member, c Column, o Options, lead, indent string) {
+// value writes one value behind its name; at is where it begins.
+func value(w io.Writer, m Member, c Column, o Options, lead, indent string, at int) {
 	if s, ok := m.Value.(string); ok && strings.Contains(strings.TrimRight(s, "\n"), "\n") {
 		fmt.Fprintln(w, strings.TrimRight(lead, " "))
 		for line := range strings.SplitSeq(strings.TrimRight(s, "\n"), "\n") {
@@ -155,7 +161,8 @@ func value(w io.Writer, m Member, c Column, o Options, lead, indent string) {
 	if stateful(m.Key) {
 		text, color = o.Style.mark(text)
 	}
-	fmt.Fprintln(w, lead+o.Style.Paint(color, text))
+	room := strings.Repeat(" ", at)
+	fmt.Fprintln(w, lead+o.Style.Paint(color, Fold(room+text, at, o.Width)[at:]))
 }
 
 // sentences reports whether a list holds more than words, so that each entry wants a line.

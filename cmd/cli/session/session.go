@@ -230,7 +230,7 @@ func (s *Session) Options() render.Options {
 
 // ErrOptions is how a person sees standard error.
 func (s *Session) ErrOptions() render.Options {
-	o := render.Options{Style: s.style(s.terminal.Err), Width: 80, Now: s.Now()}
+	o := render.Options{Style: s.style(s.terminal.Err), Now: s.Now()}
 	if s.terminal.Err {
 		o.Width, _ = s.Size()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 )
 
 // one is the single target of a call.
@@ -203,7 +204,7 @@ func ours(v *supervisor.App, p *config.Process) []Variable {
 		} else if !port.Auto {
 			number = strconv.Itoa(port.Base)
 		}
-		env[supervisor.PortVariable(port.Name)] = number
+		env[ports.Variable(port.Name)] = number
 		if len(p.Ports) == 1 {
 			env["PORT"] = number
 		}

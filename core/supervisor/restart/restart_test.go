@@ -1,4 +1,4 @@
-package supervisor
+package restart
 
 import (
 	"testing"
@@ -11,19 +11,19 @@ import (
 var usual = config.Restart{Policy: "on-failure", MaxRestarts: 5, Window: time.Minute, ResetAfter: time.Minute,
 	Backoff: config.Backoff{Type: "exponential", Initial: time.Second, Max: 30 * time.Second, Factor: 2}}
 
-// starts plays a program that runs for a while and fails, again and again, on an injected clock. It gives the times of
+// starts plays a program that runs for a while and fails, Again and again, on an injected clock. It gives the times of
 // its starts and whether it was given up.
 func starts(p config.Restart, ran time.Duration, most int) (at []time.Duration, gaveUp bool) {
-	var h history
+	var h History
 	now := time.Duration(0)
 	for len(at) < most {
 		at = append(at, now)
 		now += ran
-		next, v := h.after(p, ran, false, 0.5)
-		if !v.again {
+		next, v := h.After(p, ran, false, 0.5)
+		if !v.Again {
 			return at, true
 		}
-		h, now = next, now+v.delay
+		h, now = next, now+v.Delay
 	}
 	return at, false
 }
@@ -55,7 +55,7 @@ func TestLongRunsAreForgiven(t *testing.T) {
 	}
 	for i := 1; i < len(at); i++ {
 		if d := at[i] - at[i-1] - 61*time.Second; d != time.Second {
-			t.Errorf("restart %d waited %v, want the first delay again", i, d)
+			t.Errorf("restart %d waited %v, want the first delay Again", i, d)
 		}
 	}
 }
@@ -73,11 +73,11 @@ func TestVerdicts(t *testing.T) {
 		{"always, success", always, true, true}, {"always, failure", always, false, true},
 		{"never, success", never, true, false}, {"never, failure", never, false, false},
 	} {
-		_, v := history{}.after(c.p, time.Second, c.success, 0)
-		if v.again != c.again {
-			t.Errorf("%s: again = %v", c.name, v.again)
+		_, v := History{}.After(c.p, time.Second, c.success, 0)
+		if v.Again != c.again {
+			t.Errorf("%s: Again = %v", c.name, v.Again)
 		}
-		if !v.again && v.reason == "" {
+		if !v.Again && v.Reason == "" {
 			t.Errorf("%s: no reason given", c.name)
 		}
 	}
@@ -105,9 +105,9 @@ func TestDelays(t *testing.T) {
 }
 
 func TestHistoryIsAValue(t *testing.T) {
-	h := history{Restarts: make([]time.Duration, 0, 8)}
-	a, _ := h.after(usual, time.Second, false, 0)
-	b, _ := h.after(usual, 2*time.Second, false, 0)
+	h := History{Restarts: make([]time.Duration, 0, 8)}
+	a, _ := h.After(usual, time.Second, false, 0)
+	b, _ := h.After(usual, 2*time.Second, false, 0)
 	if a.Restarts[0] == b.Restarts[0] {
 		t.Error("two histories share their restarts")
 	}
