@@ -11,8 +11,41 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
-// Connect gives the connection to the daemon, made once and again when it was lost. Fault: unavailable.
+// Connect gives the connection to the daemon, made once and again when it was lost. A daemon that is just coming back, of
+// which the keeper tells, is waited for. Fault: unavailable.
 func (s *Session) Connect(ctx context.Context) (Client, error) {
+	c, err := s.connect(ctx)
+	if s.Gone == nil || reason(err) != "not_running" {
+		return c, err
+	}
+	within, cancel := context.WithTimeout(ctx, comesBack)
+	defer cancel()
+	t := time.NewTicker(again / 4)
+	defer t.Stop()
+	for !s.gone(within) {
+		select {
+		case <-within.Done():
+			return nil, err
+		case <-t.C:
+		}
+		if c, err := s.connect(ctx); reason(err) != "not_running" {
+			return c, err
+		}
+	}
+	return nil, err
+}
+
+// comesBack is how long the first call waits for a daemon while the keeper lives, which starts one within a second.
+const comesBack = 3 * time.Second
+
+// gone reports whether nothing of the home runs any more, the keeper neither.
+func (s *Session) gone(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, again/2)
+	defer cancel()
+	return s.Gone(ctx, s.Home) == nil
+}
+
+func (s *Session) connect(ctx context.Context) (Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client != nil {
@@ -201,10 +234,7 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 			}
 		}
 		ending = false
-		within, cancel := context.WithTimeout(ctx, again/2)
-		gone := s.Gone(within, s.Home) == nil
-		cancel()
-		if gone {
+		if s.gone(ctx) {
 			return err
 		}
 		s.tellAway()
