@@ -289,7 +289,9 @@ apps:
   - {name: dies, command: %s, ready: {delay: 20ms}, onDaemonExit: stop}
   - {name: lives, command: %s, ready: {delay: 20ms}}
 `, argv(prog, "sit", mark+".dies", "child=1"), argv(prog, "sit", mark+".lives")))
-	grown := func() { r.Until(5*time.Second, "dies has its child", func() bool { return len(s.now()["dies.child"]) == 1 }) }
+	grown := func() {
+		r.Until(5*time.Second, "dies has its child", func() bool { return len(s.now()["dies.child"]) == 1 })
+	}
 	grown()
 	lives := one(s.now(), "lives")
 	var slowest time.Duration
