@@ -148,6 +148,9 @@ func (s *Server) lower(caller op.Caller, l Launch) (op.Caller, error) {
 		return caller, wrongLaunch("unknown profile %s", wire.Quote(l.Profile, 32)).WithCandidates(profileCore, profileFull, profileReadOnly)
 	}
 	caller.ReadOnly = caller.ReadOnly || l.ReadOnly
+	if len(l.Toolsets) > maxToolsets {
+		return caller, wrongLaunch("%d toolsets are named, %d are the most", len(l.Toolsets), maxToolsets)
+	}
 	known := s.services()
 	for _, t := range l.Toolsets {
 		if !slices.Contains(known, t) {
@@ -162,6 +165,9 @@ func (s *Server) lower(caller op.Caller, l Launch) (op.Caller, error) {
 	}
 	return caller, nil
 }
+
+// maxToolsets is how many services a launch may name.
+const maxToolsets = 64
 
 func wrongLaunch(format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, format, args...).WithReason("launch_options")

@@ -126,7 +126,8 @@ func TestRefusedLaunch(t *testing.T) {
 	was := owner
 	defer func() { owner = was }()
 	owner.Ceiling = op.Operator
-	for _, launch := range []string{`{"role":"admin"}`, `{"role":"node"}`, `{"role":"root"}`, `{"profile":"all"}`, `{"toolsets":["nope"]}`, `{"role":5}`, `{"readonly":true}`, `{"role":"public"}`, `[]`, `"viewer"`} {
+	for _, launch := range []string{`{"role":"admin"}`, `{"role":"node"}`, `{"role":"root"}`, `{"profile":"all"}`, `{"toolsets":["nope"]}`, `{"role":5}`, `{"readonly":true}`, `{"role":"public"}`, `[]`, `"viewer"`,
+		`{"toolsets":["apps"` + strings.Repeat(`,"apps"`, 64) + `]}`} {
 		p := b.peer(t)
 		p.send(hello(launch))
 		if r := p.reply(); r.Error == nil || r.Error.Code != -32602 || !strings.Contains(r.line, `"reason":"launch_options"`) {

@@ -82,7 +82,7 @@ func TestReadme(t *testing.T) {
 	for _, want := range []string{
 		"FATAL SMTP_URL is not set", "everything is stopped", // the sample project
 		"2 apps ready", "\nweb\trunning\t", "GET / HTTP/1.1", "state       running", // the reader's own
-		"it is so: ready", `"status":"done"`, "mcpServers", "no daemon answers", "130",
+		"it is so: ready", `"status":"done"`, "mcpServers", "no daemon runs in", "130",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("nothing says %q", want)

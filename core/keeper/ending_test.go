@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -110,5 +111,39 @@ func TestDaemonDiedEnding(t *testing.T) {
 		if (len(bound.killers) > 0) != (want != "") || len(free.killers) > 0 {
 			t.Errorf("daemon's status %#x: %d and %d wait for an end", status, len(bound.killers), len(free.killers))
 		}
+	}
+}
+
+// TestStuckTree: a tree that cannot be ended for a long time costs no more with every look at it.
+func TestStuckTree(t *testing.T) {
+	k := newTest(t)
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer protocol.CloseAll(p[:])
+	g := k.runs("a", protocol.Generation{StubPID: 1 << 30, Exit: &protocol.Exit{Known: true}})
+	g.stub = &stubLink{fd: p[0], pidfd: -1}
+	ended := false
+	k.kill(g, func() { ended = true })
+	for range 1000 {
+		k.now = k.now.Add(100 * time.Millisecond)
+		k.fire()
+	}
+	if len(g.stub.asked) != 1 || len(k.timers) != 1 || ended {
+		t.Errorf("%d questions and %d timers wait, ended %v", len(g.stub.asked), len(k.timers), ended)
+	}
+	var dec protocol.Decoder
+	f, _, err := dec.Read(p[1])
+	if err != nil || f.Type != protocol.Kill {
+		t.Fatalf("the stub is told %+v, %v", f, err)
+	}
+	if err := protocol.Write(p[1], protocol.Frame{Type: protocol.State, Re: f.Seq}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	k.hearStub(g)
+	k.now = k.now.Add(100 * time.Millisecond)
+	if k.fire(); !ended || len(k.timers) != 0 {
+		t.Errorf("ended %v, %d timers wait", ended, len(k.timers))
 	}
 }

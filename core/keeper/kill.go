@@ -51,8 +51,9 @@ func (k *keeper) killTree(g *gen) {
 			k.log("error", "cannot kill a control group", "id", g.rec.ID, "err", err.Error())
 		}
 	}
-	if g.stub != nil {
-		g.stub.ask(k, protocol.Kill, func(protocol.Frame) { g.stub.empty = true })
+	if l := g.stub; l != nil && !l.killing { // it answers when nothing is left, however long that takes
+		l.killing = l.fd >= 0
+		l.ask(k, protocol.Kill, func(protocol.Frame) { l.killing, l.empty = false, true })
 	}
 	if g.pidfd >= 0 && g.rec.Exit == nil { // it may have left its group, as root can
 		_ = unix.PidfdSendSignal(g.pidfd, unix.SIGKILL, nil, 0) // ESRCH when it has ended
@@ -106,6 +107,7 @@ type stubLink struct {
 	dec       protocol.Decoder
 	seq       uint64
 	asked     map[uint64]func(protocol.Frame)
+	killing   bool // was asked to kill and has not answered
 	empty     bool // its tree is, since the last kill
 }
 

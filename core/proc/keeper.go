@@ -39,7 +39,7 @@ type Keeper struct {
 	link      *link // nil while there is none
 	procs     map[string]*Process
 	calls     map[uint64]*call
-	abandoned map[string]bool // spawns that nobody waits for any more
+	abandoned map[string]uint64 // spawns that nobody waits for any more, with their numbers
 	seq       uint64
 	info      Info
 	quitting  bool
@@ -89,7 +89,7 @@ func (k *Keeper) enter() error {
 // Dial connects to a living keeper and learns what it runs. Faults: unavailable (reason keeper_unreachable).
 func Dial(ctx context.Context, sockPath string, o Options) (*Keeper, error) {
 	k := &Keeper{o: o, sock: sockPath, procs: map[string]*Process{}, calls: map[uint64]*call{},
-		abandoned: map[string]bool{}, events: make(chan Event, 1024)}
+		abandoned: map[string]uint64{}, events: make(chan Event, 1024)}
 	l, err := dial(ctx, sockPath)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "cannot reach the keeper at %s: %v", sockPath, err).WithReason("keeper_unreachable")
@@ -203,7 +203,7 @@ func (k *Keeper) call(ctx context.Context, typ string, body any) (answer, error)
 	_, waiting := k.calls[seq]
 	delete(k.calls, seq)
 	if waiting && typ == protocol.Spawn {
-		k.abandoned[c.id] = true
+		k.abandoned[c.id] = seq
 	}
 	k.mu.Unlock()
 	if !waiting { // answered in the same moment
@@ -246,7 +246,7 @@ func (k *Keeper) record(g protocol.Generation, fds []int) *Process {
 		p = newProcess(k, g, fds)
 		k.procs[g.ID] = p
 	}
-	orphan := k.abandoned[g.ID]
+	_, orphan := k.abandoned[g.ID]
 	delete(k.abandoned, g.ID)
 	k.mu.Unlock()
 	if known {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"syscall"
@@ -67,6 +68,7 @@ func (k *Keeper) handle(f protocol.Frame, fds []int) {
 		case f.Err != nil:
 			protocol.CloseAll(fds)
 			a.err = faultOf(f.Err)
+			k.refused(f.Re)
 		case json.Unmarshal(f.Body, &g) == nil && g.ID != "": // a spawn; if its caller has gone, record deals with that
 			a.process = k.record(g, fds)
 		default:
@@ -86,6 +88,13 @@ func (k *Keeper) handle(f protocol.Frame, fds []int) {
 	}
 	protocol.CloseAll(fds)
 	k.event(f)
+}
+
+// refused notes that a call was: if it was a spawn that its caller gave up, there is nothing to end.
+func (k *Keeper) refused(seq uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.abandoned, func(_ string, s uint64) bool { return s == seq })
 }
 
 func (k *Keeper) event(f protocol.Frame) {

@@ -41,7 +41,13 @@ func (w world) traced() bool {
 	return true
 }
 
-// TestFailingDisk: fsync says EIO. A call is refused, nothing of it is kept, and it goes on when the disk does.
+// database is what makes every write to the database fail.
+func (w world) database(errno string) []string {
+	db := filepath.Join(w.Home, "omnitron.db")
+	return []string{"-P", db, "-P", db + "-wal", "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=" + errno}
+}
+
+// TestFailingDisk: the disk says EIO, or that there is no room, or none for this user. A call is refused, nothing of it is kept, and it goes on when the disk does.
 func TestFailingDisk(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -57,6 +63,14 @@ func TestFailingDisk(t *testing.T) {
 		{"no room for the state", "state_not_durable", func(w world) []string {
 			return []string{"-P", filepath.Join(w.Home, "state.json.tmp"), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"}
 		}},
+		{"no quota for the state", "state_not_durable", func(w world) []string {
+			return []string{"-P", filepath.Join(w.Home, "state.json.tmp"), "-e", "trace=write", "-e", "inject=write:error=EDQUOT"}
+		}},
+		{"the state cannot be written", "state_not_durable", func(w world) []string {
+			return []string{"-P", filepath.Join(w.Home, "state.json.tmp"), "-e", "trace=write", "-e", "inject=write:error=EIO"}
+		}},
+		{"no quota for the database", "audit_unavailable", func(w world) []string { return w.database("EDQUOT") }},
+		{"the database cannot be written", "audit_unavailable", func(w world) []string { return w.database("EIO") }},
 		{"the state cannot be renamed", "state_not_durable", func(w world) []string {
 			return []string{"-P", filepath.Join(w.Home, "state.json.tmp"), "-e", "trace=rename,renameat,renameat2", "-e", "inject=rename,renameat,renameat2:error=EIO"}
 		}},

@@ -289,6 +289,10 @@ apps:
   - {name: dies, command: %s, ready: {delay: 20ms}, onDaemonExit: stop}
   - {name: lives, command: %s, ready: {delay: 20ms}}
 `, argv(prog, "sit", mark+".dies", "child=1"), argv(prog, "sit", mark+".lives")))
+	grown := func() {
+		r.Until(5*time.Second, "dies has its child", func() bool { return len(s.now()["dies.child"]) == 1 })
+	}
+	grown()
 	lives := one(s.now(), "lives")
 	var slowest time.Duration
 	for round := range rig.Count(7, 200) {
@@ -305,7 +309,7 @@ apps:
 		slowest = max(slowest, time.Since(began))
 		back(r, 10*time.Second)
 		a := r.WaitState("dies", "running", 5*time.Second)
-		r.Until(5*time.Second, "dies has its child", func() bool { return len(s.now()["dies.child"]) == 1 })
+		grown()
 		if a.Restarts != 0 {
 			t.Fatalf("round %d: %d restarts are counted against dies", round, a.Restarts)
 		}

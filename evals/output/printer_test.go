@@ -45,8 +45,10 @@ func printer(args []string) int {
 		pause, perr := time.ParseDuration(args[2])
 		err = errors.Join(perr, steady(pause, number(3), args[4]))
 	case "levels":
+		end := make(chan os.Signal, 1)
+		signal.Notify(end, syscall.SIGTERM)
 		if err = levels(os.Stdout, number(2)); err == nil {
-			<-make(chan struct{})
+			<-end
 		}
 	}
 	if err != nil {

@@ -56,9 +56,6 @@ func New(path string, maxSize int64) *File { return &File{Path: path, MaxSize: m
 // Err is why the last Move failed.
 func (f *File) Err() error { return f.err }
 
-// Full reports whether the failure is one of room, which Probe can see going away.
-func (f *File) Full() bool { return full(f.err) }
-
 // Pos is the position of the next byte, or 0 while the file cannot be opened.
 func (f *File) Pos() uint64 { return f.base + uint64(f.off) }
 

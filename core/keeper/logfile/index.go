@@ -2,7 +2,6 @@ package logfile
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -207,9 +206,4 @@ func lastKnown(path string) (uint64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// full reports whether an error is one that more room or a mended disk would cure.
-func full(err error) bool {
-	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

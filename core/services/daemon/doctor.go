@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,9 +28,24 @@ type Check struct {
 
 // WithoutDaemon is the checkup of a home whose daemon does not answer.
 func WithoutDaemon(home string) Checkup {
-	c := Checkup{Checks: machine(home)}
-	c.Checks = append(c.Checks, Check{Name: "daemon", Status: "error", What: "no daemon answers in " + home, Why: "nothing is supervised", Fix: "omnitron up"})
-	return c
+	ch := Check{Name: "daemon", Status: "error", What: "no daemon answers in " + home, Why: "nothing is supervised", Fix: "omnitron up"}
+	if !wanted(home) {
+		ch.Status, ch.What = "warning", "no daemon runs in "+home+": it was taken down, or never started"
+	}
+	return Checkup{Checks: append(machine(home), ch)}
+}
+
+// wanted reports whether a daemon should run in a home: there was one, and nobody has said down. What cannot be read is no
+// word of anybody.
+func wanted(home string) bool {
+	text, err := os.ReadFile(filepath.Join(home, "state.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	var state struct {
+		Down bool `json:"homeDown"`
+	}
+	return err != nil || json.Unmarshal(text, &state) != nil || !state.Down
 }
 
 // machine checks what can be seen without a daemon: the home, its disk, our limits.
@@ -70,6 +86,9 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 
 func checkHome(home string) Check {
 	st, err := os.Stat(home)
+	if errors.Is(err, os.ErrNotExist) {
+		return Check{Name: "home", Status: "warning", What: home + " does not exist yet", Why: "nothing was ever kept there", Fix: "omnitron up"}
+	}
 	if err != nil {
 		return Check{Name: "home", Status: "error", What: err.Error(), Why: "nothing can be kept", Fix: "mkdir -m 700 " + home}
 	}
