@@ -177,7 +177,7 @@ func (u *bringUp) tell(a applied) {
 	if len(parts) == 0 {
 		parts = []string{"nothing changed"}
 	}
-	u.Note("%s/%s · %d apps · revision %d: %s", a.Result.Project, a.Result.Stack, len(a.Result.Apps)-count["removed"], a.Result.Revision, strings.Join(parts, ", "))
+	u.Note("%s/%s · %s · revision %d: %s", a.Result.Project, a.Result.Stack, apps(len(a.Result.Apps)-count["removed"]), a.Result.Revision, strings.Join(parts, ", "))
 	for _, w := range a.Result.Warnings {
 		u.Note("warning: %s", render.EscapeLines(w))
 	}
@@ -205,9 +205,5 @@ func (u *bringUp) summary(n int, o render.Options) {
 	if u.noWait {
 		what = "starting"
 	}
-	noun := "apps"
-	if n == 1 {
-		noun = "app"
-	}
-	fmt.Fprintf(u.Stdout, "%s\n", o.Style.Paint(render.Good, fmt.Sprintf("%d %s %s", n, noun, what)))
+	fmt.Fprintf(u.Stdout, "%s\n", o.Style.Paint(render.Good, apps(n)+" "+what))
 }
