@@ -21,7 +21,7 @@ import (
 )
 
 const usage = `usage:
-  omnitron-keeper run --home DIR --daemon PATH [--adopt-fd N | --takeover] [--contain auto|v2|v1|stub]
+  omnitron-keeper run --home DIR --daemon PATH [--adopt-fd N | --takeover | --sweep] [--contain auto|v2|v1|stub]
   omnitron-keeper version
   omnitron-keeper stub … | exec     used by the keeper itself
 `
@@ -51,14 +51,19 @@ type arguments struct {
 	Options
 	adopt, resume int
 	takeover      bool
+	sweep         bool // end what earlier keepers left behind, and nothing else
 }
 
 func parse(args []string) (arguments, error) {
 	a := arguments{adopt: -1, resume: -1}
 	for i := 0; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
-		if name == "--takeover" {
+		switch name {
+		case "--takeover":
 			a.takeover = true
+			continue
+		case "--sweep":
+			a.sweep = true
 			continue
 		}
 		if !inline {
@@ -144,6 +149,12 @@ func open(a arguments) (*keeper, error) {
 		return nil, err
 	}
 	k.settleIn() // only who has the home tries groups in its place
+	if a.sweep {
+		k.sweep(false)
+		k.clean()
+		k.finish(0)
+		return k, nil
+	}
 	if err := k.listen(); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,8 @@ type Env struct {
 	EnsureDaemon func(ctx context.Context, home string) (started bool, err error)
 	// Revive starts the daemon of a home where a keeper lives on without one, and reports whether there was such a keeper.
 	Revive func(ctx context.Context, home string) (revived bool, err error)
+	// Sweep ends what lives on of a home whose daemon and keeper were both killed, and reports whether there was anything.
+	Sweep func(ctx context.Context, home string) (found bool, err error)
 	// Gone returns when daemon and keeper of a home have ended.
 	Gone func(ctx context.Context, home string) error
 	// Kill ends the daemon by force, and for good: the keeper does not start it again. Apps live on.

@@ -47,7 +47,7 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 		}
 	}
 	if fault.Is(err, fault.Unavailable) {
-		return nothing(ctx, s, "nothing to stop: no daemon runs")
+		return clear(ctx, s)
 	}
 	if err != nil {
 		return err
@@ -87,6 +87,21 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 		}
 	}
 	return s.Show(ctx, raw, nil, func(any, render.Options) { fmt.Fprintln(s.Stdout, "everything is stopped") })
+}
+
+// clear ends what was left behind where no daemon runs, and no keeper.
+func clear(ctx context.Context, s *session.Session) error {
+	found := false
+	if s.Sweep != nil {
+		var err error
+		if found, err = s.Sweep(ctx, s.Home); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return nothing(ctx, s, "nothing to stop: no daemon runs")
+	}
+	return nothing(ctx, s, "no daemon and no keeper ran: what they had left behind is ended")
 }
 
 // shutdown ends everything, also when the daemon dies while it does: the next one is asked again, until there is none.
