@@ -102,8 +102,10 @@ func (m *method) input() json.RawMessage {
 	return m.InSchema
 }
 
-// cuttable gives the schema of an answer that may have been cut: whatever its method is, truncated says so.
+// cuttable gives the schema of an answer that may have been cut: whatever its method is, truncated says so. That a member may
+// be anything is put so that validators of other dialects know it.
 func cuttable(schema json.RawMessage) json.RawMessage {
+	schema = bytes.ReplaceAll(schema, []byte(`"additionalProperties":{}`), []byte(`"additionalProperties":true`))
 	const flag = `"truncated":{"type":"boolean","description":"cut to fit"}}`
 	props := object.Get(schema, "properties")
 	switch {

@@ -79,7 +79,8 @@ func (c copies) read(project, stack string, rev int64) (Revision, error) {
 	return Revision{Project: f.Project, Stack: f.Stack, Rev: f.Rev, Created: f.Created, By: f.By, Definition: f.Definition, Files: f.Files, Env: f.Env}, nil
 }
 
-// retain removes the copies of a stack but for some. What cannot be removed is tried again with the next revision.
+// retain removes the copies of a stack but for some. What is newer than all of these is being written for somebody else, and
+// stays. What cannot be removed is tried again with the next revision.
 func (c copies) retain(project, stack string, keep []int64) {
 	if c.dir == "" {
 		return
@@ -88,7 +89,7 @@ func (c copies) retain(project, stack string, keep []int64) {
 	es, _ := os.ReadDir(dir) // none is nothing to remove
 	for _, e := range es {
 		number, _, _ := strings.Cut(e.Name(), ".")
-		if rev, err := strconv.ParseInt(number, 10, 64); err != nil || !slices.Contains(keep, rev) {
+		if rev, err := strconv.ParseInt(number, 10, 64); err != nil || len(keep) == 0 || rev < slices.Max(keep) && !slices.Contains(keep, rev) {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}

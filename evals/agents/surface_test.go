@@ -321,9 +321,11 @@ func TestMetaTools(t *testing.T) {
 				valid(t, c.tool+" "+c.args, long[c.inner], r.Value)
 			}
 		}
-		var hits struct{ Items []struct{ Method string } }
-		if err := json.Unmarshal(p.tool("ops_search", `{"query":"who is connected"}`).Value, &hits); err != nil || len(hits.Items) == 0 || hits.Items[0].Method != "agents.list" {
-			t.Errorf("%s: ops_search finds %+v (%v)", era, hits, err)
+		for query, want := range map[string]string{"who is connected": "agents.list", "undo": "apps.apply"} {
+			var hits struct{ Items []struct{ Method string } }
+			if err := json.Unmarshal(p.tool("ops_search", encode(t, map[string]string{"query": query})).Value, &hits); err != nil || len(hits.Items) == 0 || hits.Items[0].Method != want {
+				t.Errorf("%s: %q finds %+v (%v)", era, query, hits, err)
+			}
 		}
 	}
 }
