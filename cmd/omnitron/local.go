@@ -94,7 +94,7 @@ func examine(_ context.Context, home string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(daemonservice.WithoutDaemon(abs))
+	return json.Marshal(daemonservice.WithoutDaemon(abs, lockedBy(filepath.Join(abs, "keeper.lock"))))
 }
 
 // client is a connection to the daemon.

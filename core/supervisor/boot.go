@@ -243,7 +243,7 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 	u.slot = slot{phase: running, hist: u.hist}
 	u.since, g.readyAt, g.steady = p.Started(), p.Started(), true
 	switch {
-	case u.was != "" && u.ready != number:
+	case u.ready != number && !s.Lost: // nothing tells that it was ready, unless everything that could has been lost
 		u.phase, g.readyAt, g.steady = starting, time.Time{}, false
 	case u.ready == number:
 		u.since, g.readyAt = u.readyAt, u.readyAt

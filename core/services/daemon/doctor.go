@@ -26,13 +26,24 @@ type Check struct {
 	Fix    string `json:"fix,omitempty" table:"2" jsonschema:"the command that mends it"`
 }
 
-// WithoutDaemon is the checkup of a home whose daemon does not answer.
-func WithoutDaemon(home string) Checkup {
+// WithoutDaemon is the checkup of a home whose daemon does not answer; keeper says whether its keeper lives.
+func WithoutDaemon(home string, keeper bool) Checkup {
 	ch := Check{Name: "daemon", Status: "error", What: "no daemon answers in " + home, Why: "nothing is supervised", Fix: "omnitron up"}
+	if !keeper && leftBehind(home) {
+		return Checkup{Checks: append(machine(home), Check{Name: "daemon", Status: "error",
+			What: "neither daemon nor keeper runs in " + home + ", and what they ran may live on", Why: "both were killed, or the machine went down: nothing is supervised",
+			Fix: "omnitron up, which starts everything anew, or omnitron down, which ends it"})}
+	}
 	if !wanted(home) {
 		ch.Status, ch.What = "warning", "no daemon runs in "+home+": it was taken down, or never started"
 	}
 	return Checkup{Checks: append(machine(home), ch)}
+}
+
+// leftBehind reports whether a keeper's record is there, which goes away with its orderly end.
+func leftBehind(home string) bool {
+	_, err := os.Lstat(filepath.Join(home, "keeper.json"))
+	return err == nil
 }
 
 // wanted reports whether a daemon should run in a home: there was one, and nobody has said down. What cannot be read is no
