@@ -313,7 +313,7 @@ func TestRestartInOrder(t *testing.T) {
 	file := func(env string) string {
 		text := "project: shop\napps:\n"
 		for _, a := range [][2]string{{"db", ""}, {"api", "db"}, {"web", "api"}, {"cron", "api"}} {
-			text += fmt.Sprintf("  - {name: %s, command: \"trap 'sleep 0.1; echo -%s >> told; exit 0' TERM; echo +%s >> told; while :; do sleep 0.02; done\", dependsOn: [%s], ready: {delay: 60ms}, env: {E: %q}}\n", a[0], a[0], a[0], a[1], env)
+			text += fmt.Sprintf("  - {name: %s, command: \"trap 'sleep 0.1; echo -%s >> told; exit 0' TERM; echo +%s >> told; echo up; while :; do sleep 0.02; done\", dependsOn: [%s], ready: {log: up}, env: {E: %q}}\n", a[0], a[0], a[0], a[1], env)
 		}
 		return text
 	}
