@@ -231,7 +231,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%+v %v", st, err)
 	}
 	h.Disk.Fill(false)
-	without := WithoutDaemon(filepath.Join(h.Home, "none"))
+	without := WithoutDaemon(filepath.Join(h.Home, "none"), false)
 	if without.OK || !slices.ContainsFunc(without.Checks, func(c Check) bool { return c.Name == "daemon" && c.Fix == "omnitron up" }) {
 		t.Errorf("%+v", without)
 	}
