@@ -20,7 +20,7 @@ func leftBehind(home string) bool {
 
 // sweep ends what lives on of a home whose daemon and keeper are both gone, and marks the home as down, without starting
 // anything. It reports whether there was something to look for. Faults: conflict (home_taken: a daemon was faster),
-// internal (state_not_durable), failed (sweep).
+// internal (state_not_durable), failed (left_behind).
 func sweep(ctx context.Context, home string) (bool, error) {
 	abs, err := homeOf(home)
 	if err != nil || !leftBehind(abs) {
@@ -41,7 +41,7 @@ func sweep(ctx context.Context, home string) (bool, error) {
 	cmd := exec.CommandContext(ctx, path, append(args, "--sweep")...)
 	cmd.Dir = "/"
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return false, fault.Wrap(err, fault.Failed, "cannot end what the last keeper left behind: %v\n%s", err, out).WithReason("sweep").WithHint("omnitron doctor")
+		return false, fault.Wrap(err, fault.Failed, "cannot end what the last keeper left behind: %v\n%s", err, out).WithReason("left_behind").WithHint("omnitron doctor")
 	}
 	return true, nil
 }

@@ -127,6 +127,7 @@ var Reasons = map[string]Reason{
 	"home_not_made":        {"The home, or a file in it, cannot be made.", "See whether its parent can be written, or set OMNITRON_HOME."},
 	"home_not_ours":        {"The home belongs to another user.", "Set OMNITRON_HOME to a folder of your own."},
 	"home_not_private":     {"Others may enter or change the home.", "chmod 700 it, or set OMNITRON_HOME to another."},
+	"left_behind":          {"Daemon and keeper were killed, and what lives on of their programs cannot be ended.", "omnitron doctor says what can be seen; omnitron up takes the home over."},
 	"home_taken":           {"Another daemon has this home.", "omnitron status shows it; use another home for a second one."},
 	"keeper_not_installed": {"The small program that holds the apps is not there or cannot be put into the home.", "Build with make; see whether the home can be written."},
 	"keeper_slow":          {"The keeper did not answer in time.", "omnitron doctor; the machine may be overloaded."},
