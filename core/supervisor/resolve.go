@@ -32,7 +32,10 @@ func (s *Supervisor) Resolve(_ context.Context, names []op.Selector, project op.
 	for _, name := range names {
 		found, err := match(string(name), first)
 		if fault.From(err) != nil && fault.From(err).Reason == "app_unknown" && strings.HasPrefix(string(project), "/") {
-			found, err = match(string(name), all)
+			elsewhere, other := match(string(name), all)
+			if f := fault.From(other); f == nil || f.Reason != "app_unknown" || len(f.Candidates) == 1 { // else the apps of the folder are what is offered
+				found, err = elsewhere, other
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -126,7 +129,7 @@ func match(name string, views []*App) ([]op.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	glob := strings.ContainsAny(app, "*?[")
+	glob := strings.ContainsAny(app, globs)
 	var hits []*App
 	for _, v := range views {
 		if slices.ContainsFunc(forms(v), func(form string) bool {
@@ -158,8 +161,10 @@ func match(name string, views []*App) ([]op.Target, error) {
 			}
 			process = v.def.Processes[0].Name
 		}
-		if t := target(v, process, instance); len(t.Slots) > 0 || process == "" {
-			ts = append(ts, t)
+		for _, process := range processes(v, process) {
+			if t := target(v, process, instance); len(t.Slots) > 0 || process == "" {
+				ts = append(ts, t)
+			}
 		}
 	}
 	if len(ts) == 0 { // a pattern may hit apps that lack the process, as long as one has it
@@ -167,6 +172,23 @@ func match(name string, views []*App) ([]op.Target, error) {
 	}
 	return ts, nil
 }
+
+// processes gives the processes of an app that a name or a pattern means; "" means the whole app.
+func processes(v *App, name string) []string {
+	if !strings.ContainsAny(name, globs) {
+		return []string{name}
+	}
+	var hits []string
+	for _, p := range v.def.Processes {
+		if ok, _ := path.Match(name, p.Name); ok { // split has seen that it is a pattern
+			hits = append(hits, p.Name)
+		}
+	}
+	return hits
+}
+
+// globs are the characters that make a name a pattern.
+const globs = "*?["
 
 // split takes a selector apart: app, app:process, app:process#2, app#2.
 func split(name string) (app, process string, instance int, err error) {
@@ -180,8 +202,10 @@ func split(name string) (app, process string, instance int, err error) {
 			return "", "", 0, bad("the instance after # is a number from 1")
 		}
 	}
-	if _, err := path.Match(app, ""); err != nil {
-		return "", "", 0, bad("the pattern is not complete")
+	for _, pattern := range []string{app, process} {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return "", "", 0, bad("the pattern is not complete")
+		}
 	}
 	if app == "" || hasProcess && process == "" {
 		return "", "", 0, bad("a name is missing")
