@@ -432,7 +432,7 @@ func TestLogs(t *testing.T) {
 	if in := b.named("logs.follow"); len(in) != 1 || in[0]["level"] != "warn" || in[0]["limit"] != nil {
 		t.Errorf("follow was asked for %v", in)
 	}
-	if r := b.run(t, "logs", "-f", "api", "-n", "0"); r.code != 0 || fmt.Sprint(b.named("logs.follow")[1]["limit"]) != "-1" { // only what comes
+	if r := b.run(t, "logs", "-f", "api", "-n", "0"); r.code != 0 || fmt.Sprint(b.named("logs.follow")[1]["limit"]) != "0" { // only what comes
 		t.Errorf("logs -f -n 0: exit %d, %v, %q", r.code, b.named("logs.follow"), r.err)
 	}
 	if r := b.run(t, "logs", "-f", "--json"); len(documents(t, "jsonl", r.out)) != 2 {

@@ -31,7 +31,7 @@ type Filter struct {
 
 	// Limit is how many lines a page has, or how many stored ones come before new ones: 0 means 100, and in a follow a
 	// negative one means none.
-	Limit int `json:"limit,omitempty" jsonschema:"how many lines at most, 1 to 1000"`
+	Limit int `json:"-"`
 	// Cursor is where to go on: next of the page before, or Line.Cursor of the last item seen of a follow.
 	Cursor string `json:"cursor,omitempty" jsonschema:"where to go on: next_cursor of the answer before"`
 }

@@ -37,11 +37,6 @@ func following(c *method.Command, stream, doc string) {
 		if err != nil {
 			return err
 		}
-		if set.Changed("lines") || set.Changed("limit") {
-			if n, ok := in["limit"].(int64); ok && n == 0 {
-				in["limit"] = -1 // nothing of what is stored
-			}
-		}
 		c.Spec = spec
 		return c.Do(cmd.Context(), c.Session.Fit(stream, in))
 	}

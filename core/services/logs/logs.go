@@ -41,6 +41,14 @@ func New(h *host.Host) (*Service, error) { return &Service{h.Journal}, nil }
 type Search struct {
 	op.Selection
 	journal.Filter
+	Limit int `json:"limit,omitempty" min:"1" max:"1000" jsonschema:"how many lines at most, 1 to 1000; without it 100"`
+}
+
+// Following says which lines are wanted, of whom, and how many of those that are stored.
+type Following struct {
+	op.Selection
+	journal.Filter
+	Limit *int `json:"limit,omitempty" min:"0" max:"1000" jsonschema:"how many stored lines come first, 0 to 1000; without it 100"`
 }
 
 // keys are the targets of the call as the journal names them. Without targets there is nothing to read: no project
@@ -57,6 +65,7 @@ func keys(ctx context.Context) []string {
 func (s *Service) Query(ctx context.Context, in Search) (op.List[journal.Line], error) {
 	out := op.List[journal.Line]{Items: []journal.Line{}}
 	f := in.Filter
+	f.Limit = in.Limit
 	if f.Keys = keys(ctx); len(f.Keys) == 0 {
 		return out, nil
 	}
@@ -70,8 +79,13 @@ func (s *Service) Query(ctx context.Context, in Search) (op.List[journal.Line], 
 
 // Follow gives lines until the caller goes away; it starts no goroutine. What is missing is an item of its own. Faults:
 // not_found, invalid.
-func (s *Service) Follow(ctx context.Context, in Search) iter.Seq2[journal.Line, error] {
+func (s *Service) Follow(ctx context.Context, in Following) iter.Seq2[journal.Line, error] {
 	f := in.Filter
+	if in.Limit != nil {
+		if f.Limit = *in.Limit; f.Limit == 0 {
+			f.Limit = -1
+		}
+	}
 	if f.Keys = keys(ctx); len(f.Keys) == 0 {
 		return func(func(journal.Line, error) bool) {}
 	}

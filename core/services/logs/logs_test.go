@@ -52,7 +52,7 @@ func TestTargets(t *testing.T) {
 			"purge": func(s *Service, ctx context.Context) error { _, err := s.Purge(ctx, op.Selection{}); return err },
 			"plan":  func(s *Service, ctx context.Context) error { _, err := s.PlanPurge(ctx, op.Selection{}); return err },
 			"follow": func(s *Service, ctx context.Context) error {
-				for _, err := range s.Follow(ctx, Search{Filter: journal.Filter{Keys: []string{"other"}}}) {
+				for _, err := range s.Follow(ctx, Following{Filter: journal.Filter{Keys: []string{"other"}}}) {
 					return err
 				}
 				return nil
