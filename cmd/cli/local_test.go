@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	yaml "github.com/omnitron-dev/omnitron/core/config/tree"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
@@ -83,6 +84,26 @@ func TestConfig(t *testing.T) {
 	}
 	if r := b.run(t, "config", "check", "--json"); r.code != 64 || len(failure(t, r.out).Problems) != 2 {
 		t.Errorf("check of a wrong file: exit %d, %q", r.code, r.out)
+	}
+}
+
+// A file without an end is read as far as anything is read, and standard input is no file.
+func TestConfigIsRead(t *testing.T) {
+	b := newBench(t)
+	b.env.Config.Resolve = func(src config.Source) (json.RawMessage, []config.Warning, error) {
+		if n := len(src.Files[0].Text); n < yaml.MaxBytes+1 || n > yaml.MaxBytes+9 {
+			t.Errorf("%d bytes were read", n)
+		}
+		return nil, nil, fault.New(fault.Invalid, "too large")
+	}
+	if r := b.run(t, "config", "check", "-c", "/dev/zero"); r.code != 64 || !strings.Contains(r.err, "too large") {
+		t.Errorf("/dev/zero: exit %d, %q", r.code, r.err)
+	}
+	if r := b.run(t, "config", "check", "-c", "-"); r.code != 64 || !strings.Contains(r.err, "standard input") {
+		t.Errorf("-: exit %d, %q", r.code, r.err)
+	}
+	if r := b.run(t, "apps", "apply", "--files", "@/dev/zero"); r.code != 64 || !strings.Contains(r.err, "more than") {
+		t.Errorf("@/dev/zero: exit %d, %q", r.code, r.err)
 	}
 }
 

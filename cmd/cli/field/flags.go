@@ -162,20 +162,33 @@ func (b *Flags) put(in map[string]any, f Field, values []string, now time.Time, 
 // content reads what a value stands for: @file of structured fields, - of secrets.
 func (f Field) content(v string, stdin io.Reader) (string, error) {
 	if f.Secret && v == "-" && stdin != nil {
-		raw, err := io.ReadAll(io.LimitReader(stdin, 4<<20))
-		if err != nil {
-			return "", fault.New(fault.Invalid, "--%s: cannot read standard input: %v", f.Flag(), err)
-		}
-		return strings.TrimRight(string(raw), "\n"), nil
+		text, err := f.bounded(stdin)
+		return strings.TrimRight(text, "\n"), err
 	}
 	if path, ok := strings.CutPrefix(v, "@"); ok && f.Kind() == "json" {
-		raw, err := os.ReadFile(path)
+		file, err := os.Open(path)
 		if err != nil {
 			return "", fault.New(fault.Invalid, "--%s: %v", f.Flag(), err)
 		}
-		return string(raw), nil
+		defer file.Close()
+		return f.bounded(file)
 	}
 	return v, nil
+}
+
+// mostContent is how much one value may have.
+const mostContent = 4 << 20
+
+// bounded reads a value to its end, which has to come.
+func (f Field) bounded(r io.Reader) (string, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, mostContent+1))
+	switch {
+	case err != nil:
+		return "", fault.New(fault.Invalid, "--%s: %v", f.Flag(), err)
+	case len(raw) > mostContent:
+		return "", fault.New(fault.Invalid, "--%s: what is to be read has more than %d bytes", f.Flag(), mostContent)
+	}
+	return string(raw), nil
 }
 
 // Usage is the argument part of a command's usage line.

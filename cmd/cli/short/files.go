@@ -37,14 +37,18 @@ func read(s *session.Session, named []string) (config.Source, error) {
 		}
 	}
 	for _, path := range paths {
+		if path == "-" {
+			return src, fault.New(fault.Invalid, "a configuration is a file, because paths in it count from its folder; standard input is none").
+				WithReason("config_unreadable").WithHint("name the file: omnitron.yaml, or -c path/to/omnitron.yaml")
+		}
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(s.Dir, path)
 		}
-		text, err := os.ReadFile(path)
+		text, err := config.ReadFile(path)
 		if err != nil {
 			return src, fault.New(fault.Invalid, "cannot read the configuration: %v", err).WithReason("config_unreadable")
 		}
-		src.Files = append(src.Files, config.File{Path: filepath.Clean(path), Text: string(text)})
+		src.Files = append(src.Files, config.File{Path: filepath.Clean(path), Text: text})
 	}
 	if s.Config.References == nil {
 		return src, nil
@@ -54,14 +58,14 @@ func read(s *session.Session, named []string) (config.Source, error) {
 		return src, err
 	}
 	for _, path := range refs {
-		text, err := os.ReadFile(path)
+		text, err := config.ReadFile(path)
 		if os.IsNotExist(err) {
 			continue // whether it has to exist is said with its line by whoever understands the file
 		}
 		if err != nil {
 			return src, fault.New(fault.Invalid, "cannot read an env file: %v", err).WithReason("config_unreadable")
 		}
-		src.EnvFiles[path] = string(text)
+		src.EnvFiles[path] = text
 	}
 	return src, nil
 }

@@ -32,10 +32,10 @@ type Var struct {
 // twice the later one wins, as in a shell.
 func Parse(f *tree.File, ps *tree.Problems) []Var {
 	if len(f.Text) > tree.MaxBytes {
-		ps.Add(tree.Pos{File: f, Line: 1, Column: 1, Width: 1}, tree.Syntax, "the env file has %d bytes; at most %d are read", len(f.Text), tree.MaxBytes)
+		ps.Add(tree.Pos{File: f, Line: 1, Column: 1, Width: 1}, tree.Syntax, "the env file has more than %d bytes, which is the most that is read", tree.MaxBytes)
 		return nil
 	}
-	p := parser{file: f, problems: ps, rest: strings.TrimPrefix(f.Text, "\ufeff"), line: 1}
+	p := parser{file: f, problems: ps, rest: f.Text, line: 1}
 	for p.rest != "" {
 		p.entry()
 	}

@@ -68,7 +68,7 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 		{"A='x'# y", ".env:1:6", "follows the closing quote"},
 		{"A=x\x00y", ".env:1:4", "NUL"},
 		{"A=\"x\n\x00\"", ".env:2:1", "NUL"},
-		{strings.Repeat("#", tree.MaxBytes+1), ".env:1:1", "at most"},
+		{strings.Repeat("#", tree.MaxBytes+1), ".env:1:1", "the most that is read"},
 	} {
 		_, problems := read(c.text)
 		if len(problems) == 0 || problems[0].Pos.String() != c.where || !strings.Contains(problems[0].Message, c.says) {

@@ -21,8 +21,9 @@ type File struct {
 	widths map[int]int // of the lines asked for, in characters
 }
 
-// NewFile gives text a path and a shown name.
+// NewFile gives text a path and a shown name. A byte order mark at its beginning, which some editors write, is no part of it.
 func NewFile(path, name, text string) *File {
+	text = strings.TrimPrefix(text, "\ufeff")
 	return &File{Path: path, Name: name, Text: text, lines: strings.Split(text, "\n"), widths: map[int]int{}}
 }
 

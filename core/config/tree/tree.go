@@ -84,7 +84,7 @@ func check(f *File, ps *Problems) bool {
 	before := ps.Len()
 	switch i := strings.IndexFunc(f.Text, control); {
 	case len(f.Text) > MaxBytes:
-		ps.Add(start, Syntax, "the file has %d bytes; at most %d are read", len(f.Text), MaxBytes)
+		ps.Add(start, Syntax, "the file has more than %d bytes, which is the most that is read", MaxBytes)
 	case !utf8.ValidString(f.Text):
 		ps.Add(f.at(invalid(f.Text)), Syntax, "the file is not UTF-8 text")
 	case bareReturn(f.Text) >= 0: // a line break for YAML, for nobody else

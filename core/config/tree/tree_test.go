@@ -30,6 +30,20 @@ func TestScalars(t *testing.T) {
 	}
 }
 
+// Some editors write a byte order mark; it takes no column.
+func TestByteOrderMark(t *testing.T) {
+	root, problems := parse("\ufeffa: b\n")
+	if len(problems) > 0 || root.Pairs[0].Key.Text != "a" || root.Find("a").Column != 4 {
+		t.Errorf("%+v, %v", root, problems)
+	}
+	if _, problems := parse("\ufeffa: *x\n"); len(problems) != 1 || problems[0].Column != 4 {
+		t.Errorf("a problem behind the mark: %v", problems)
+	}
+	if _, problems := parse("\ufeff\ufeffa: b\n"); len(problems) != 1 {
+		t.Errorf("two marks: %v", problems)
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	root, problems := parse("# c\nä: ö\nlist:\n  - {k: v, 'q': \"w\"}\n  - - x\nmap:\n  in:\n    deep: [1,  2]\n")
 	if len(problems) > 0 {
@@ -75,7 +89,7 @@ func TestRefused(t *testing.T) {
 		{"bell", "a: b\ac", "1:5", "control character"},
 		{"byte order mark inside", "a: \ufeffb", "1:4", "control character"},
 		{"not UTF-8", "a: b\xffc", "1:5", "UTF-8"},
-		{"too large", strings.Repeat("# x\n", MaxBytes/4+1), "1:1", "at most"},
+		{"too large", strings.Repeat("# x\n", MaxBytes/4+1), "1:1", "the most that is read"},
 		{"flow depth", "a: " + strings.Repeat("[", 100), "1:67", "deep"},
 		{"map depth", "a: " + strings.Repeat("{a: ", 100), "", "deep"},
 		{"block depth", strings.Repeat("- ", 100) + "x", "", "deep"},

@@ -115,17 +115,17 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 	}
 	src.Home, src.User = src.Env["HOME"], s.user
 	for _, f := range files {
-		text, err := os.ReadFile(f.Path)
+		text, err := config.ReadFile(f.Path)
 		if err != nil {
 			return src, fault.New(fault.Conflict, "cannot read %s of project %s: %v", f.Path, rev.Project, err).WithReason("file_unreadable").
 				WithHint("omnitron up in the folder where the file is now, or name another project")
 		}
-		src.Files = append(src.Files, config.File{Path: f.Path, Text: string(text)})
+		src.Files = append(src.Files, config.File{Path: f.Path, Text: text})
 	}
 	refs, _ := config.References(src) // what is wrong with the files is said by load, with its line
 	for _, path := range refs {
-		if text, err := os.ReadFile(path); err == nil {
-			src.EnvFiles[path] = string(text)
+		if text, err := config.ReadFile(path); err == nil {
+			src.EnvFiles[path] = text
 		}
 	}
 	return src, nil
