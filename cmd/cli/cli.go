@@ -45,7 +45,18 @@ func Main(ctx context.Context, specs []op.Spec, env Env, args []string) int {
 	s := session.New(specs, env)
 	root := tree(s, args)
 	root.SetArgs(args)
+	var unknown error // cobra takes no fault for an answer once help is asked for
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		if word := cmd.Flags().Arg(0); word != "" && cmd.HasSubCommands() && cmd.Annotations["method"] == "" {
+			unknown = method.Unknown(cmd, word)
+			return
+		}
+		help(s.Stdout, cmd)
+	})
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = unknown
+	}
 	s.Close()
 	if s.Format() == "" {
 		s.Guess(args)

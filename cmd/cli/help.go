@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The groups of the root's help.
@@ -39,7 +40,7 @@ func help(w io.Writer, cmd *cobra.Command) {
 		b.WriteString("\nalso\n  " + strings.Join(cmd.Aliases, ", ") + "\n")
 	}
 	children(&b, cmd)
-	if flags := cmd.LocalNonPersistentFlags().FlagUsages(); flags != "" {
+	if flags := ownFlags(cmd).FlagUsages(); flags != "" {
 		b.WriteString("\nflags\n" + flags)
 	}
 	if cmd.Example != "" {
@@ -51,6 +52,20 @@ func help(w io.Writer, cmd *cobra.Command) {
 		b.WriteString("\nhelp\n  omnitron help <command>     omnitron help flags     omnitron help exit-codes     omnitron explain <what>\n")
 	}
 	io.WriteString(w, b.String())
+}
+
+// ownFlags are the flags that a command takes and not every command does: those of the commands above it too.
+func ownFlags(cmd *cobra.Command) *pflag.FlagSet {
+	common := cmd.Root().PersistentFlags()
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	add := func(f *pflag.Flag) {
+		if common.Lookup(f.Name) != f {
+			own.AddFlag(f)
+		}
+	}
+	cmd.LocalFlags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return own
 }
 
 func children(b *strings.Builder, cmd *cobra.Command) {

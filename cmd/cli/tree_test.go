@@ -181,6 +181,31 @@ func TestHelp(t *testing.T) {
 }
 
 // TestReference compares the help of the whole tree with the golden file.
+// Help of a command that there is not is no help.
+func TestHelpOfNothing(t *testing.T) {
+	b := newBench(t)
+	for _, args := range [][]string{{"nosuch", "--help"}, {"apps", "nosuch", "-h"}, {"config", "nosuch", "--help"}, {"mcp", "nosuch", "--help"}} {
+		if r := b.run(t, args...); r.code != 64 || r.out != "" || !strings.Contains(r.err, `no command "nosuch"`) {
+			t.Errorf("%q: exit %d, %q, %q", args, r.code, r.out, r.err)
+		}
+	}
+	if r := b.run(t, "logs", "web", "--help"); r.code != 0 || !strings.Contains(r.out, "usage") {
+		t.Errorf("logs web --help: exit %d, %q", r.code, r.err)
+	}
+}
+
+// What the commands below a command take as well is in the help of both.
+func TestHelpShowsSharedFlags(t *testing.T) {
+	b := newBench(t)
+	for line, flag := range map[string]string{"mcp": "--read-only", "mcp config": "--role", "config": "--config", "config check": "--config"} {
+		for _, args := range [][]string{append(strings.Fields(line), "--help"), append([]string{"help"}, strings.Fields(line)...)} {
+			if r := b.run(t, args...); r.code != 0 || !strings.Contains(r.out, flag) || strings.Contains(r.out, "--no-color") {
+				t.Errorf("%q: exit %d, no %s in %q", args, r.code, flag, r.out)
+			}
+		}
+	}
+}
+
 func TestReference(t *testing.T) {
 	got := Reference(New(specs(), newBench(t).env))
 	path := filepath.Join("testdata", "help.golden")

@@ -227,8 +227,30 @@ func TestDown(t *testing.T) {
 			t.Errorf("%s: exit %d, called %v, waited %d times for the end; %q", c.name, r.code, methods, gone, r.err)
 		}
 	}
+	dry := newBench(t)
+	dry.project(t, "apps: []\n")
+	plan := map[string]any{"status": "done", "plan": map[string]any{"items": []any{map[string]any{"target": "shop/dev/api", "from": "running", "to": "stopped"}}}}
+	dry.on("apps.stop", plan).on("daemon.shutdown", plan)
+	dry.answers["apps.list"] = func(_ context.Context, in map[string]any) (any, error) {
+		if in["all"] == true {
+			return strings.Replace(both, "%", "running", 1), nil
+		}
+		return mine, nil
+	}
+	dry.env.Gone = func(context.Context, string) error { t.Error("a dry run waits for the end"); return nil }
+	for i, args := range [][]string{{"down", "--dry-run"}, {"down", "--all", "--dry-run"}} {
+		id := []string{"apps.stop", "daemon.shutdown"}[i]
+		if r := dry.run(t, args...); r.code != 0 || !strings.Contains(r.out, "shop/dev/api") || len(dry.named(id)) != 1 || dry.named(id)[0]["dry_run"] != true {
+			t.Errorf("%q: exit %d, %q, %q, %v", args, r.code, r.out, r.err, dry.calls)
+		}
+	}
 	b := newBench(t)
 	b.env.Dial = func(context.Context, string) (Client, error) { return nil, fault.New(fault.Unavailable, "no daemon") }
+	b.env.Revive = func(context.Context, string) (bool, error) { t.Error("a dry run starts a daemon"); return false, nil }
+	if r := b.run(t, "down", "--dry-run"); r.code != 2 {
+		t.Errorf("down --dry-run without a daemon: exit %d, %q, %q", r.code, r.out, r.err)
+	}
+	b.env.Revive = nil
 	if r := b.run(t, "down"); r.code != 0 || !strings.Contains(r.out, "nothing to stop") {
 		t.Errorf("down without a daemon: exit %d, %q, %q", r.code, r.out, r.err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
@@ -88,8 +90,7 @@ func (c *Command) showOutcome(ctx context.Context, raw json.RawMessage, out outc
 
 func (c *Command) done(w io.Writer, out outcome, o render.Options) {
 	if c.change.dryRun {
-		plan(w, out.Plan, o)
-		fmt.Fprintln(w, o.Style.Paint(render.Dim, "a dry run: nothing was changed"))
+		dry(w, out.Plan, o)
 		return
 	}
 	if c.drawn {
@@ -102,6 +103,20 @@ func (c *Command) done(w io.Writer, out outcome, o render.Options) {
 		return
 	}
 	render.Text(w, v, c.Spec.Out, o)
+}
+
+// ShowDry shows the answer of a dry run that a short form has made.
+func ShowDry(ctx context.Context, s *session.Session, raw json.RawMessage) error {
+	var out outcome
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return fault.New(fault.Internal, "the daemon's answer cannot be read: %v", err)
+	}
+	return s.Show(ctx, raw, nil, func(_ any, o render.Options) { dry(s.Stdout, out.Plan, o) })
+}
+
+func dry(w io.Writer, p *op.Plan, o render.Options) {
+	plan(w, p, o)
+	fmt.Fprintln(w, o.Style.Paint(render.Dim, "a dry run: nothing was changed"))
 }
 
 // plan writes what a call would change.

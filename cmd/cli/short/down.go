@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -17,7 +18,7 @@ func down(s *session.Session) *cobra.Command {
 	if !has(s, "apps.list", "apps.stop", "daemon.shutdown") {
 		return nil
 	}
-	var all bool
+	var all, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop this folder's project; the daemon too, when nothing else runs",
@@ -26,17 +27,21 @@ stopped in order and the daemon ends, and nothing is left behind; a daemon that 
 is no failure.
 More than one method: apps.stop, or daemon.shutdown.`,
 		Args: NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return takeDown(cmd.Context(), s, all) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return takeDown(cmd.Context(), s, all, dryRun) },
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "the daemon and every project, wherever this is called")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be stopped, change nothing")
 	return cmd
 }
 
 // patience is how long down waits for the daemon to be gone.
 const patience = 2 * time.Minute
 
-func takeDown(ctx context.Context, s *session.Session, all bool) error {
+func takeDown(ctx context.Context, s *session.Session, all, dryRun bool) error {
 	_, err := s.Connect(ctx)
+	if dryRun && fault.Is(err, fault.Unavailable) {
+		return err // it starts no daemon, and only one knows what a keeper still holds
+	}
 	if fault.Is(err, fault.Unavailable) && s.Revive != nil { // apps may live on with a keeper whose daemon was killed
 		revived, rerr := s.Revive(ctx, s.Home)
 		if rerr != nil {
@@ -62,6 +67,9 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 			if s.Stack != "" {
 				in["stack"] = s.Stack
 			}
+			if dryRun {
+				in["dry_run"] = true
+			}
 			raw, err := s.Change(ctx, "apps.stop", in)
 			if fault.Is(err, fault.NotFound) {
 				return nothing(ctx, s, "nothing to stop: this project is not up")
@@ -69,10 +77,20 @@ func takeDown(ctx context.Context, s *session.Session, all bool) error {
 			if err != nil {
 				return err
 			}
+			if dryRun {
+				return method.ShowDry(ctx, s, raw)
+			}
 			return s.Show(ctx, raw, nil, func(any, render.Options) {
 				fmt.Fprintln(s.Stdout, "stopped; the daemon stays, because other projects run")
 			})
 		}
+	}
+	if dryRun {
+		raw, err := s.Call(ctx, "daemon.shutdown", map[string]any{"dry_run": true})
+		if err != nil {
+			return err
+		}
+		return method.ShowDry(ctx, s, raw)
 	}
 	raw, err := shutdown(ctx, s)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/progress"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
@@ -99,7 +100,7 @@ func (u *bringUp) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return u.Show(ctx, raw, nil, nil)
+		return method.ShowDry(ctx, u.Session, raw)
 	}
 	if err := u.daemon(ctx, src); err != nil {
 		return err
