@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +35,17 @@ type Line struct {
 	Kind     string    `json:"kind,omitempty" enum:"lost,gap" jsonschema:"lost or gap for output that is missing here; absent for a line"`
 	Lost     int64     `json:"lost_bytes,omitempty" unit:"bytes" jsonschema:"how many bytes are missing, where that is known"`
 	Cursor   string    `json:"cursor,omitempty" jsonschema:"where a follower goes on behind this item"`
+}
+
+// Words says in the place of the text what a note of missing output means.
+func (l Line) Words() (column, words string) {
+	switch {
+	case l.Kind == "":
+		return "", ""
+	case l.Lost > 0:
+		return "text", fmt.Sprintf("▲ %d bytes of output were lost here", l.Lost)
+	}
+	return "text", "▲ some output is missing here"
 }
 
 // set fills l from an item of a chunk of stream s; level and cursor come from elsewhere.

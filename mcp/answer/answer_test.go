@@ -96,6 +96,28 @@ func TestTable(t *testing.T) {
 	}
 }
 
+type gap struct {
+	Text string `json:"text" table:"1"`
+	N    int    `json:"n" table:"2"`
+}
+
+func (g gap) Words() (column, words string) {
+	if g.Text == "" {
+		return "text", "nothing\nthere"
+	}
+	return "", ""
+}
+
+func TestWords(t *testing.T) {
+	f, err := NewForm(json.RawMessage(`{"type":"object"}`), reflect.TypeFor[op.List[gap]](), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := f.Render(op.List[gap]{Items: []gap{{"a", 1}, {"", 2}}}); err != nil || a.Text != "TEXT\tN\na\t1\nnothing\\nthere\t2" {
+		t.Errorf("%v %q", err, a.Text)
+	}
+}
+
 // TestFit cuts values of every shape to every size: valid JSON within the limit that keeps what has to be kept.
 func TestFit(t *testing.T) {
 	schema := `{"type":"object","properties":{

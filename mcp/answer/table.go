@@ -46,6 +46,9 @@ func columns(t reflect.Type) []column {
 	return plain[:min(len(plain), 6)]
 }
 
+// spoken is an item that says in words what its empty column would not: a note of output that is missing.
+type spoken interface{ Words() (column, words string) }
+
 // throughPointer reports fields that are reached through an embedded pointer, which may be nil.
 func throughPointer(t reflect.Type, index []int) bool {
 	for _, i := range index[:len(index)-1] {
@@ -74,11 +77,19 @@ func table(item reflect.Type, cols []column, items reflect.Value, limit int) str
 		if row.Type() != item {
 			return ""
 		}
+		var column, words string
+		if s, ok := row.Interface().(spoken); ok {
+			column, words = s.Words()
+		}
 		start := b.Len()
 		line := make([]byte, 0, 128)
 		for j, c := range cols {
 			if j > 0 {
 				line = append(line, '\t')
+			}
+			if c.name == column && words != "" {
+				line = append(line, Line(words, 200)...)
+				continue
 			}
 			line = append(line, cell(row.FieldByIndex(c.index))...)
 		}
