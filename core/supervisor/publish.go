@@ -95,6 +95,8 @@ func (r *runner) instance(u *unit) Instance {
 		}
 		if g.health != "" {
 			in.Health, in.HealthNote = g.health, g.healthNote
+		} else if in.State == Starting { // what the probe of its readiness says
+			in.HealthNote = g.healthNote
 		}
 		if !g.readyAt.IsZero() {
 			t := g.readyAt

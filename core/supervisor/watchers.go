@@ -98,7 +98,12 @@ func (g *generation) poll(ctx context.Context, r *runner, p config.Probe, u *uni
 		if res.Healthy {
 			return nil
 		}
-		r.mail.post(func() { g.healthNote = res.Message })
+		r.mail.post(func() {
+			if g.healthNote != res.Message {
+				g.healthNote = res.Message
+				r.publish()
+			}
+		})
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}

@@ -165,9 +165,12 @@ func value(w io.Writer, m Member, c Column, o Options, lead, indent string, at i
 	fmt.Fprintln(w, lead+o.Style.Paint(color, Fold(room+text, at, o.Width)[at:]))
 }
 
-// sentences reports whether a list holds more than words, so that each entry wants a line.
+// sentences reports whether a list holds more than words, so that each entry wants a line: texts, or lists.
 func sentences(list []any) bool {
 	for _, e := range list {
+		if _, ok := e.([]any); ok {
+			return true
+		}
 		if s, ok := e.(string); ok && strings.ContainsAny(s, " /") {
 			return true
 		}

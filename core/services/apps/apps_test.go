@@ -270,7 +270,7 @@ func TestExplain(t *testing.T) {
 	crash(t, h, s, "api")
 	h.Printed("shop/dev/api", "err", "one\ntwo\n")
 	e, err = s.Explain(ctx, op.One{})
-	if err != nil || e.State != supervisor.Waiting || !slices.Equal(e.WaitsFor, []string{"db is crashed, and has to be ready"}) || !strings.Contains(e.Summary, "waits for db (crashed)") {
+	if err != nil || e.State != supervisor.Waiting || !slices.Equal(e.WaitsFor, []string{"db is crashed, and has to be ready"}) || !strings.Contains(e.Summary, "waits for db (crashed)") || e.Next[0] != "omnitron why db" {
 		t.Errorf("%+v %v", e, err)
 	}
 	if len(e.Stderr) != 2 || e.Stderr[1].Text != "two" || e.Stderr[1].Slot != "api:api#1" || len(e.Stdout) != 0 {
@@ -290,6 +290,27 @@ func TestExplain(t *testing.T) {
 	e, err = s.Explain(h.On(person, "shop/dev/db"), op.One{})
 	if err != nil || e.Next[0] != "omnitron logs shop/dev/db -n 100" {
 		t.Errorf("a name that is not unique: %v %v", e.Next, err)
+	}
+}
+
+// TestReadiness: what a starting app waits for is the reason.
+func TestReadiness(t *testing.T) {
+	h, s := service(t, "project: shop\napps:\n  - {name: slow, command: [./x], ready: {tcp: \"127.0.0.1:1\", timeout: 30s}}\n  - {name: late, command: [./x], ready: {delay: 1m}}\n")
+	for name, want := range map[string]string{"slow": "tcp probe of its readiness, 12s of 30s: connection refused", "late": "until it has run a while, 12s of 1m0s"} {
+		app, err := s.sup.Resolve(h.On(person), []op.Selector{op.Selector(name)}, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := *s.sup.App(app[0].Key)
+		now := time.Now()
+		v.State, v.Instances = supervisor.Starting, slices.Clone(v.Instances)
+		v.Instances[0].State, v.Instances[0].Since = supervisor.Starting, now.Add(-12*time.Second)
+		if name == "slow" {
+			v.Instances[0].HealthNote = "connection refused"
+		}
+		if got := readiness(&v, now); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -90,7 +91,13 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	s.past(ctx, v, t, &e)
 	s.printed(ctx, t, &e)
 	e.Summary = summary(v)
+	if v.State == supervisor.Starting && v.Reason == "" {
+		e.Summary = readiness(v, time.Now())
+	}
 	e.Next = advice(v.State, name)
+	if v.State == supervisor.Waiting {
+		e.Next = append(s.causes(v), e.Next...)
+	}
 	e.fit(mostBytes)
 	return e, nil
 }
@@ -274,6 +281,45 @@ func summary(v *supervisor.App) string {
 		why = "no reason is known"
 	}
 	return fmt.Sprintf("%s is %s: %s", v.Name, v.State, why)
+}
+
+// readiness says what a starting app waits for, how that answers, and how much of its time is gone.
+func readiness(v *supervisor.App, now time.Time) string {
+	for _, i := range v.Instances {
+		ps := v.Definition().Processes
+		k := slices.IndexFunc(ps, func(p config.Process) bool { return p.Name == i.Process })
+		if i.State != supervisor.Starting || k < 0 || ps[k].Ready.Kind == "" {
+			continue
+		}
+		r := ps[k].Ready
+		what, limit := "for the "+r.Kind+" probe of its readiness", r.Timeout
+		switch r.Kind {
+		case "alive", "delay":
+			what, limit = "until it has run a while", r.Delay
+		case "notify":
+			what = "until it says by sd_notify that it is ready"
+		case "log":
+			what = "until it prints what ready.log looks for"
+		}
+		s := fmt.Sprintf("%s is starting: it waits %s, %s of %s", v.Name, what, now.Sub(i.Since).Round(time.Second), limit)
+		if i.HealthNote != "" {
+			s += ": " + i.HealthNote
+		}
+		return s
+	}
+	return summary(v)
+}
+
+// causes are the commands that explain what an app waits for.
+func (s *Service) causes(v *supervisor.App) []string {
+	var next []string
+	for _, d := range v.DependsOn {
+		key := v.Project + "/" + v.Stack + "/" + d
+		if on := s.sup.App(key); on != nil && on.State != supervisor.Running && on.State != supervisor.Completed && len(next) < 3 {
+			next = append(next, "omnitron why "+s.sup.Called(key))
+		}
+	}
+	return next
 }
 
 // advice names commands that make sense in the app's state.
