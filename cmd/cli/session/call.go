@@ -12,7 +12,7 @@ import (
 )
 
 // Connect gives the connection to the daemon, made once and again when it was lost. A daemon that is just coming back, of
-// which the keeper tells, is waited for. Fault: unavailable.
+// which the keeper tells, is waited for; one that was killed for good is not. Fault: unavailable.
 func (s *Session) Connect(ctx context.Context) (Client, error) {
 	c, err := s.connect(ctx)
 	if s.Gone == nil || reason(err) != "not_running" {
@@ -23,6 +23,9 @@ func (s *Session) Connect(ctx context.Context) (Client, error) {
 	t := time.NewTicker(again / 4)
 	defer t.Stop()
 	for !s.gone(within) {
+		if s.Held != nil && s.Held(within, s.Home) {
+			return nil, fault.Wrap(err, fault.Unavailable, "the daemon was killed; apps live on without it").WithReason("daemon_killed").WithHint("omnitron up")
+		}
 		select {
 		case <-within.Done():
 			return nil, err

@@ -43,6 +43,8 @@ type Env struct {
 	Sweep func(ctx context.Context, home string) (found bool, err error)
 	// Gone returns when daemon and keeper of a home have ended.
 	Gone func(ctx context.Context, home string) error
+	// Held reports whether a home's keeper lives on without a daemon and was told to leave it so, as Kill does.
+	Held func(ctx context.Context, home string) bool
 	// Kill ends the daemon by force, and for good: the keeper does not start it again. Apps live on.
 	Kill func(ctx context.Context, home string) (Killed, error)
 	// MCP speaks MCP on standard input and output until they close.
