@@ -24,6 +24,15 @@ type held proc.Info
 
 func (k held) Info() proc.Info { return proc.Info(k) }
 
+// Ping answers, but for a version "stopped".
+func (k held) Ping(ctx context.Context) error {
+	if k.Version != "stopped" {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 var admin = op.Caller{User: "tester", Channel: op.Person, Role: op.Admin, Ceiling: op.Admin}
 
 func service(t *testing.T) (*hosttest.Host, *Service) {
@@ -209,6 +218,13 @@ func TestDoctor(t *testing.T) {
 	}
 	if c := check("home"); c.Status != "warning" || c.Fix != "chmod 700 "+h.Home {
 		t.Errorf("%+v", c)
+	}
+	s.keeper = held{PID: 7, Version: "stopped", Contain: "v2"}
+	if c := check("keeper"); c.Status != "error" || !strings.Contains(c.What, "pid 7) does not answer") || !strings.HasPrefix(c.Fix, "kill -9 7") {
+		t.Errorf("%+v", c)
+	}
+	if st, err := s.Status(t.Context(), Nothing{}); err != nil || !slices.Contains(st.Warnings, "the keeper (pid 7) does not answer") {
+		t.Errorf("%+v %v", st.Warnings, err)
 	}
 	s.keeper = held{}
 	if c := check("keeper"); c.Status != "error" || c.Fix != "omnitron daemon restart" {

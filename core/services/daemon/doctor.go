@@ -65,7 +65,7 @@ func machine(home string) []Check {
 }
 
 // Doctor looks at everything that can be wrong without anybody noticing.
-func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
+func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 	c := Checkup{OK: true, Checks: []Check{}}
 	add := func(ch Check) {
 		if ch.Status != "ok" {
@@ -83,7 +83,7 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	if len(warnings) == 0 {
 		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
 	}
-	add(s.checkKeeper())
+	add(s.checkKeeper(ctx))
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
@@ -130,8 +130,12 @@ func checkDisk(home string) Check {
 	return Check{Name: "disk", Status: "ok", What: what}
 }
 
-func (s *Service) checkKeeper() Check {
+func (s *Service) checkKeeper(ctx context.Context) Check {
 	k := s.keeper.Info()
+	if what := s.hung(ctx); what != "" {
+		return Check{Name: "keeper", Status: "error", What: what, Why: "nothing can be started, and output and exits wait",
+			Fix: fmt.Sprintf("kill -9 %d, after which the daemon starts another keeper that takes everything over", k.PID)}
+	}
 	switch {
 	case k.PID == 0:
 		return Check{Name: "keeper", Status: "error", What: "there is no keeper", Why: "programs cannot be started", Fix: "omnitron daemon restart"}
