@@ -125,6 +125,7 @@ var Reasons = map[string]Reason{
 	"demo_not_written":     {"The sample project cannot be written.", "Set HOME or --home to a folder that can be written."},
 	"disk_full":            {"The disk is full.", "Make room: df -h; omnitron logs purge deletes stored output."},
 	"handing_over":         {"The keeper is being replaced.", "Try again in a second."},
+	"home_foreign":         {"The folder that is to be the home holds something else, which is not touched.", "Name an empty folder, or one that is not there yet: --home or OMNITRON_HOME."},
 	"home_not_made":        {"The home, or a file in it, cannot be made.", "See whether its parent can be written, or set OMNITRON_HOME."},
 	"home_not_ours":        {"The home belongs to another user.", "Set OMNITRON_HOME to a folder of your own."},
 	"home_not_private":     {"Others may enter or change the home.", "chmod 700 it, or set OMNITRON_HOME to another."},

@@ -24,13 +24,12 @@ type held proc.Info
 
 func (k held) Info() proc.Info { return proc.Info(k) }
 
-// Ping answers, but for a version "stopped".
+// Ping is not answered by the version "stopped" to those who have a deadline.
 func (k held) Ping(ctx context.Context) error {
-	if k.Version != "stopped" {
-		return nil
+	if _, bounded := ctx.Deadline(); bounded && k.Version == "stopped" {
+		return context.DeadlineExceeded
 	}
-	<-ctx.Done()
-	return ctx.Err()
+	return nil
 }
 
 var admin = op.Caller{User: "tester", Channel: op.Person, Role: op.Admin, Ceiling: op.Admin}
@@ -247,6 +246,19 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%+v %v", st, err)
 	}
 	h.Disk.Fill(false)
+	file, full := filepath.Join(t.TempDir(), "file"), t.TempDir()
+	write(t, file, "")
+	write(t, filepath.Join(full, "mine"), "")
+	for _, bad := range []string{file, filepath.Join(file, "below"), full} {
+		for _, c := range WithoutDaemon(bad, false).Checks {
+			switch {
+			case c.Status != "ok" && (c.Why == "" || c.Fix == ""):
+				t.Errorf("%s: nothing to do about %+v", bad, c)
+			case c.Name == "home" && (c.Status != "error" || !strings.Contains(c.What, bad)), c.Fix == "omnitron up":
+				t.Errorf("%s: %+v", bad, c)
+			}
+		}
+	}
 	without := WithoutDaemon(filepath.Join(h.Home, "none"), false)
 	if without.OK || !slices.ContainsFunc(without.Checks, func(c Check) bool { return c.Name == "daemon" && c.Fix == "omnitron up" }) {
 		t.Errorf("%+v", without)

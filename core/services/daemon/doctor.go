@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // Checkup is what doctor found.
@@ -37,7 +39,11 @@ func WithoutDaemon(home string, keeper bool) Checkup {
 	if !wanted(home) {
 		ch.Status, ch.What = "warning", "no daemon runs in "+home+": it was taken down, or never started"
 	}
-	return Checkup{Checks: append(machine(home), ch)}
+	checks := machine(home)
+	if checks[0].Status == "error" { // nothing starts before that is mended
+		ch.Fix = checks[0].Fix
+	}
+	return Checkup{Checks: append(checks, ch)}
 }
 
 // leftBehind reports whether a keeper's record is there, which goes away with its orderly end.
@@ -96,12 +102,13 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 }
 
 func checkHome(home string) Check {
-	st, err := os.Stat(home)
-	if errors.Is(err, os.ErrNotExist) {
-		return Check{Name: "home", Status: "warning", What: home + " does not exist yet", Why: "nothing was ever kept there", Fix: "omnitron up"}
+	if err := CheckHome(home); err != nil {
+		f := fault.From(err)
+		return Check{Name: "home", Status: "error", What: f.Message, Why: "nothing can be kept there, so that no daemon starts", Fix: f.Hint}
 	}
-	if err != nil {
-		return Check{Name: "home", Status: "error", What: err.Error(), Why: "nothing can be kept", Fix: "mkdir -m 700 " + home}
+	st, err := os.Stat(home)
+	if err != nil { // what else there is to say of it has been said
+		return Check{Name: "home", Status: "warning", What: home + " does not exist yet", Why: "nothing was ever kept there", Fix: "omnitron up"}
 	}
 	if m := st.Mode().Perm(); m&0o077 != 0 {
 		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", home, m), Why: "others can see what apps printed", Fix: "chmod 700 " + home}
@@ -111,13 +118,7 @@ func checkHome(home string) Check {
 
 // checkDisk looks at the disk that the home is on, or will be.
 func checkDisk(home string) Check {
-	dir := home
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
+	dir := existing(home)
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return Check{Name: "disk", Status: "warning", What: "cannot measure the disk of " + dir + ": " + err.Error(), Why: "nobody sees it fill up", Fix: "df -h " + dir}
