@@ -119,6 +119,7 @@ var Reasons = map[string]Reason{
 	"connection_lost":      {"The daemon went away while the call ran.", "omnitron status; the keeper brings it back within a second. Look before you call again."},
 	"daemon":               {"The MCP bridge does not reach the daemon.", "omnitron status, omnitron doctor."},
 	"daemon_gone":          {"The daemon ended or was replaced while it was looked at.", "Try again."},
+	"daemon_hung":          {"The daemon is there and does not answer, not even to a ping.", "omnitron kill ends it, apps live on; omnitron up starts it again."},
 	"daemon_killed":        {"The daemon was killed for good; its keeper and the apps live on.", "omnitron up, or omnitron start <app>, starts it again; omnitron down ends everything."},
 	"daemon_unknown":       {"Somebody has the home and does not say who it is.", "omnitron doctor."},
 	"database_damaged":     {"omnitron.db is damaged.", "omnitron daemon restart: it sets the file aside and starts an empty one; apps go on."},

@@ -250,7 +250,7 @@ func TestDoctor(t *testing.T) {
 	write(t, file, "")
 	write(t, filepath.Join(full, "mine"), "")
 	for _, bad := range []string{file, filepath.Join(file, "below"), full} {
-		for _, c := range WithoutDaemon(bad, false).Checks {
+		for _, c := range WithoutDaemon(bad, false, false).Checks {
 			switch {
 			case c.Status != "ok" && (c.Why == "" || c.Fix == ""):
 				t.Errorf("%s: nothing to do about %+v", bad, c)
@@ -259,7 +259,7 @@ func TestDoctor(t *testing.T) {
 			}
 		}
 	}
-	without := WithoutDaemon(filepath.Join(h.Home, "none"), false)
+	without := WithoutDaemon(filepath.Join(h.Home, "none"), false, false)
 	if without.OK || !slices.ContainsFunc(without.Checks, func(c Check) bool { return c.Name == "daemon" && c.Fix == "omnitron up" }) {
 		t.Errorf("%+v", without)
 	}

@@ -28,8 +28,13 @@ type Check struct {
 	Fix    string `json:"fix,omitempty" table:"2" jsonschema:"the command that mends it"`
 }
 
-// WithoutDaemon is the checkup of a home whose daemon does not answer; keeper says whether its keeper lives.
-func WithoutDaemon(home string, keeper bool) Checkup {
+// WithoutDaemon is the checkup of a home whose daemon does not answer; keeper says whether its keeper lives, hung
+// whether the daemon is there all the same.
+func WithoutDaemon(home string, keeper, hung bool) Checkup {
+	if hung {
+		return Checkup{Checks: append(machine(home), Check{Name: "daemon", Status: "error", What: "the daemon of " + home + " is there and does not answer",
+			Why: "it is hung or was stopped: nothing is supervised", Fix: "omnitron kill, after which apps live on, then omnitron up"})}
+	}
 	ch := Check{Name: "daemon", Status: "error", What: "no daemon answers in " + home, Why: "nothing is supervised", Fix: "omnitron up"}
 	if !keeper && leftBehind(home) {
 		return Checkup{Checks: append(machine(home), Check{Name: "daemon", Status: "error",
