@@ -279,7 +279,7 @@ func newBench(t *testing.T) *bench {
 		Kill:         func(context.Context, string) (Killed, error) { return Killed{Was: true, PID: 77}, nil },
 		MCP:          func(context.Context, string, Launch) error { return nil },
 		Demo:         func(context.Context, string) (Demo, error) { return Demo{}, fault.New(fault.Conflict, "no demo here") },
-		Doctor: func(context.Context, string) (json.RawMessage, error) {
+		Doctor: func(context.Context, string, error) (json.RawMessage, error) {
 			return json.RawMessage(`{"ok":true,"checks":[]}`), nil
 		},
 		Config: Config{

@@ -177,7 +177,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("exit %d, %q, %q", r.code, r.out, r.err)
 	}
 	b.env.Dial = func(context.Context, string) (Client, error) { return nil, os.ErrNotExist }
-	b.env.Doctor = func(context.Context, string) (json.RawMessage, error) {
+	b.env.Doctor = func(context.Context, string, error) (json.RawMessage, error) {
 		return json.RawMessage(`{"ok":true,"checks":[{"name":"home","status":"ok"}]}`), nil
 	}
 	if r := b.run(t, "doctor", "--json"); r.code != 0 || !strings.Contains(r.out, `"home"`) || r.err != "" {

@@ -27,8 +27,8 @@ const startTimeout = 20 * time.Second
 
 // ensure starts the daemon when there is none, and returns when it answers.
 func ensure(ctx context.Context, home string) (bool, error) {
-	if answers(ctx, home) == nil {
-		return false, nil
+	if err := ping(ctx, home); err == nil || isHung(err) {
+		return false, err
 	}
 	abs, err := homeOf(home)
 	if err != nil {
@@ -95,6 +95,40 @@ func answers(ctx context.Context, home string) error {
 	defer c.Close()
 	_, err = c.Call(ctx, "daemon.ping", struct{}{})
 	return err
+}
+
+// pingTime is how long a daemon may take to answer to a ping, which waits for nothing: one that does not is hung.
+const pingTime = 5 * time.Second
+
+// ping asks the daemon whether it is there, in bounded time. Faults: those of dial; unavailable (daemon_hung) when it is there
+// and does not answer.
+func ping(ctx context.Context, home string) error {
+	within, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	err := answers(within, home)
+	if err == nil || within.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	abs, err := homeOf(home)
+	if err != nil {
+		return err
+	}
+	pid, _, err := owned(abs)
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Unavailable, "the daemon (pid %d) does not answer", pid).WithReason("daemon_hung").
+		WithHint("omnitron kill        end it; apps live on\nomnitron up        start it again")
+}
+
+func isHung(err error) bool { return err != nil && fault.From(err).Reason == "daemon_hung" }
+
+// hung gives the fault of a daemon that is there and does not answer, else nil.
+func hung(ctx context.Context, home string) error {
+	if err := ping(ctx, home); isHung(err) {
+		return err
+	}
+	return nil
 }
 
 // background starts the keeper in a session of its own, and the keeper the daemon. It gives the keeper's pid.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	daemonservice "github.com/omnitron-dev/omnitron/core/services/daemon"
 )
 
 // homeOf gives the absolute path of a home; "" is the usual one.
@@ -33,17 +34,17 @@ func homeOf(home string) (string, error) {
 	return abs, nil
 }
 
-// prepareHome makes the home private, and refuses one that is somebody else's.
+// prepareHome makes the home private, and refuses one that is somebody else's, or that holds something else.
 func prepareHome(home string) error {
+	if err := daemonservice.CheckHome(home); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return fault.Wrap(err, fault.Conflict, "cannot make the home %s: %v", home, err).WithReason("home_not_made")
 	}
 	st, err := os.Stat(home)
 	if err != nil {
 		return fault.Wrap(err, fault.Conflict, "cannot look at the home %s: %v", home, err).WithReason("home_not_made")
-	}
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() {
-		return fault.New(fault.Denied, "the home %s belongs to another user (uid %d)", home, sys.Uid).WithReason("home_not_ours").WithHint("OMNITRON_HOME=/path omnitron …")
 	}
 	if st.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(home, 0o700); err != nil {

@@ -118,6 +118,37 @@ func TestPrepareHome(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
+	full := t.TempDir()
+	if err := os.Chmod(full, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"config.yaml", "mine"} {
+		if err := os.WriteFile(filepath.Join(full, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := prepareHome(full)
+	if f := fault.From(err); !fault.Is(err, fault.Invalid) || f.Reason != "home_foreign" || !strings.Contains(f.Message, "mine") || f.Hint == "" {
+		t.Errorf("a folder that holds something else: %v", err)
+	}
+	st, err := os.Stat(full)
+	if list, _ := os.ReadDir(full); err != nil || st.Mode().Perm() != 0o755 || len(list) != 2 {
+		t.Errorf("it was touched: %v %v %v", st.Mode(), list, err)
+	}
+	if err := os.Remove(filepath.Join(full, "mine")); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepareHome(full); err != nil {
+		t.Errorf("settings alone, before the first start: %v", err)
+	}
+	for _, name := range []string{"daemon.pid", "mine"} { // a home is one whatever else is put into it
+		if err := os.WriteFile(filepath.Join(full, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := prepareHome(full); err != nil {
+		t.Errorf("a home with something else in it: %v", err)
+	}
 	if os.Geteuid() != 0 {
 		return
 	}

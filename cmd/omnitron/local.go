@@ -41,7 +41,7 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
+		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
 		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil }},
 		Local: []cli.Local{
 			{Path: []string{"daemon", "run"}, Short: "Run the daemon and its keeper in the foreground, for systemd and containers",
@@ -88,13 +88,13 @@ func showConfig(src config.Source) ([]byte, error) {
 	return config.Show(def), nil
 }
 
-// examine is the doctor of a home without a daemon.
-func examine(_ context.Context, home string) (json.RawMessage, error) {
+// examine is the doctor of a home whose daemon cannot be asked, and why it cannot.
+func examine(_ context.Context, home string, why error) (json.RawMessage, error) {
 	abs, err := homeOf(home)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(daemonservice.WithoutDaemon(abs, lockedBy(filepath.Join(abs, "keeper.lock"))))
+	return json.Marshal(daemonservice.WithoutDaemon(abs, lockedBy(filepath.Join(abs, "keeper.lock")), isHung(why)))
 }
 
 // client is a connection to the daemon.
@@ -132,6 +132,16 @@ func gone(ctx context.Context, home string) error {
 		_, held, err := owned(abs)
 		return err == nil && !held && !lockedBy(filepath.Join(abs, "keeper.lock"))
 	})
+}
+
+// held reports whether the keeper lives on without its daemon, and was told to leave it so.
+func held(ctx context.Context, home string) bool {
+	abs, err := homeOf(home)
+	if err != nil {
+		return false
+	}
+	k, err := proc.Look(ctx, proc.Socket(abs))
+	return err == nil && k.Held
 }
 
 // lockedBy reports whether somebody holds a lock file.

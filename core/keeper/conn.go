@@ -360,7 +360,7 @@ func (c *conn) greet(f protocol.Frame) {
 		return
 	}
 	me := protocol.HelloBody{Role: "keeper", PID: os.Getpid(), Version: k.o.Version, Capabilities: protocol.Capabilities,
-		Instance: k.instance, Contain: k.contain, HomeID: k.homeID}
+		Instance: k.instance, Contain: k.contain, HomeID: k.homeID, Held: k.daemon.held()}
 	if c.hello.Role != "daemon" {
 		c.send(protocol.Frame{Type: protocol.Hello}, me, nil)
 		return

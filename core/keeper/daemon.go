@@ -44,6 +44,9 @@ type daemon struct {
 	stopping  bool // we were told to end
 }
 
+// held reports whether there is no daemon because it was told to stay down; one that ends for good is another matter.
+func (d *daemon) held() bool { return d.pid == 0 && d.hold && !d.quit && !d.stopping }
+
 func (k *keeper) startDaemon() {
 	d := &k.daemon
 	if d.pid != 0 || k.exit != nil {

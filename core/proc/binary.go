@@ -67,6 +67,27 @@ func RunArgs(home, daemon string) []string {
 // Socket is where the keeper of a home listens.
 func Socket(home string) string { return filepath.Join(home, "keeper.sock") }
 
+// Look asks the keeper behind a socket, on behalf of a tool, who it is. Faults: unavailable, reason keeper_unreachable, also
+// when it does not answer before ctx ends.
+func Look(ctx context.Context, sockPath string) (Info, error) {
+	var h protocol.HelloBody
+	l, err := dial(ctx, sockPath)
+	if err == nil {
+		defer l.close()
+		stop := context.AfterFunc(ctx, l.close)
+		defer stop()
+		h, err = hello(l, protocol.HelloBody{Role: "tool", PID: os.Getpid(), Capabilities: protocol.Capabilities})
+	}
+	if err != nil {
+		return Info{}, unreachable(err, sockPath)
+	}
+	return infoOf(h), nil
+}
+
+func unreachable(err error, sockPath string) error {
+	return fault.Wrap(err, fault.Unavailable, "cannot reach the keeper at %s: %v", sockPath, err).WithReason("keeper_unreachable")
+}
+
 // HoldDaemon tells the keeper behind a socket, on behalf of a tool, whether the daemon is to stay down when it dies, and
 // with start that it is wanted now. Faults: unavailable, reason keeper_unreachable.
 func HoldDaemon(ctx context.Context, sockPath string, hold, start bool) error {
@@ -78,7 +99,7 @@ func HoldDaemon(ctx context.Context, sockPath string, hold, start bool) error {
 		err = request(l, protocol.Hold, protocol.HoldBody{Hold: hold, Start: start})
 	}
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "cannot reach the keeper at %s: %v", sockPath, err).WithReason("keeper_unreachable")
+		return unreachable(err, sockPath)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package proc_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/keeper/logfile"
 	"github.com/omnitron-dev/omnitron/core/proc"
@@ -194,8 +196,18 @@ func TestHold(t *testing.T) {
 	e := raw(t, "auto", "agent")
 	e.launch()
 	agent := e.agentPID(1)
+	held := func() bool {
+		i, err := proc.Look(ctx(t), proc.Socket(e.home))
+		if err != nil || i.PID != e.cmd.Process.Pid {
+			t.Errorf("the keeper: %+v %v", i, err)
+		}
+		return i.Held
+	}
 	if err := proc.HoldDaemon(ctx(t), proc.Socket(e.home), true, false); err != nil {
 		t.Fatal(err)
+	}
+	if held() {
+		t.Error("a daemon that runs is said to be down")
 	}
 	id, err := ident.Of(agent)
 	if err != nil {
@@ -209,10 +221,35 @@ func TestHold(t *testing.T) {
 	if n := e.starts(); n != 1 {
 		t.Errorf("%d starts while the daemon was to stay down", n)
 	}
+	eventually(t, "the word that it stays down", held)
 	if err := proc.HoldDaemon(ctx(t), proc.Socket(e.home), false, true); err != nil {
 		t.Fatal(err)
 	}
 	e.agentPID(2)
+	if held() {
+		t.Error("a daemon that was started again is said to stay down")
+	}
+	e.order("quit 0")
+	if err := e.cmd.Wait(); err != nil {
+		t.Errorf("the keeper ended with %v", err)
+	}
+}
+
+// TestHungKeeper: one that does not answer is not waited for beyond one's own patience.
+func TestHungKeeper(t *testing.T) {
+	e := raw(t, "auto", "agent")
+	e.launch()
+	e.agentPID(1)
+	e.cmd.Process.Signal(unix.SIGSTOP)
+	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := proc.Look(soon, proc.Socket(e.home)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a keeper that is stopped: %v", err)
+	}
+	e.cmd.Process.Signal(unix.SIGCONT)
+	if i, err := proc.Look(ctx(t), proc.Socket(e.home)); err != nil || i.PID != e.cmd.Process.Pid {
+		t.Errorf("one that goes on: %+v %v", i, err)
+	}
 	e.order("quit 0")
 	if err := e.cmd.Wait(); err != nil {
 		t.Errorf("the keeper ended with %v", err)

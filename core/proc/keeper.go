@@ -92,7 +92,7 @@ func Dial(ctx context.Context, sockPath string, o Options) (*Keeper, error) {
 		abandoned: map[string]uint64{}, events: make(chan Event, 1024)}
 	l, err := dial(ctx, sockPath)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "cannot reach the keeper at %s: %v", sockPath, err).WithReason("keeper_unreachable")
+		return nil, unreachable(err, sockPath)
 	}
 	if err := k.greet(ctx, l); err != nil {
 		l.close()
@@ -127,6 +127,13 @@ func (k *Keeper) Info() Info {
 		}
 	}
 	return i
+}
+
+// Ping asks the keeper whether it is there, and waits for no other one. Faults: unavailable, reason keeper_unreachable, also
+// when it does not answer before ctx ends.
+func (k *Keeper) Ping(ctx context.Context) error {
+	_, err := Look(ctx, k.sock)
+	return err
 }
 
 // Spawn starts a generation. It returns when the program has been executed. Starting an id that runs gives the same

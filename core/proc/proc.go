@@ -78,6 +78,11 @@ type Info struct {
 	Contain      string // how trees are held together: v2, v1 or stub
 	Capabilities []string
 	RSS          int64 // bytes, 0 when it cannot be read
+	Held         bool  // its daemon is down, and was told to stay so; only Look knows
+}
+
+func infoOf(h protocol.HelloBody) Info {
+	return Info{PID: h.PID, Version: h.Version, Instance: h.Instance, Contain: h.Contain, Capabilities: h.Capabilities, Held: h.Held}
 }
 
 // Has reports whether the keeper can do what name says.

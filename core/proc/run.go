@@ -191,20 +191,9 @@ func (k *Keeper) greet(ctx context.Context, l *link) error {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	me := protocol.HelloBody{Role: "daemon", PID: os.Getpid(), Version: k.o.Version, Capabilities: protocol.Capabilities}
-	if err := l.send(protocol.Frame{Type: protocol.Hello}, me, nil); err != nil {
-		return err
-	}
-	f, fds, err := l.next()
-	protocol.CloseAll(fds)
+	h, err := hello(l, me)
 	if err != nil {
 		return err
-	}
-	if f.Err != nil {
-		return f.Err
-	}
-	var h protocol.HelloBody
-	if err := json.Unmarshal(f.Body, &h); err != nil || f.Type != protocol.Hello {
-		return fmt.Errorf("the keeper began with %q: %v", f.Type, err)
 	}
 	if h.Adopting {
 		if err := k.handDown(l); err != nil {
@@ -212,6 +201,25 @@ func (k *Keeper) greet(ctx context.Context, l *link) error {
 		}
 	}
 	return k.learn(l, h)
+}
+
+// hello introduces us, and gives what the keeper says of itself.
+func hello(l *link, me protocol.HelloBody) (h protocol.HelloBody, err error) {
+	if err := l.send(protocol.Frame{Type: protocol.Hello}, me, nil); err != nil {
+		return h, err
+	}
+	f, fds, err := l.next()
+	protocol.CloseAll(fds)
+	if err != nil {
+		return h, err
+	}
+	if f.Err != nil {
+		return h, f.Err
+	}
+	if err := json.Unmarshal(f.Body, &h); err != nil || f.Type != protocol.Hello {
+		return h, fmt.Errorf("the keeper began with %q: %v", f.Type, err)
+	}
+	return h, nil
 }
 
 // handDown gives a new keeper everything that we hold.
@@ -251,7 +259,7 @@ func (k *Keeper) learn(l *link, h protocol.HelloBody) error {
 	}
 	k.mu.Lock()
 	k.link = l
-	k.info = Info{PID: h.PID, Version: h.Version, Instance: h.Instance, Contain: h.Contain, Capabilities: h.Capabilities}
+	k.info = infoOf(h)
 	again := make(map[uint64]*call, len(k.calls))
 	for seq, c := range k.calls {
 		again[seq] = c

@@ -12,7 +12,7 @@ import (
 )
 
 // Connect gives the connection to the daemon, made once and again when it was lost. A daemon that is just coming back, of
-// which the keeper tells, is waited for. Fault: unavailable.
+// which the keeper tells, is waited for; one that was killed for good is not. Fault: unavailable.
 func (s *Session) Connect(ctx context.Context) (Client, error) {
 	c, err := s.connect(ctx)
 	if s.Gone == nil || reason(err) != "not_running" {
@@ -23,6 +23,9 @@ func (s *Session) Connect(ctx context.Context) (Client, error) {
 	t := time.NewTicker(again / 4)
 	defer t.Stop()
 	for !s.gone(within) {
+		if s.Held != nil && s.Held(within, s.Home) {
+			return nil, fault.Wrap(err, fault.Unavailable, "the daemon was killed; apps live on without it").WithReason("daemon_killed").WithHint("omnitron up")
+		}
 		select {
 		case <-within.Done():
 			return nil, err
@@ -130,6 +133,8 @@ func (s *Session) Patience(other time.Duration) time.Duration {
 func (s *Session) Call(ctx context.Context, method string, in map[string]any) (json.RawMessage, error) {
 	ctx, cancel := s.Bounded(ctx)
 	defer cancel()
+	ctx, over := s.guarded(ctx)
+	defer over()
 	c, err := s.Connect(ctx)
 	if err != nil {
 		return nil, s.late(ctx, err)
@@ -169,6 +174,8 @@ func (s *Session) Stream(ctx context.Context, method string, in map[string]any) 
 // stream is Stream without --timeout.
 func (s *Session) stream(ctx context.Context, method string, in map[string]any) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
+		ctx, over := s.guarded(ctx)
+		defer over()
 		c, err := s.Connect(ctx)
 		if err != nil {
 			yield(nil, s.late(ctx, err))
@@ -265,8 +272,46 @@ func (s *Session) tellAway() {
 // Away is what is said while the daemon is away.
 const Away = "the daemon is away; this goes on when it is back"
 
-// late says that it was our own patience that ended.
+// A call that takes long is no sign of anything. A daemon that does not even answer to a ping beside it is: quiet is how
+// long a call runs before that is looked at, seldom how often it is looked at in the end.
+const (
+	quiet  = 2 * time.Second
+	seldom = 30 * time.Second
+)
+
+// guarded ends a call whose daemon hangs; the function that it gives is to be called when the call is over.
+func (s *Session) guarded(ctx context.Context) (context.Context, func()) {
+	if s.Hung == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	looked := make(chan struct{})
+	t := time.AfterFunc(quiet, func() {
+		defer close(looked)
+		for wait := quiet; ctx.Err() == nil; wait = min(2*wait, seldom) {
+			if err := s.Hung(ctx, s.Home); err != nil && ctx.Err() == nil {
+				cancel(err)
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		if !t.Stop() {
+			<-looked
+		}
+	}
+}
+
+// late says that it was our own patience that ended, or that the daemon hangs.
 func (s *Session) late(ctx context.Context, err error) error {
+	if f, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok && err != nil {
+		return f
+	}
 	if d, ok := errors.AsType[impatient](context.Cause(ctx)); ok && err != nil {
 		return fault.Wrap(err, fault.Deadline, "%v; what was begun goes on", d).WithReason("timeout")
 	}

@@ -43,14 +43,19 @@ type Env struct {
 	Sweep func(ctx context.Context, home string) (found bool, err error)
 	// Gone returns when daemon and keeper of a home have ended.
 	Gone func(ctx context.Context, home string) error
+	// Held reports whether a home's keeper lives on without a daemon and was told to leave it so, as Kill does.
+	Held func(ctx context.Context, home string) bool
+	// Hung gives the fault of a daemon that is there and does not answer even to a ping; nil when it answers, or is not there.
+	Hung func(ctx context.Context, home string) error
 	// Kill ends the daemon by force, and for good: the keeper does not start it again. Apps live on.
 	Kill func(ctx context.Context, home string) (Killed, error)
 	// MCP speaks MCP on standard input and output until they close.
 	MCP func(ctx context.Context, home string, launch Launch) error
 	// Demo writes the sample project and names the home that it is to run in.
 	Demo func(ctx context.Context, home string) (Demo, error)
-	// Doctor looks at what can be seen without a daemon; its answer has the form of daemon.doctor's.
-	Doctor func(ctx context.Context, home string) (json.RawMessage, error)
+	// Doctor looks at what can be seen when the daemon cannot be asked, and why it cannot; its answer has the form of
+	// daemon.doctor's.
+	Doctor func(ctx context.Context, home string, why error) (json.RawMessage, error)
 	// Config are the operations on omnitron.yaml that need no daemon.
 	Config Config
 	// Local are further commands that need no daemon, such as `daemon run`.

@@ -39,8 +39,8 @@ Short for ` + "`omnitron daemon doctor`" + `. Method daemon.doctor.`,
 			ctx := cmd.Context()
 			raw, err := s.Call(ctx, spec.ID(), map[string]any{})
 			if s.Doctor != nil && fault.Is(err, fault.Unavailable) {
-				s.Note("no daemon runs: this is what can be seen from outside")
-				raw, err = s.Doctor(ctx, s.Home)
+				s.Note("%s: this is what can be seen from outside", fault.From(err).Message)
+				raw, err = s.Doctor(ctx, s.Home, err)
 			}
 			if err != nil {
 				return err

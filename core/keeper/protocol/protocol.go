@@ -75,6 +75,7 @@ type HelloBody struct {
 	Adopting     bool     `json:"adopting,omitempty"` // keeper: waits for adopt and adopt_end
 	Contain      string   `json:"contain,omitempty"`  // keeper: v2 | v1 | stub
 	HomeID       string   `json:"home_id,omitempty"`
+	Held         bool     `json:"held,omitempty"` // keeper: its daemon is down, and was told to stay so
 }
 
 // Spec is one generation to start.

@@ -65,7 +65,24 @@ type Service struct {
 }
 
 // keeper is the part of *proc.Keeper that status tells about.
-type keeper interface{ Info() proc.Info }
+type keeper interface {
+	Info() proc.Info
+	Ping(ctx context.Context) error
+}
+
+// keeperTime is how long the keeper may take to answer; it never waits for anything but the disk.
+const keeperTime = 3 * time.Second
+
+// hung says that the keeper is there and does not answer; "" when it does, or when there is none.
+func (s *Service) hung(ctx context.Context) string {
+	within, cancel := context.WithTimeout(ctx, keeperTime)
+	defer cancel()
+	k := s.keeper.Info()
+	if k.PID == 0 || s.keeper.Ping(within) == nil || ctx.Err() != nil {
+		return ""
+	}
+	return fmt.Sprintf("the keeper (pid %d) does not answer", k.PID)
+}
 
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
@@ -120,13 +137,16 @@ type KeeperStatus struct {
 }
 
 // Status tells how the daemon stands.
-func (s *Service) Status(context.Context, Nothing) (Status, error) {
+func (s *Service) Status(ctx context.Context, _ Nothing) (Status, error) {
 	k := s.keeper.Info()
 	st := Status{Version: s.version, PID: os.Getpid(), Home: s.home, Uptime: int64(time.Since(s.started).Seconds()), Routines: runtime.NumGoroutine(),
 		Down: s.state.View().HomeDown, Apps: map[string]int{}, StartedAt: s.started, Tasks: s.tasks.Tasks(), Parts: s.parts(), Warnings: []string{},
 		Keeper: KeeperStatus{PID: k.PID, Version: k.Version, RSS: k.RSS, Contains: k.Contain}}
 	for _, w := range s.warnings() {
 		st.Warnings = append(st.Warnings, w.what)
+	}
+	if what := s.hung(ctx); what != "" {
+		st.Warnings = append(st.Warnings, what)
 	}
 	for _, v := range s.sup.Apps() {
 		st.Apps[string(v.State)]++

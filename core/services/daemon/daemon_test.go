@@ -24,6 +24,14 @@ type held proc.Info
 
 func (k held) Info() proc.Info { return proc.Info(k) }
 
+// Ping is not answered by the version "stopped" to those who have a deadline.
+func (k held) Ping(ctx context.Context) error {
+	if _, bounded := ctx.Deadline(); bounded && k.Version == "stopped" {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 var admin = op.Caller{User: "tester", Channel: op.Person, Role: op.Admin, Ceiling: op.Admin}
 
 func service(t *testing.T) (*hosttest.Host, *Service) {
@@ -210,6 +218,13 @@ func TestDoctor(t *testing.T) {
 	if c := check("home"); c.Status != "warning" || c.Fix != "chmod 700 "+h.Home {
 		t.Errorf("%+v", c)
 	}
+	s.keeper = held{PID: 7, Version: "stopped", Contain: "v2"}
+	if c := check("keeper"); c.Status != "error" || !strings.Contains(c.What, "pid 7) does not answer") || !strings.HasPrefix(c.Fix, "kill -9 7") {
+		t.Errorf("%+v", c)
+	}
+	if st, err := s.Status(t.Context(), Nothing{}); err != nil || !slices.Contains(st.Warnings, "the keeper (pid 7) does not answer") {
+		t.Errorf("%+v %v", st.Warnings, err)
+	}
 	s.keeper = held{}
 	if c := check("keeper"); c.Status != "error" || c.Fix != "omnitron daemon restart" {
 		t.Errorf("%+v", c)
@@ -231,7 +246,20 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%+v %v", st, err)
 	}
 	h.Disk.Fill(false)
-	without := WithoutDaemon(filepath.Join(h.Home, "none"), false)
+	file, full := filepath.Join(t.TempDir(), "file"), t.TempDir()
+	write(t, file, "")
+	write(t, filepath.Join(full, "mine"), "")
+	for _, bad := range []string{file, filepath.Join(file, "below"), full} {
+		for _, c := range WithoutDaemon(bad, false, false).Checks {
+			switch {
+			case c.Status != "ok" && (c.Why == "" || c.Fix == ""):
+				t.Errorf("%s: nothing to do about %+v", bad, c)
+			case c.Name == "home" && (c.Status != "error" || !strings.Contains(c.What, bad)), c.Fix == "omnitron up":
+				t.Errorf("%s: %+v", bad, c)
+			}
+		}
+	}
+	without := WithoutDaemon(filepath.Join(h.Home, "none"), false, false)
 	if without.OK || !slices.ContainsFunc(without.Checks, func(c Check) bool { return c.Name == "daemon" && c.Fix == "omnitron up" }) {
 		t.Errorf("%+v", without)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // Checkup is what doctor found.
@@ -26,8 +28,13 @@ type Check struct {
 	Fix    string `json:"fix,omitempty" table:"2" jsonschema:"the command that mends it"`
 }
 
-// WithoutDaemon is the checkup of a home whose daemon does not answer; keeper says whether its keeper lives.
-func WithoutDaemon(home string, keeper bool) Checkup {
+// WithoutDaemon is the checkup of a home whose daemon does not answer; keeper says whether its keeper lives, hung
+// whether the daemon is there all the same.
+func WithoutDaemon(home string, keeper, hung bool) Checkup {
+	if hung {
+		return Checkup{Checks: append(machine(home), Check{Name: "daemon", Status: "error", What: "the daemon of " + home + " is there and does not answer",
+			Why: "it is hung or was stopped: nothing is supervised", Fix: "omnitron kill, after which apps live on, then omnitron up"})}
+	}
 	ch := Check{Name: "daemon", Status: "error", What: "no daemon answers in " + home, Why: "nothing is supervised", Fix: "omnitron up"}
 	if !keeper && leftBehind(home) {
 		return Checkup{Checks: append(machine(home), Check{Name: "daemon", Status: "error",
@@ -37,7 +44,11 @@ func WithoutDaemon(home string, keeper bool) Checkup {
 	if !wanted(home) {
 		ch.Status, ch.What = "warning", "no daemon runs in "+home+": it was taken down, or never started"
 	}
-	return Checkup{Checks: append(machine(home), ch)}
+	checks := machine(home)
+	if checks[0].Status == "error" { // nothing starts before that is mended
+		ch.Fix = checks[0].Fix
+	}
+	return Checkup{Checks: append(checks, ch)}
 }
 
 // leftBehind reports whether a keeper's record is there, which goes away with its orderly end.
@@ -65,7 +76,7 @@ func machine(home string) []Check {
 }
 
 // Doctor looks at everything that can be wrong without anybody noticing.
-func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
+func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 	c := Checkup{OK: true, Checks: []Check{}}
 	add := func(ch Check) {
 		if ch.Status != "ok" {
@@ -83,7 +94,7 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 	if len(warnings) == 0 {
 		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
 	}
-	add(s.checkKeeper())
+	add(s.checkKeeper(ctx))
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
@@ -96,12 +107,13 @@ func (s *Service) Doctor(context.Context, Nothing) (Checkup, error) {
 }
 
 func checkHome(home string) Check {
-	st, err := os.Stat(home)
-	if errors.Is(err, os.ErrNotExist) {
-		return Check{Name: "home", Status: "warning", What: home + " does not exist yet", Why: "nothing was ever kept there", Fix: "omnitron up"}
+	if err := CheckHome(home); err != nil {
+		f := fault.From(err)
+		return Check{Name: "home", Status: "error", What: f.Message, Why: "nothing can be kept there, so that no daemon starts", Fix: f.Hint}
 	}
-	if err != nil {
-		return Check{Name: "home", Status: "error", What: err.Error(), Why: "nothing can be kept", Fix: "mkdir -m 700 " + home}
+	st, err := os.Stat(home)
+	if err != nil { // what else there is to say of it has been said
+		return Check{Name: "home", Status: "warning", What: home + " does not exist yet", Why: "nothing was ever kept there", Fix: "omnitron up"}
 	}
 	if m := st.Mode().Perm(); m&0o077 != 0 {
 		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", home, m), Why: "others can see what apps printed", Fix: "chmod 700 " + home}
@@ -111,13 +123,7 @@ func checkHome(home string) Check {
 
 // checkDisk looks at the disk that the home is on, or will be.
 func checkDisk(home string) Check {
-	dir := home
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
+	dir := existing(home)
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return Check{Name: "disk", Status: "warning", What: "cannot measure the disk of " + dir + ": " + err.Error(), Why: "nobody sees it fill up", Fix: "df -h " + dir}
@@ -130,8 +136,12 @@ func checkDisk(home string) Check {
 	return Check{Name: "disk", Status: "ok", What: what}
 }
 
-func (s *Service) checkKeeper() Check {
+func (s *Service) checkKeeper(ctx context.Context) Check {
 	k := s.keeper.Info()
+	if what := s.hung(ctx); what != "" {
+		return Check{Name: "keeper", Status: "error", What: what, Why: "nothing can be started, and output and exits wait",
+			Fix: fmt.Sprintf("kill -9 %d, after which the daemon starts another keeper that takes everything over", k.PID)}
+	}
 	switch {
 	case k.PID == 0:
 		return Check{Name: "keeper", Status: "error", What: "there is no keeper", Why: "programs cannot be started", Fix: "omnitron daemon restart"}
