@@ -127,7 +127,11 @@ func (c *conn) do(ctx context.Context, r *request, m *method, args json.RawMessa
 	if m.stream != nil {
 		return c.collect(ctx, r, m, args)
 	}
-	return c.srv.reg.Do(ctx, tools.Call{Method: m.ID(), In: args})
+	v, err := c.srv.reg.Do(ctx, tools.Call{Method: m.ID(), In: args})
+	if m.hints {
+		v = fault.SpellAll(v, c.spell)
+	}
+	return v, err
 }
 
 // appendAnswer appends a result. What is too big is asked for again in smaller pages where the method has pages, else cut;
@@ -259,7 +263,7 @@ const maxFault = 12_000
 
 // appendFault appends a fault as a result: text for the model, the object in _meta, no structured content.
 func (c *conn) appendFault(line []byte, r *request, f *fault.Error) []byte {
-	return appendFault(line, r, c.srv.self, f)
+	return appendFault(line, r, c.srv.self, f.Spelled(c.spell))
 }
 
 func appendFault(line []byte, r *request, self json.RawMessage, f *fault.Error) []byte {
@@ -312,7 +316,7 @@ func faultLine(r *request, self json.RawMessage, f *fault.Error) []byte {
 func FaultLine(m wire.Message, version string, f *fault.Error) []byte {
 	r := &request{Message: m}
 	r.read()
-	return faultLine(r, identity(version), f)
+	return faultLine(r, identity(version), f.Spelled(asTool))
 }
 
 // identity is what a server of a version calls itself.

@@ -52,6 +52,7 @@ type conn struct {
 	client  string // what it called itself in a handshake
 	version string // agreed in a handshake
 	elicits bool   // said in a handshake
+	modern  bool   // a request of the era without one has come
 }
 
 // ServeConn serves one connection until the peer leaves or ctx ends, and closes it. The first line may have been read
@@ -140,6 +141,9 @@ func (c *conn) take(ctx context.Context, m wire.Message) *flight {
 		c.introduce(r.client)
 	}
 	switch {
+	case r.wrong != nil:
+		c.out.Post(ErrorLine(m.ID, r.wrong))
+		return nil
 	case m.Method == "initialize":
 		c.greet(ctx, r)
 		return nil
@@ -220,7 +224,7 @@ func (c *conn) answer(ctx context.Context, r *request, line []byte) (out []byte,
 			out, failed = nil, &wire.Error{Code: wire.CodeOf("internal"), Message: "something went wrong inside the daemon"}
 		}
 	}()
-	if r.modern && !r.sound { // a version that nobody knows, capabilities missing: the library has the words
+	if r.modern && !r.sound { // capabilities are missing: the library has the words
 		return c.forward(ctx, r, line)
 	}
 	switch {

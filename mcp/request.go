@@ -30,7 +30,8 @@ const (
 type request struct {
 	wire.Message
 	modern  bool            // of the era without a handshake
-	sound   bool            // modern with a known version and capabilities
+	sound   bool            // modern with capabilities
+	wrong   *wire.Error     // what it says of its era makes no sense to us
 	rich    bool            // the client knows structured content
 	elicits bool            // the client asks its user when we ask it
 	token   json.RawMessage // for progress, nil: none wanted
@@ -42,9 +43,15 @@ type request struct {
 func (c *conn) request(m wire.Message) *request {
 	r := &request{Message: m}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	r.rich, r.elicits, r.client = c.version == "" || c.version >= richSince, c.elicits, c.client
-	c.mu.Unlock()
 	r.read()
+	switch {
+	case r.modern:
+		c.modern = true
+	case r.wrong == nil && c.modern && c.version == "" && m.Method != "initialize" && m.Method != "ping":
+		r.wrong = noVersion() // of a client that speaks the era without a handshake
+	}
 	return r
 }
 
@@ -56,6 +63,7 @@ func (r *request) read() {
 	}
 	var version string
 	var caps json.RawMessage
+	var said, modern bool // the version; anything that only the era without a handshake has
 	object.Visit(meta, func(key string, value json.RawMessage) bool {
 		switch key {
 		case "progressToken":
@@ -63,20 +71,38 @@ func (r *request) read() {
 				r.token = value
 			}
 		case metaVersion:
-			version = object.Unquote(value)
+			said, version = true, object.Unquote(value)
 		case metaCaps:
-			caps = value
+			modern, caps = true, value
 		case metaClient:
-			r.client = clientName(value)
+			modern, r.client = true, clientName(value)
 		case "traceparent":
 			r.trace = traceID(object.Unquote(value))
 		}
 		return true
 	})
-	if r.modern = version >= modernEra; r.modern {
-		r.rich, r.sound = true, version == modernEra && object.Is(caps)
-		r.elicits = elicitsForms(caps)
+	switch {
+	case said && !mcplib.IsValidProtocolVersion(version):
+		r.wrong = unknownVersion(version)
+	case !said && modern:
+		r.wrong = noVersion()
+	case version >= modernEra:
+		r.modern, r.rich, r.sound, r.elicits = true, true, object.Is(caps), elicitsForms(caps)
 	}
+}
+
+// unknownVersion is the protocol's own error for a version that nobody here speaks: it lists those that we do.
+func unknownVersion(version string) *wire.Error {
+	e := mcplib.UnsupportedProtocolVersionError{Version: version, Supported: mcplib.ValidProtocolVersions}.JSONRPCError().Error
+	data, _ := json.Marshal(e.Data) // strings
+	return &wire.Error{Code: e.Code, Message: e.Message, Data: data}
+}
+
+// noVersion refuses a request of the era without a handshake that does not say its version.
+func noVersion() *wire.Error {
+	e := unknownVersion("")
+	e.Message = "missing _meta field " + metaVersion
+	return e
 }
 
 // elicitsForms reads from capabilities whether a client shows its user a form. An empty object means forms.

@@ -141,7 +141,7 @@ func readResource(ctx context.Context, req mcplib.ReadResourceRequest) ([]mcplib
 	why := reasonOf(ctx)
 	contents, err := why.conn.readURI(ctx, req.Params.URI)
 	if err != nil {
-		f := fault.From(err)
+		f := fault.From(err).Spelled(why.conn.spell)
 		why.err = wire.FromFault(f)
 		if f.Code == fault.NotFound {
 			why.err.Code = why.noResource
@@ -161,6 +161,9 @@ func (c *conn) readURI(ctx context.Context, uri string) ([]mcplib.ResourceConten
 	v, err := c.srv.reg.Do(ctx, tools.Call{Method: r.id, In: r.input(name)})
 	if err != nil {
 		return nil, err
+	}
+	if r.method.hints {
+		v = fault.SpellAll(v, c.spell)
 	}
 	a, err := r.method.form.Render(v)
 	if err != nil {

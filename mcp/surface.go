@@ -11,6 +11,7 @@ import (
 	mcplib "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
@@ -40,6 +41,7 @@ type method struct {
 	form   *answer.Form
 	output json.RawMessage // the schema of what this plane answers
 	stream *streamForm     // nil for a unary method
+	hints  bool            // what it answers may name calls
 	lists  bool            // takes limit and cursor and gives a list
 	wide   [2][]byte       // its entry in tools/list, with output schema and title: in the short lists and in the long one
 	narrow [2][]byte       // the same for clients before 2025-06-18
@@ -57,6 +59,7 @@ func newMethod(d *tools.Method) (*method, error) {
 			return nil, err
 		}
 	}
+	m.hints = fault.Hints(d.Out)
 	out, item := d.Out, reflect.Type(nil)
 	switch {
 	case d.Stream:
@@ -121,9 +124,9 @@ func cuttable(schema json.RawMessage) json.RawMessage {
 	return bytes.Replace(schema, props, append(bytes.Clone(more), flag...), 1) // the first is the outermost
 }
 
-// hints are the four annotations of an effect. A stop may be repeated without harm, so an interruption counts as safe to
+// annotations are the four hints of an effect. A stop may be repeated without harm, so an interruption counts as safe to
 // repeat only where its target ends up the same: not for a restart.
-func (m *method) hints() (readOnly, destructive, idempotent, openWorld bool) {
+func (m *method) annotations() (readOnly, destructive, idempotent, openWorld bool) {
 	switch m.Effect {
 	case op.Reads:
 		readOnly, idempotent = true, true
@@ -140,7 +143,7 @@ func (m *method) hints() (readOnly, destructive, idempotent, openWorld bool) {
 
 // entry is the method as tools/list shows it; a client that searches its tools loads prior ones first.
 func (m *method) entry(input []byte, modern, prior bool) []byte {
-	r, d, i, o := m.hints()
+	r, d, i, o := m.annotations()
 	b := answer.AppendString([]byte(`{"name":`), m.Tool())
 	if modern {
 		b = answer.AppendString(append(b, `,"title":`...), title(m.Service, m.Verb))

@@ -122,7 +122,7 @@ func (w *world) List(_ context.Context, in page) (items, error) {
 
 func (w *world) Get(_ context.Context, in op.One) (app, error) {
 	if in.Name == "nope" {
-		return app{}, fault.New(fault.NotFound, "no app %q", string(in.Name)).WithCandidates("web").WithHint("apps_list")
+		return app{}, fault.New(fault.NotFound, "no app %q", string(in.Name)).WithCandidates("web").WithHint("%s", fault.Do("apps.list"))
 	}
 	return app{Name: string(in.Name), State: "running", Note: "plain \u202e\u200b\x1b[31m\U000e0041 text"}, nil
 }
@@ -165,7 +165,7 @@ func (w *world) Wait(ctx context.Context, _ none) (app, error) {
 }
 
 func (w *world) Fail(_ context.Context, in failing) (blob, error) {
-	f := fault.New(fault.Code(in.Code), "it went wrong with \u202e\x1b").WithReason("test").WithHint("apps_list")
+	f := fault.New(fault.Code(in.Code), "it went wrong with \u202e\x1b").WithReason("test").WithHint("%s", fault.Do("apps.list", "all", true))
 	if in.Size > 0 {
 		var list []app
 		for i := range in.Size / 60 {
@@ -204,7 +204,7 @@ func (w *world) Resolve(_ context.Context, names []op.Selector, _ op.ProjectRef,
 	ts := []op.Target{}
 	for _, n := range names {
 		if n == "nope" {
-			return nil, fault.New(fault.NotFound, "no app %q", string(n)).WithCandidates("web").WithHint("apps_list")
+			return nil, fault.New(fault.NotFound, "no app %q", string(n)).WithCandidates("web").WithHint("%s", fault.Do("apps.list"))
 		}
 		ts = append(ts, op.Target{Key: "shop/dev/" + string(n), Project: "shop", Stack: "dev", Generation: w.generation.Load()})
 	}

@@ -68,7 +68,7 @@ func (c *call) invalid(problems []fault.Problem) error {
 	f := fault.New(fault.Invalid, "%s", b.String()).WithReason("input")
 	f.Problems = problems
 	if len(c.Examples) > 0 && c.Examples[0].Fails == "" {
-		f = f.WithHint("for example %s %s", c.ID(), c.Examples[0].In)
+		f = f.WithHint("for example %s %s", c.ID(), c.Examples[0].In) // a call, as fault.Call spells it
 	}
 	return f
 }

@@ -301,7 +301,7 @@ func TestOutcomes(t *testing.T) {
 		t.Errorf("running: exit %d, %q", r.code, r.out)
 	}
 	b.on("apps.stop", `{"status":"done","result":{"items":[{"key":"shop/dev/api","state":"stopped","ok":true}],"truncated":false},"next":[{"method":"apps.start","input":{"names":["api"]}}]}`)
-	if r := b.run(t, "stop"); r.code != 0 || r.out != "KEY\tSTATE\nshop/dev/api\tstopped\nnext omnitron apps start api\n" {
+	if r := b.run(t, "stop"); r.code != 0 || r.out != "KEY\tSTATE\nshop/dev/api\tstopped\nnext omnitron start api\n" {
 		t.Errorf("done: exit %d, %q", r.code, r.out)
 	}
 	b.answers["apps.stop"] = func(_ context.Context, in map[string]any) (any, error) {

@@ -42,7 +42,7 @@ type Error struct {
 	Code       Code      `json:"code"`
 	Reason     string    `json:"reason,omitempty"` // an open snake_case word, such as port_in_use
 	Message    string    `json:"message"`
-	Hint       string    `json:"hint,omitempty"` // the next command or call
+	Hint       string    `json:"hint,omitempty"` // what to do next; it may name calls, as Call spells them
 	Call       string    `json:"call,omitempty"`
 	Candidates []string  `json:"candidates,omitempty"`
 	RetryAfter float64   `json:"retry_after_s,omitempty"` // seconds
@@ -70,7 +70,8 @@ func Wrap(cause error, c Code, format string, args ...any) *Error {
 // WithReason sets the snake_case reason and returns e.
 func (e *Error) WithReason(reason string) *Error { e.Reason = reason; return e }
 
-// WithHint sets the next command and returns e.
+// WithHint sets what to do next and returns e. A call that a method answers is a Call made by Do, so that every plane can
+// spell it.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
 	return e

@@ -1,6 +1,10 @@
 package op
 
-import "time"
+import (
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
 
 // Status is how a changing call stands when its answer is given.
 type Status string
@@ -45,10 +49,7 @@ type ConfirmRef struct {
 }
 
 // Next is a call that makes sense now.
-type Next struct {
-	Method string         `json:"method" jsonschema:"method id"`
-	Input  map[string]any `json:"input,omitempty" schema:"any" jsonschema:"its input"`
-}
+type Next = fault.Call
 
 // Outcome is the answer of every changing method, on every plane.
 type Outcome struct {

@@ -191,7 +191,7 @@ func (s *Sessions) known(name string) error {
 		names = append(names, id)
 	}
 	slices.Sort(names)
-	f := fault.New(fault.NotFound, "no session %q is open", name).WithHint("omnitron agents list")
+	f := fault.New(fault.NotFound, "no session %q is open", name).WithHint("%s", fault.Do("agents.list"))
 	if near := fault.Near(name, names); near != "" {
 		f = f.WithCandidates(near)
 	}

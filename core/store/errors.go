@@ -66,7 +66,7 @@ func (s *Store) explain(err error) error {
 		return nil
 	case damaged(err):
 		return fault.Wrap(err, fault.Internal, "%s is damaged: %v", s.path, err).
-			WithReason(Damaged).WithHint("omnitron daemon restart: it sets the file aside and starts an empty one")
+			WithReason(Damaged).WithHint("%s sets the file aside and starts an empty one", fault.Do("daemon.restart"))
 	case diskError(err):
 		return notDurable(err, s.path)
 	}

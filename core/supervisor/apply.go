@@ -196,7 +196,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		return nil, nil, nil, errEnding()
 	}
 	if newest > rev {
-		return nil, nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("omnitron ls")
+		return nil, nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("%s", fault.Do("apps.list"))
 	}
 	if err := s.Claim(def); err != nil {
 		return nil, nil, nil, err

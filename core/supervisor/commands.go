@@ -199,13 +199,13 @@ func (s *Supervisor) faultOf(results []Result, k kind) error {
 	case bad == overtaken:
 		i := slices.IndexFunc(results, func(r Result) bool { return !r.OK })
 		return fault.New(fault.Conflict, "%s of %s was overtaken by a later command", word, results[i].Key).WithReason("superseded").
-			WithHint("omnitron ls").WithItems(results)
+			WithHint("%s", fault.Do("apps.list")).WithItems(results)
 	}
 	e := fault.New(fault.Failed, "cannot %s %s: %s", word, first.Key, first.Reason)
 	if bad > 1 {
 		e.Message = fmt.Sprintf("cannot %s %d of %d apps; first %s: %s", word, bad, len(results), first.Key, first.Reason)
 	}
-	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("omnitron why %s", s.Called(first.Key)).WithItems(results)
+	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
@@ -230,7 +230,7 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*wait
 	}
 	if context.Cause(ctx) == errTimeout || context.Cause(ctx) == context.DeadlineExceeded {
 		return fault.New(fault.Deadline, "the time is up while %s; the work goes on", open).WithReason("still_working").
-			WithHint("omnitron ls -w").WithItems(results)
+			WithHint("%s", fault.Do("apps.list")).WithItems(results)
 	}
 	return fault.New(fault.Cancelled, "the caller gave up while %s; the work goes on", open).WithItems(results)
 }

@@ -269,7 +269,7 @@ apps:
 	if reason(err) != "failed/start_failed" || rs[0].State != Crashed || len(rs[0].Lines) != 2 || rs[0].Lines[1] != "no database" {
 		t.Fatalf("%+v %v", rs, err)
 	}
-	if f := fault.From(err); !strings.HasPrefix(f.Message, "cannot start shop/dev/api: exited 9 after") || f.Hint != "omnitron why api" {
+	if f := fault.From(err); !strings.HasPrefix(f.Message, "cannot start shop/dev/api: exited 9 after") || f.Hint != `apps.explain {"name":"api"}` {
 		t.Errorf("%+v", f)
 	}
 	a := w.saved("api", func(a store.AppState) bool {

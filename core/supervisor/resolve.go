@@ -67,7 +67,7 @@ func (s *Supervisor) every(all []*App, project op.ProjectRef) ([]op.Target, erro
 		views = filter(views, name, "dev")
 	case len(stacks) > 1:
 		return nil, fault.New(fault.Invalid, "project %s has several stacks and none is called dev: say which one", name).WithReason("ambiguous").
-			WithHint("name the apps, or add --stack").WithCandidates(stacks...)
+			WithHint("name the apps, or give the stack").WithCandidates(stacks...)
 	}
 	ts := make([]op.Target, 0, len(views))
 	for _, v := range views {
@@ -93,7 +93,7 @@ func (s *Supervisor) Project(ref op.ProjectRef) (string, error) {
 		return ps[0], nil
 	default:
 		return "", fault.New(fault.Invalid, "there are several projects: say which one").WithReason("ambiguous").
-			WithHint("name the apps, or add --project").WithCandidates(ps...)
+			WithHint("name the apps, or give the project").WithCandidates(ps...)
 	}
 }
 
@@ -241,7 +241,7 @@ func unknown(app string, views []*App) error {
 		e.Message += "; nothing is declared yet"
 		return e.WithHint("omnitron up in a folder with an omnitron.yaml")
 	}
-	return e.WithHint("omnitron ls")
+	return e.WithHint("%s", fault.Do("apps.list"))
 }
 
 func unknownSlot(name string, v *App) error {

@@ -319,5 +319,5 @@ func (b *bridge) say(line []byte) {
 
 func unreachable(err error) *fault.Error {
 	return fault.Wrap(err, fault.Unavailable, "the daemon is not reachable: %v", err).WithReason("daemon").
-		WithHint("omnitron status; then call again").WithRetryAfter(1)
+		WithHint("%s, and when it answers, call again", fault.Do("daemon.status")).WithRetryAfter(1)
 }

@@ -65,7 +65,7 @@ func Dial(ctx context.Context, network, addr string) (*Client, error) {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, fault.Wrap(err, fault.Unavailable, "no daemon is running at %s", addr).WithReason("not_running").WithHint("omnitron up")
 	}
-	return nil, fault.Wrap(err, fault.Unavailable, "cannot reach the daemon at %s: %v", addr, err).WithReason("unreachable").WithHint("omnitron doctor")
+	return nil, fault.Wrap(err, fault.Unavailable, "cannot reach the daemon at %s: %v", addr, err).WithReason("unreachable").WithHint("%s", fault.Do("daemon.doctor"))
 }
 
 // NewClient makes calls over a connection that is there already. It owns conn from now on and reads it until Close.
@@ -312,13 +312,13 @@ func lost(err error) *fault.Error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		what = fmt.Sprintf("%s: %v", what, err)
 	}
-	return fault.Wrap(err, fault.Unavailable, "%s", what).WithReason("connection_lost").WithHint("omnitron status")
+	return fault.Wrap(err, fault.Unavailable, "%s", what).WithReason("connection_lost").WithHint("%s", fault.Do("daemon.status"))
 }
 
 // ended is the fault of a context that has ended.
 func ended(ctx context.Context) *fault.Error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fault.Wrap(ctx.Err(), fault.Deadline, "no answer in time; the work may go on").WithHint("omnitron status")
+		return fault.Wrap(ctx.Err(), fault.Deadline, "no answer in time; the work may go on").WithHint("%s", fault.Do("daemon.status"))
 	}
 	return fault.Wrap(ctx.Err(), fault.Cancelled, "the call was cancelled")
 }

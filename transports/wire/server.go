@@ -20,7 +20,7 @@ import (
 var (
 	errCancelled = fault.New(fault.Cancelled, "the caller cancelled the call")
 	errGone      = fault.New(fault.Cancelled, "the caller went away")
-	errDraining  = fault.New(fault.Unavailable, "the daemon is shutting down").WithReason("shutting_down").WithHint("omnitron status")
+	errDraining  = fault.New(fault.Unavailable, "the daemon is shutting down").WithReason("shutting_down").WithHint("%s", fault.Do("daemon.status"))
 )
 
 // Serve answers the calls of one connection, which it closes at the end. The first line has been read already, or is

@@ -5,7 +5,6 @@ package method
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -215,7 +214,7 @@ func (c *Command) call(ctx context.Context, in map[string]any) (raw json.RawMess
 		err = call(ctx)
 	}
 	if err != nil {
-		return nil, out, c.typed(err)
+		return nil, out, err
 	}
 	if err := json.Unmarshal(raw, &out); err != nil {
 		return nil, out, fault.New(fault.Internal, "the daemon's answer to %s is no outcome: %v", c.Spec.ID(), err)
@@ -256,21 +255,6 @@ func (c *Command) agreed(ctx context.Context, raw json.RawMessage) (bool, error)
 		question = "Go on?"
 	}
 	return s.Ask(ctx, strings.TrimSuffix(c.Spec.Doc, ".")+". "+question)
-}
-
-// typed gives a fault whose hint is an example of the method as one whose hint is the command.
-func (c *Command) typed(err error) error {
-	f, ok := errors.AsType[*fault.Error](err)
-	if !ok {
-		return err
-	}
-	example, ok := strings.CutPrefix(f.Hint, "for example "+c.Spec.ID()+" ")
-	var in map[string]any
-	if !ok || json.Unmarshal([]byte(example), &in) != nil {
-		return err
-	}
-	told := *f
-	return told.WithHint("for example %s", c.line(in))
 }
 
 // line is the command that makes an input, to be pasted.

@@ -140,11 +140,10 @@ func until(t, now time.Time) string { return render.Span(t.Sub(now).Truncate(tim
 
 // next writes a call as the command that makes it.
 func (c *Command) next(n op.Next) string {
-	spec, ok := c.Session.Spec(n.Method)
-	if !ok {
-		return render.Escape(n.Method)
+	if line, ok := c.Session.Spell(n); ok {
+		return render.Escape(line)
 	}
-	return render.Escape(field.Line("omnitron "+spec.Service+" "+spec.Verb, field.Of(spec.In), n.Input))
+	return render.Escape(n.Method)
 }
 
 // stream writes items until the method or the caller ends.

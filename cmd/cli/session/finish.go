@@ -61,7 +61,7 @@ func (s *Session) Finish(err error) int {
 	if code, ok := errors.AsType[Exit](err); ok {
 		return int(code)
 	}
-	f := Fault(err)
+	f := Fault(err).Spelled(s.Spell)
 	code := ExitCode(f.Code)
 	switch {
 	case s.Machine():

@@ -18,6 +18,10 @@ import (
 // Show writes the one answer of a command in the format in force. text writes it for a person; nil is the general
 // form for t, which may be nil too.
 func (s *Session) Show(ctx context.Context, raw json.RawMessage, t reflect.Type, text func(v any, o render.Options)) error {
+	raw, err := s.spelled(raw, t)
+	if err != nil {
+		return err
+	}
 	if s.Machine() {
 		err := s.document(ctx, raw)
 		s.written = err == nil

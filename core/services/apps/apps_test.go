@@ -214,7 +214,7 @@ func TestPart(t *testing.T) {
 		}
 	}
 	e, err := s.Explain(h.On(viewer, "pool:web#2"), op.One{})
-	if err != nil || e.State != supervisor.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []string{"omnitron start pool:web#2"}) {
+	if err != nil || e.State != supervisor.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []fault.Hint{`apps.start {"names":["pool:web#2"]}`}) {
 		t.Errorf("%+v %v", e, err)
 	}
 }
@@ -261,7 +261,7 @@ func TestExplain(t *testing.T) {
 	h, s := service(t, shop)
 	ctx := h.On(person, "api")
 	e, err := s.Explain(ctx, op.One{})
-	if err != nil || e.Summary != "api is stopped because somebody asked for it, or nobody has started it yet" || !slices.Equal(e.Next, []string{"omnitron start api"}) || len(e.Exits) != 0 {
+	if err != nil || e.Summary != "api is stopped because somebody asked for it, or nobody has started it yet" || !slices.Equal(e.Next, []fault.Hint{`apps.start {"names":["api"]}`}) || len(e.Exits) != 0 {
 		t.Errorf("%+v %v", e, err)
 	}
 	if _, err := h.Ledger.Begin(ctx, ledger.Entry{Time: time.Now(), User: "me", Channel: "agent", Method: "apps.start", Targets: []string{"shop/dev/api"}, Changes: true}); err != nil {
@@ -270,7 +270,7 @@ func TestExplain(t *testing.T) {
 	crash(t, h, s, "api")
 	h.Printed("shop/dev/api", "err", "one\ntwo\n")
 	e, err = s.Explain(ctx, op.One{})
-	if err != nil || e.State != supervisor.Waiting || !slices.Equal(e.WaitsFor, []string{"db is crashed, and has to be ready"}) || !strings.Contains(e.Summary, "waits for db (crashed)") || e.Next[0] != "omnitron why db" {
+	if err != nil || e.State != supervisor.Waiting || !slices.Equal(e.WaitsFor, []string{"db is crashed, and has to be ready"}) || !strings.Contains(e.Summary, "waits for db (crashed)") || e.Next[0] != `apps.explain {"name":"db"}` {
 		t.Errorf("%+v %v", e, err)
 	}
 	if len(e.Stderr) != 2 || e.Stderr[1].Text != "two" || e.Stderr[1].Slot != "api:api#1" || len(e.Stdout) != 0 {
@@ -280,7 +280,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("changes %+v", e.Changes)
 	}
 	e, err = s.Explain(h.On(person, "db"), op.One{})
-	if err != nil || !strings.HasPrefix(e.Summary, "db is crashed: there is no program") || len(e.Exits) != 1 || e.Exits[0].Slot != "db:db#1" || e.Exits[0].Code != nil || e.Next[0] != "omnitron logs db -n 100" {
+	if err != nil || !strings.HasPrefix(e.Summary, "db is crashed: there is no program") || len(e.Exits) != 1 || e.Exits[0].Slot != "db:db#1" || e.Exits[0].Code != nil || e.Next[0] != `logs.query {"limit":100,"names":["db"]}` {
 		t.Errorf("%+v %v", e, err)
 	}
 	if _, err := s.Explain(h.On(person, "db", "api"), op.One{}); reason(err) != "invalid/ambiguous" {
@@ -288,7 +288,7 @@ func TestExplain(t *testing.T) {
 	}
 	h.DeclareIn(t.TempDir(), "project: blog\napps:\n  - {name: db, command: [./x]}\n")
 	e, err = s.Explain(h.On(person, "shop/dev/db"), op.One{})
-	if err != nil || e.Next[0] != "omnitron logs shop/dev/db -n 100" {
+	if err != nil || e.Next[0] != `logs.query {"limit":100,"names":["shop/dev/db"]}` {
 		t.Errorf("a name that is not unique: %v %v", e.Next, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -35,7 +36,7 @@ type Explanation struct {
 	Stdout     []LogLine        `json:"stdout,omitempty" jsonschema:"its last lines of stdout, when stderr has none: foreign text"`
 	Changes    []Happening      `json:"changes" jsonschema:"what changed in the hour before: commands, definitions, changes of state; newest first"`
 	Truncated  bool             `json:"truncated,omitempty" jsonschema:"whether texts were cut or old entries left out to keep the answer small; logs and history have all of it"`
-	Next       []string         `json:"next_steps" jsonschema:"commands that make sense now"`
+	Next       []fault.Hint     `json:"next_steps" jsonschema:"calls that make sense now"`
 }
 
 // ExitLine is the end of a run.
@@ -73,7 +74,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 		said.Name = name
 	}
 	v := &said
-	e := Explanation{Key: v.Key, State: v.State, Since: v.Since, Health: v.Health, Restarts: v.Restarts, Exits: []ExitLine{}, Stderr: []LogLine{}, Changes: []Happening{}, Next: []string{}}
+	e := Explanation{Key: v.Key, State: v.State, Since: v.Since, Health: v.Health, Restarts: v.Restarts, Exits: []ExitLine{}, Stderr: []LogLine{}, Changes: []Happening{}, Next: []fault.Hint{}}
 	for _, i := range v.Instances {
 		if i.HealthNote != "" && i.Health != "healthy" {
 			e.HealthNote = i.HealthNote
@@ -310,31 +311,39 @@ func readiness(v *supervisor.App, now time.Time) string {
 	return summary(v)
 }
 
-// causes are the commands that explain what an app waits for.
-func (s *Service) causes(v *supervisor.App) []string {
-	var next []string
+// causes are the calls that explain what an app waits for.
+func (s *Service) causes(v *supervisor.App) []fault.Hint {
+	var next []fault.Hint
 	for _, d := range v.DependsOn {
 		key := v.Project + "/" + v.Stack + "/" + d
 		if on := s.sup.App(key); on != nil && on.State != supervisor.Running && on.State != supervisor.Completed && len(next) < 3 {
-			next = append(next, "omnitron why "+s.sup.Called(key))
+			next = append(next, fault.Hint(fault.Do("apps.explain", "name", s.sup.Called(key)).String()))
 		}
 	}
 	return next
 }
 
-// advice names commands that make sense in the app's state.
-func advice(state supervisor.State, name string) []string {
+// advice names calls that make sense in the app's state.
+func advice(state supervisor.State, name string) []fault.Hint {
+	names := []string{name}
+	var calls []fault.Call
 	switch state {
 	case supervisor.Crashed, supervisor.Failed, supervisor.Backoff:
-		return []string{"omnitron logs " + name + " -n 100", "omnitron inspect " + name, "omnitron restart " + name}
+		calls = []fault.Call{fault.Do("logs.query", "names", names, "limit", 100), fault.Do("apps.inspect", "name", name), fault.Do("apps.restart", "names", names)}
 	case supervisor.Stopped, supervisor.Completed:
-		return []string{"omnitron start " + name}
+		calls = []fault.Call{fault.Do("apps.start", "names", names)}
 	case supervisor.Waiting:
-		return []string{"omnitron apps graph", "omnitron ls"}
+		calls = []fault.Call{fault.Do("apps.graph"), fault.Do("apps.list")}
 	case supervisor.Stuck:
-		return []string{"omnitron inspect " + name, "omnitron doctor"}
+		calls = []fault.Call{fault.Do("apps.inspect", "name", name), fault.Do("daemon.doctor")}
+	default:
+		calls = []fault.Call{fault.Do("logs.follow", "names", names)}
 	}
-	return []string{"omnitron logs -f " + name}
+	hints := make([]fault.Hint, len(calls))
+	for i, c := range calls {
+		hints[i] = fault.Hint(c.String())
+	}
+	return hints
 }
 
 // Past asks for what happened.

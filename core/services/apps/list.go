@@ -48,7 +48,7 @@ func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 		var err error
 		project, err = s.sup.Project(in.Project)
 		if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason == "ambiguous" && len(f.Candidates) > 0 {
-			return op.List[Row]{}, f.WithHint("omnitron ls --all        every project\nomnitron ls --project %s", f.Candidates[0])
+			return op.List[Row]{}, f.WithHint("%s        every project\n%s", fault.Do("apps.list", "all", true), fault.Do("apps.list", "project", f.Candidates[0]))
 		}
 		if err != nil {
 			return op.List[Row]{}, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -156,19 +157,22 @@ func (s *Service) Status(ctx context.Context, _ Nothing) (Status, error) {
 }
 
 // warning is something that is wrong, why that matters, and the command that mends it.
-type warning struct{ what, why, fix string }
+type warning struct {
+	what, why string
+	fix       fault.Hint
+}
 
 // warnings says what is wrong with the stores, and with what was kept in them.
 func (s *Service) warnings() (out []warning) {
 	for _, w := range append(append([]string{}, s.state.Warnings()...), s.stores.Warnings()...) {
-		out = append(out, warning{w, "compare what runs with what should", "omnitron ls --all"})
+		out = append(out, warning{w, "compare what runs with what should", hint("apps.list", "all", true)})
 	}
 	for _, w := range s.sup.Warnings() {
 		out = append(out, warning{w, "it is not started again when it ends", "omnitron up"})
 	}
 	for _, p := range s.parts() {
 		if p.State == life.Failed || p.State == life.Stuck {
-			out = append(out, warning{fmt.Sprintf("the part %q of the daemon is %s", p.Name, p.State), "what it does is not done", "omnitron daemon restart"})
+			out = append(out, warning{fmt.Sprintf("the part %q of the daemon is %s", p.Name, p.State), "what it does is not done", hint("daemon.restart")})
 		}
 	}
 	for _, h := range []struct {
@@ -176,7 +180,7 @@ func (s *Service) warnings() (out []warning) {
 		err  error
 	}{{"state.json", s.state.Health()}, {"omnitron.db", s.stores.Health()}, {"the record of calls", s.ledger.Health()}} {
 		if h.err != nil {
-			out = append(out, warning{fmt.Sprintf("%s cannot be written: %v", h.what, h.err), "changes are refused until they can be kept", "df -h " + s.home})
+			out = append(out, warning{fmt.Sprintf("%s cannot be written: %v", h.what, h.err), "changes are refused until they can be kept", fault.Hint("df -h " + s.home)})
 		}
 	}
 	return out

@@ -215,30 +215,30 @@ func TestDoctor(t *testing.T) {
 	if err := os.Chmod(h.Home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if c := check("home"); c.Status != "warning" || c.Fix != "chmod 700 "+h.Home {
+	if c := check("home"); c.Status != "warning" || string(c.Fix) != "chmod 700 "+h.Home {
 		t.Errorf("%+v", c)
 	}
 	s.keeper = held{PID: 7, Version: "stopped", Contain: "v2"}
-	if c := check("keeper"); c.Status != "error" || !strings.Contains(c.What, "pid 7) does not answer") || !strings.HasPrefix(c.Fix, "kill -9 7") {
+	if c := check("keeper"); c.Status != "error" || !strings.Contains(c.What, "pid 7) does not answer") || !strings.HasPrefix(string(c.Fix), "kill -9 7") {
 		t.Errorf("%+v", c)
 	}
 	if st, err := s.Status(t.Context(), Nothing{}); err != nil || !slices.Contains(st.Warnings, "the keeper (pid 7) does not answer") {
 		t.Errorf("%+v %v", st.Warnings, err)
 	}
 	s.keeper = held{}
-	if c := check("keeper"); c.Status != "error" || c.Fix != "omnitron daemon restart" {
+	if c := check("keeper"); c.Status != "error" || c.Fix != "daemon.restart {}" {
 		t.Errorf("%+v", c)
 	}
 	h.Declare("project: shop\napps:\n  - {name: api, command: [./none]}\n")
 	if _, err := h.Supervisor.Start(t.Context(), supervisor.Command{Targets: op.TargetsOf(h.On(admin, "api")), Wait: true}); err == nil {
 		t.Fatal("it starts")
 	}
-	if c := check("app api"); c.Status != "error" || !strings.Contains(c.What, "crashed") || c.Fix != "omnitron why api" {
+	if c := check("app api"); c.Status != "error" || !strings.Contains(c.What, "crashed") || c.Fix != `apps.explain {"name":"api"}` {
 		t.Errorf("%+v", c)
 	}
 	h.Disk.Fill(true)
 	_ = h.State.Flush(t.Context())
-	if c := check("stores"); c.Status != "error" || !strings.Contains(c.What, "state.json cannot be written") || c.Fix != "df -h "+h.Home {
+	if c := check("stores"); c.Status != "error" || !strings.Contains(c.What, "state.json cannot be written") || string(c.Fix) != "df -h "+h.Home {
 		t.Errorf("%+v", c)
 	}
 	st, err := s.Status(t.Context(), Nothing{})

@@ -21,11 +21,16 @@ type Checkup struct {
 
 // Check is one thing that was looked at.
 type Check struct {
-	Name   string `json:"name" table:"1" jsonschema:"what was looked at"`
-	Status string `json:"status" table:"1" enum:"ok,warning,error" jsonschema:"how it stands"`
-	What   string `json:"what" table:"1" jsonschema:"what was found"`
-	Why    string `json:"why,omitempty" table:"3" jsonschema:"why it matters"`
-	Fix    string `json:"fix,omitempty" table:"2" jsonschema:"the command that mends it"`
+	Name   string     `json:"name" table:"1" jsonschema:"what was looked at"`
+	Status string     `json:"status" table:"1" enum:"ok,warning,error" jsonschema:"how it stands"`
+	What   string     `json:"what" table:"1" jsonschema:"what was found"`
+	Why    string     `json:"why,omitempty" table:"3" jsonschema:"why it matters"`
+	Fix    fault.Hint `json:"fix,omitempty" table:"2" jsonschema:"the call or command that mends it"`
+}
+
+// hint is a call as the fix of a check.
+func hint(method string, input ...any) fault.Hint {
+	return fault.Hint(fault.Do(method, input...).String())
 }
 
 // WithoutDaemon is the checkup of a home whose daemon does not answer; keeper says whether its keeper lives, hung
@@ -98,9 +103,9 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
-			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Why: "it does not do its work, and it is not started again by itself", Fix: "omnitron why " + s.sup.Called(v.Key)})
+			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Why: "it does not do its work, and it is not started again by itself", Fix: hint("apps.explain", "name", s.sup.Called(v.Key))})
 		case v.Health == "unhealthy":
-			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Why: "it runs, but its probe says that it does not work", Fix: "omnitron why " + s.sup.Called(v.Key)})
+			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Why: "it runs, but its probe says that it does not work", Fix: hint("apps.explain", "name", s.sup.Called(v.Key))})
 		}
 	}
 	return c, nil
@@ -109,14 +114,14 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 func checkHome(home string) Check {
 	if err := CheckHome(home); err != nil {
 		f := fault.From(err)
-		return Check{Name: "home", Status: "error", What: f.Message, Why: "nothing can be kept there, so that no daemon starts", Fix: f.Hint}
+		return Check{Name: "home", Status: "error", What: f.Message, Why: "nothing can be kept there, so that no daemon starts", Fix: fault.Hint(f.Hint)}
 	}
 	st, err := os.Stat(home)
 	if err != nil { // what else there is to say of it has been said
 		return Check{Name: "home", Status: "warning", What: home + " does not exist yet", Why: "nothing was ever kept there", Fix: "omnitron up"}
 	}
 	if m := st.Mode().Perm(); m&0o077 != 0 {
-		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", home, m), Why: "others can see what apps printed", Fix: "chmod 700 " + home}
+		return Check{Name: "home", Status: "warning", What: fmt.Sprintf("%s has mode %o", home, m), Why: "others can see what apps printed", Fix: fault.Hint("chmod 700 " + home)}
 	}
 	return Check{Name: "home", Status: "ok", What: home + " is private"}
 }
@@ -126,12 +131,12 @@ func checkDisk(home string) Check {
 	dir := existing(home)
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return Check{Name: "disk", Status: "warning", What: "cannot measure the disk of " + dir + ": " + err.Error(), Why: "nobody sees it fill up", Fix: "df -h " + dir}
+		return Check{Name: "disk", Status: "warning", What: "cannot measure the disk of " + dir + ": " + err.Error(), Why: "nobody sees it fill up", Fix: fault.Hint("df -h " + dir)}
 	}
 	free, all := fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
 	what := fmt.Sprintf("%d MB of %d MB free", free>>20, all>>20)
 	if all > 0 && free*20 < all || free < 256<<20 {
-		return Check{Name: "disk", Status: "warning", What: what, Why: "logs are held back or dropped when it is full", Fix: "du -sh " + filepath.Join(home, "logs")}
+		return Check{Name: "disk", Status: "warning", What: what, Why: "logs are held back or dropped when it is full", Fix: fault.Hint("du -sh " + filepath.Join(home, "logs"))}
 	}
 	return Check{Name: "disk", Status: "ok", What: what}
 }
@@ -140,11 +145,11 @@ func (s *Service) checkKeeper(ctx context.Context) Check {
 	k := s.keeper.Info()
 	if what := s.hung(ctx); what != "" {
 		return Check{Name: "keeper", Status: "error", What: what, Why: "nothing can be started, and output and exits wait",
-			Fix: fmt.Sprintf("kill -9 %d, after which the daemon starts another keeper that takes everything over", k.PID)}
+			Fix: fault.Hint(fmt.Sprintf("kill -9 %d, after which the daemon starts another keeper that takes everything over", k.PID))}
 	}
 	switch {
 	case k.PID == 0:
-		return Check{Name: "keeper", Status: "error", What: "there is no keeper", Why: "programs cannot be started", Fix: "omnitron daemon restart"}
+		return Check{Name: "keeper", Status: "error", What: "there is no keeper", Why: "programs cannot be started", Fix: hint("daemon.restart")}
 	case k.Contain == "stub":
 		return Check{Name: "keeper", Status: "ok", What: "no cgroup can be had here: each app has a stub of the keeper as its parent"}
 	}
