@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -254,6 +255,27 @@ func TestApply(t *testing.T) {
 		t.Errorf("%v, %d apps", err, len(h.Supervisor.Apps()))
 	}
 	h.Disk.Fill(false)
+}
+
+// TestApplyAtOnce: of several who apply the same text at once everyone succeeds, and one revision is kept.
+func TestApplyAtOnce(t *testing.T) {
+	h, s := service(t, shop)
+	app := Application{Files: []File{{Path: filepath.Join(h.Home, "omnitron.yaml"), Text: "project: shop\napps:\n  - {name: db, command: [./other]}\n"}}, Env: map[string]string{"PATH": "/bin"}}
+	var all sync.WaitGroup
+	begin, ctx := make(chan struct{}), op.WithCaller(t.Context(), person)
+	for range 16 {
+		all.Go(func() {
+			<-begin
+			if a, err := s.Apply(ctx, app); err != nil || a.Revision != 2 {
+				t.Errorf("revision %d %v", a.Revision, err)
+			}
+		})
+	}
+	close(begin)
+	all.Wait()
+	if last, err := h.Revisions.Latest(ctx, "shop", "dev"); err != nil || last.Rev != 2 {
+		t.Errorf("revision %d %v", last.Rev, err)
+	}
 }
 
 // TestExplain: the answer tells what happened, what it printed and what to do, and is small whatever the app printed.
