@@ -187,8 +187,11 @@ func (r *runner) tell(u *unit) {
 
 // ended tells the world how a run ended.
 func (r *runner) ended(u *unit, x *Exit) {
-	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message,
-		Data: map[string]any{"code": x.Code, "signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}})
+	data := map[string]any{"signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}
+	if x.Known {
+		data["code"] = x.Code
+	}
+	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message, Data: data})
 }
 
 func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {

@@ -163,7 +163,8 @@ func exitCode(ev bus.Event) *int {
 	if ev.Type != "exited" {
 		return nil
 	}
-	return code(text(ev.Data["reason"]), text(ev.Data["signal"]), true, number(ev.Data["code"]))
+	n, known := ev.Data["code"]
+	return code(text(ev.Data["reason"]), text(ev.Data["signal"]), known, number(n))
 }
 
 func number(v any) int {
