@@ -214,6 +214,24 @@ func TestPart(t *testing.T) {
 			t.Errorf("%s: get says %s, inspect %s", name, got, want)
 		}
 	}
+	for _, target := range []string{"shop/dev/pool:web#2", "shop/dev/pool:worker", "shop/dev/pool:web", "shop/dev/pool", "shop/dev/api"} {
+		if _, err := h.Ledger.Begin(t.Context(), ledger.Entry{Time: time.Now(), User: "me", Channel: "agent", Method: "apps." + target[9:], Targets: []string{target}, Changes: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"pool:web#2": "pool pool:web pool:web#2", "pool:web#1": "pool pool:web", "pool:web": "pool pool:web pool:web#2",
+		"pool:worker": "pool pool:worker", "pool": "pool pool:web pool:web#2 pool:worker", "api": "api"} {
+		e, err := s.Explain(h.On(viewer, name), op.One{})
+		var got []string
+		for _, c := range e.Changes {
+			if what, is := strings.CutPrefix(c.What, "apps."); is {
+				got = append(got, strings.TrimSuffix(what, " → running"))
+			}
+		}
+		if slices.Sort(got); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("what was done to %s: %v %v, want %s", name, got, err, want)
+		}
+	}
 	e, err := s.Explain(h.On(viewer, "pool:web#2"), op.One{})
 	if err != nil || e.State != supervisor.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []string{"omnitron start pool:web#2"}) {
 		t.Errorf("%+v %v", e, err)

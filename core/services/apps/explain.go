@@ -134,9 +134,12 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *E
 			e.Changes = append(e.Changes, Happening{At: ev.At, What: strings.TrimSpace(ev.Slot + " " + ev.Text)})
 		}
 	}
-	calls, _, err := s.calls.List(ctx, ledger.Filter{Target: v.Key, Since: since, Changes: true, Limit: 20})
+	calls, _, err := s.calls.List(ctx, ledger.Filter{Target: v.Key, Since: since, Changes: true, Limit: 100})
 	if err == nil {
 		for _, c := range calls {
+			if !slices.ContainsFunc(c.Targets, func(about string) bool { return meet(about, t.String()) }) {
+				continue // it was about another part
+			}
 			e.Changes = append(e.Changes, Happening{At: c.Time, What: c.Method + " → " + outcome(c), Who: c.User + " (" + c.Channel + ")"})
 		}
 	}
@@ -144,6 +147,15 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *E
 	slices.SortFunc(e.Changes, func(a, b Happening) int { return b.At.Compare(a.At) })
 	e.Changes = e.Changes[:min(len(e.Changes), 20)]
 	e.Exits = e.Exits[:min(len(e.Exits), 10)]
+}
+
+// meet reports whether two targets, as their String tells them, have a part in common.
+func meet(a, b string) bool {
+	within := func(part, whole string) bool {
+		rest, ok := strings.CutPrefix(part, whole)
+		return ok && (rest == "" || rest[0] == ':' || rest[0] == '#')
+	}
+	return within(a, b) || within(b, a)
 }
 
 func outcome(c ledger.Entry) string {
