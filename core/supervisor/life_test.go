@@ -330,3 +330,23 @@ apps:
 		t.Error("it lives")
 	}
 }
+
+// TestIntoTheBackground: of a program that leaves its work to the background it is said so, and how it stays in front.
+func TestIntoTheBackground(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	const fork = "command: [sh, -c, \"(exec sleep 1000) & : %s\"]"
+	if _, err := w.apply("project: shop\napps:\n  - {name: api, " + fmt.Sprintf(fork, "x") + "}\n  - {name: web, " + fmt.Sprintf(fork, "/usr/sbin/nginx") + ", restart: {policy: always, maxRestarts: 0}}\n" +
+		"  - {name: plain, command: [\"true\"]}\n"); err != nil {
+		t.Fatal(err)
+	}
+	const said = "; it went into the background, and the 1 process that it left there was ended: have it run in the foreground"
+	for name, want := range map[string]string{"api": said, "web": said + " (nginx -g 'daemon off;'); not started again: 0 restarts within 1m did not help", "plain": "it ended by itself"} {
+		if _, err := w.start(name); err == nil {
+			t.Errorf("%s runs", name)
+		}
+		if v := w.app(name); !strings.HasSuffix(v.Reason, want) || v.State.up() {
+			t.Errorf("%s is %s: %s", name, v.State, v.Reason)
+		}
+	}
+}

@@ -94,7 +94,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	if v.State == supervisor.Starting && v.Reason == "" {
 		e.Summary = readiness(v, time.Now())
 	}
-	e.Next = advice(v.State, name)
+	e.Next = advice(v, name)
 	if v.State == supervisor.Waiting {
 		e.Next = append(s.causes(v), e.Next...)
 	}
@@ -336,11 +336,14 @@ func (s *Service) causes(v *supervisor.App) []string {
 }
 
 // advice names commands that make sense in the app's state.
-func advice(state supervisor.State, name string) []string {
-	switch state {
+func advice(v *supervisor.App, name string) []string {
+	switch v.State {
 	case supervisor.Crashed, supervisor.Failed, supervisor.Backoff:
 		return []string{"omnitron logs " + name + " -n 100", "omnitron inspect " + name, "omnitron restart " + name}
 	case supervisor.Stopped, supervisor.Completed:
+		if v.State == supervisor.Stopped && v.Desired == "running" { // it ended by itself, and would again
+			return []string{"omnitron logs " + name + " -n 100", "omnitron inspect " + name, "omnitron start " + name}
+		}
 		return []string{"omnitron start " + name}
 	case supervisor.Waiting:
 		return []string{"omnitron apps graph", "omnitron ls"}
