@@ -86,7 +86,7 @@ func TestFilters(t *testing.T) {
 		e := entry(n)
 		e.User, e.Channel, e.Session = []string{"ann", "bob"}[n%2], []string{"agent", "person"}[n/2], fmt.Sprint("s", n)
 		e.Method = []string{"apps.stop", "apps.start", "app.stop", "daemon.reload"}[n]
-		e.Targets = [][]string{{"shop/dev/api"}, {"shop/dev/api2", "shop/dev/web"}, nil, {"shop/dev/web"}}[n]
+		e.Targets = [][]string{{"shop/dev/api"}, {"shop/dev/api2", "shop/dev/web:p#1"}, nil, {"shop/dev/web"}}[n]
 		seq := begun(t, l, e)
 		seqs = append(seqs, seq)
 		if n < 3 {

@@ -22,7 +22,7 @@ type Filter struct {
 	Method   string // service.verb, or service.* for all of a service
 	Decision string
 	Code     string // a fault code, or "ok" for success
-	Target   string // key of an app
+	Target   string // key of an app; it finds what was about a part of the app, too
 	Changes  bool   // changing calls only
 	Before   int64  // only numbers below: the next page
 	Limit    int    // 1 to 1000; 0: 20
@@ -91,7 +91,7 @@ func scan(rows *sql.Rows) (e Entry, err error) {
 func (f Filter) where() (string, []any) {
 	terms := []string{"c.kind <> 'settle'"}
 	var args []any
-	add := func(term string, value any) { terms, args = append(terms, term), append(args, value) }
+	add := func(term string, values ...any) { terms, args = append(terms, term), append(args, values...) }
 	equal := func(column, value string) {
 		if value != "" {
 			add(column+" = ?", value)
@@ -124,7 +124,7 @@ func (f Filter) where() (string, []any) {
 	if f.Target != "" {
 		key, err := json.Marshal(f.Target)
 		if err == nil { // strings always encode
-			add("instr(c.targets, ?) > 0", string(key))
+			add("(instr(c.targets, ?) > 0 OR instr(c.targets, ?) > 0)", string(key), strings.TrimSuffix(string(key), `"`)+":")
 		}
 	}
 	if f.Before > 0 {

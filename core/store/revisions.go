@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -45,9 +46,10 @@ type Revisions struct {
 // the database was damaged; "" keeps none.
 func NewRevisions(db database, dir string) *Revisions { return &Revisions{db, copies{dir}} }
 
-// Add keeps r under the next number of its stack and returns that once it and its copy are durable. It retires what is
-// older than the newest KeepRevisions and not in use, and the copies of what is not in use. A missing Files or Env is
-// kept as null.
+// Add keeps r under the next number of its stack and returns that once it and its copy are durable. When the newest one
+// has the same definition it returns the number of that, and keeps nothing: so of several who come at once with the same,
+// one is kept. It retires what is older than the newest KeepRevisions and not in use, and the copies of what is not in
+// use. A missing Files or Env is kept as null.
 //
 // Faults: internal with reason state_not_durable; then nothing was kept.
 func (r *Revisions) Add(ctx context.Context, rev Revision, used ...int64) (int64, error) {
@@ -60,7 +62,15 @@ func (r *Revisions) Add(ctx context.Context, rev Revision, used ...int64) (int64
 	}
 	var n int64
 	err = r.db.Update(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `INSERT INTO revisions (project, stack, rev, created, author, definition, files, env)
+		var last []byte
+		err := tx.QueryRowContext(ctx, `SELECT rev, definition FROM revisions WHERE project = ? AND stack = ? ORDER BY rev DESC LIMIT 1`, rev.Project, rev.Stack).Scan(&n, &last)
+		switch {
+		case err == nil && len(rev.Definition) > 0 && bytes.Equal(last, rev.Definition):
+			return nil
+		case err != nil && !errors.Is(err, sql.ErrNoRows):
+			return fmt.Errorf("cannot read the newest revision: %w", err)
+		}
+		err = tx.QueryRowContext(ctx, `INSERT INTO revisions (project, stack, rev, created, author, definition, files, env)
 			SELECT ?1, ?2, coalesce(max(rev), 0) + 1, ?3, ?4, ?5, ?6, ?7 FROM revisions WHERE project = ?1 AND stack = ?2 RETURNING rev`,
 			rev.Project, rev.Stack, rev.Created.UnixNano(), rev.By, orNull(rev.Definition), orNull(rev.Files), orNull(rev.Env)).Scan(&n)
 		if err != nil {

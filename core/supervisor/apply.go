@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -151,7 +153,7 @@ func renewal(s State, other, rests bool) int {
 // Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
 // that are wanted to run the instances of another program are started anew, the missing started and the surplus stopped,
 // removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
-// not wait. Faults: conflict (superseded: a later revision was there first),
+// not wait. Faults: conflict (superseded: a later revision, which says something else, was there first),
 // unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
 func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
 	ctx, cancel := c.within(ctx)
@@ -194,6 +196,9 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 	s.mu.RUnlock()
 	if ending {
 		return nil, nil, nil, errEnding()
+	}
+	if newest > rev && s.same(ctx, def, newest) {
+		rev = newest // what overtook it says the same
 	}
 	if newest > rev {
 		return nil, nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("%s", fault.Do("apps.list"))
@@ -249,6 +254,20 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 	}
 	s.link()
 	return kept, gone, renew, nil
+}
+
+// same reports whether a revision holds just this definition.
+func (s *Supervisor) same(ctx context.Context, def *config.Definition, rev int64) bool {
+	kept, err := s.Loader.Definition(ctx, def.Project, def.Stack, rev)
+	if err != nil {
+		return false
+	}
+	mine, err := json.Marshal(def)
+	if err != nil {
+		return false
+	}
+	theirs, err := json.Marshal(kept)
+	return err == nil && bytes.Equal(mine, theirs)
 }
 
 // declare notes in the state what the definition says of an app.

@@ -91,6 +91,9 @@ apps:
 	if _, err := w.Apply(w.ctx(), first, 1, Command{Seq: w.next(), Wait: true}); reason(err) != "conflict/superseded" {
 		t.Errorf("an older revision that comes later: %v", err)
 	}
+	if _, err := w.Apply(w.ctx(), w.load(after), 1, Command{Seq: w.next(), Wait: true}); err != nil || w.app("same").Revision != 2 {
+		t.Errorf("an older revision of the same text: %v, now %d", err, w.app("same").Revision)
+	}
 }
 
 // TestApplyProcesses: processes of a running app come, go and change their names.

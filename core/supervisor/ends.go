@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -90,12 +91,42 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 	r.s.ports.Free(g.ports)
 	r.dead = append(r.dead, g)
 	failed := u.exit != nil && u.exit.Generation == g.number && u.end.cause != byStop && !(u.end.cause == byItself && u.end.success)
+	forked := g.behind > 0 && u.exit != nil && u.exit.Generation == g.number && u.end.cause == byItself
+	if forked {
+		with := *u.exit // an exit is never changed: readers have it
+		with.Message += background(g)
+		u.exit = &with
+	}
 	u.gen = nil
 	r.epoch++
 	r.send(u, evGone, ended{})
+	if forked && u.state() == Stopped {
+		u.reason = u.exit.Message
+	}
 	if failed {
 		r.quote(u)
 	}
+}
+
+// foreground is how well-known programs are kept from going into the background.
+var foreground = map[string]string{
+	"nginx": "nginx -g 'daemon off;'", "redis-server": "redis-server --daemonize no", "apache2": "apache2 -D FOREGROUND", "httpd": "httpd -D FOREGROUND",
+	"apachectl": "apachectl -D FOREGROUND", "php-fpm": "php-fpm --nodaemonize", "sshd": "sshd -D", "pg_ctl": "postgres itself instead of pg_ctl",
+	"mongod": "mongod without --fork", "memcached": "memcached without -d", "haproxy": "haproxy without -D",
+}
+
+// background says what a program did that left its work to others and ended.
+func background(g *generation) string {
+	text := fmt.Sprintf("; it went into the background, and the %d processes that it left there were ended: have it run in the foreground", g.behind)
+	if g.behind == 1 {
+		text = "; it went into the background, and the 1 process that it left there was ended: have it run in the foreground"
+	}
+	for _, word := range strings.Fields(strings.Join(g.def.Argv, " ")) {
+		if how, known := foreground[path.Base(word)]; known {
+			return text + " (" + how + ")"
+		}
+	}
+	return text
 }
 
 // quote adds what a run that failed printed last to its exit, once it has been read.
@@ -187,8 +218,11 @@ func (r *runner) tell(u *unit) {
 
 // ended tells the world how a run ended.
 func (r *runner) ended(u *unit, x *Exit) {
-	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message,
-		Data: map[string]any{"code": x.Code, "signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}})
+	data := map[string]any{"signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}
+	if x.Known {
+		data["code"] = x.Code
+	}
+	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message, Data: data})
 }
 
 func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {

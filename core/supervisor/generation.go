@@ -49,6 +49,7 @@ type generation struct {
 	over       bool                     // its main process has ended
 	adopted    bool                     // an earlier daemon started it
 	lived      bool                     // adopted while its main process ran
+	behind     int                      // processes that were left when its main process had ended well by itself
 }
 
 // generationID names a generation in the keeper's records. What the daemon must know to adopt it is in the name:
@@ -223,7 +224,12 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 	}
 	g.closing = true
 	p, sig := g.proc, signalNamed(g.live.Stop.Signal)
+	count := u.end.cause == byItself && u.end.success && !g.app.Oneshot
 	r.s.calls.Go(func() {
+		behind := 0
+		if count {
+			behind = g.left(r.s.ctx, p)
+		}
 		if grace > 0 {
 			g.linger(r.s.ctx, p, sig, grace)
 		}
@@ -234,7 +240,7 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 			if err == nil {
 				select {
 				case <-p.Done():
-					r.mail.post(func() { r.exited(u, g); r.gone(u, g, nil) })
+					r.mail.post(func() { g.behind = behind; r.exited(u, g); r.gone(u, g, nil) })
 				case <-r.s.ctx.Done():
 				}
 				return
@@ -253,6 +259,17 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 			}
 		}
 	})
+}
+
+// left tells how many processes of a generation live on after its main process.
+func (g *generation) left(ctx context.Context, p *proc.Process) int {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	pids, err := p.Tree(ctx)
+	if err != nil {
+		return 0 // then nothing is said of them
+	}
+	return len(pids)
 }
 
 // linger gives the rest of a tree the stop signal and waits for its end, at most for grace.

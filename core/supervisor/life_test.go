@@ -143,7 +143,8 @@ func TestUnhealthy(t *testing.T) {
 	w.begin()
 	const health = "health: {tcp: \"127.0.0.1:1\", interval: 100ms, timeout: 1s, retries: 3}, ready: {delay: 10ms}"
 	w.up("project: shop\napps:\n  - {name: api, command: \"exec sleep 1000\", " + health + ", restart: {backoff: {type: fixed, initial: 10ms}}}\n" +
-		"  - {name: once, command: \"exec sleep 1000\", " + health + ", restart: never}\n")
+		"  - {name: once, command: \"exec sleep 1000\", " + health + ", restart: never}\n" +
+		"  - {name: bare, command: \"exec sleep 1000\", ready: {tcp: \"127.0.0.1:1\"}}\n")
 	eventually(t, "health", func() bool { return w.app("api").Health == "healthy" && w.app("once").Health == "healthy" }, w.tell)
 	sick.Store(true)
 	v := w.is("once", Crashed)
@@ -159,6 +160,9 @@ func TestUnhealthy(t *testing.T) {
 	got := w.Probe(w.ctx(), w.command("api", "once").Targets)
 	if len(got) != 2 || got[0].Health != "healthy" || got[0].Note != "says the probe" || got[0].Probe != "tcp" || got[1].Health != "unknown" || got[1].State != Crashed {
 		t.Errorf("%+v", got)
+	}
+	if got, v := w.Probe(w.ctx(), w.command("bare").Targets), w.app("bare"); len(got) != 1 || got[0].Health != v.Health || got[0].Note != "ready; says the probe" {
+		t.Errorf("without a health probe: %+v, and the app is %s", got, v.Health)
 	}
 	if most.Load() > 3 { // one of each app, and the one that was asked for here
 		t.Errorf("%d probes at once", most.Load())
@@ -328,5 +332,25 @@ apps:
 	w.is("api", Stopped)
 	if alive(pid) {
 		t.Error("it lives")
+	}
+}
+
+// TestIntoTheBackground: of a program that leaves its work to the background it is said so, and how it stays in front.
+func TestIntoTheBackground(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	const fork = "command: [sh, -c, \"(exec sleep 1000) & : %s\"]"
+	if _, err := w.apply("project: shop\napps:\n  - {name: api, " + fmt.Sprintf(fork, "x") + "}\n  - {name: web, " + fmt.Sprintf(fork, "/usr/sbin/nginx") + ", restart: {policy: always, maxRestarts: 0}}\n" +
+		"  - {name: plain, command: [\"true\"]}\n"); err != nil {
+		t.Fatal(err)
+	}
+	const said = "; it went into the background, and the 1 process that it left there was ended: have it run in the foreground"
+	for name, want := range map[string]string{"api": said, "web": said + " (nginx -g 'daemon off;'); not started again: 0 restarts within 1m did not help", "plain": "it ended by itself"} {
+		if _, err := w.start(name); err == nil {
+			t.Errorf("%s runs", name)
+		}
+		if v := w.app(name); !strings.HasSuffix(v.Reason, want) || v.State.up() {
+			t.Errorf("%s is %s: %s", name, v.State, v.Reason)
+		}
 	}
 }

@@ -273,7 +273,7 @@ func (s slot) settle(r rules, roll float64) (slot, []action) {
 	case v.Again:
 		s.phase, s.delay = backoff, v.Delay
 		return s, []action{actTimer}
-	case success:
+	case success && r.restart.Policy != "always": // else it has given up: nobody said that it may rest
 		return s.rest(Stopped, v.Reason), nil
 	default:
 		return s.rest(gaveUp, v.Reason), nil

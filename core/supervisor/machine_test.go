@@ -88,6 +88,8 @@ func at(t *testing.T, r rules, end ended, events ...event) slot {
 func TestEnds(t *testing.T) {
 	never := plain
 	never.restart.Policy = "never"
+	always := plain
+	always.restart.Policy, always.restart.MaxRestarts = "always", 0
 	once := plain
 	once.oneshot = true
 	up := []event{evStart, evMet, evSpawned, evReady}
@@ -101,6 +103,8 @@ func TestEnds(t *testing.T) {
 		{"a failure starts again", plain, ended{}, []event{evExited, evGone}, Backoff},
 		{"success of a service stops it", plain, ended{success: true}, []event{evExited, evGone}, Stopped},
 		{"success of a one-shot completes it", once, ended{success: true}, []event{evExited, evGone}, Completed},
+		{"success of what should always run, when no restart is left", always, ended{success: true}, []event{evExited, evGone}, Crashed},
+		{"success of what is never restarted", never, ended{success: true}, []event{evExited, evGone}, Stopped},
 		{"never restarted", never, ended{}, []event{evExited, evGone}, Crashed},
 		{"stop", plain, ended{}, []event{evStop, evExited, evGone}, Stopped},
 		{"stop of what ignores the signal", plain, ended{}, []event{evStop, evLate, evGone}, Stopped},

@@ -22,7 +22,7 @@ type Probed struct {
 	Slot   string `json:"slot" table:"1" jsonschema:"app:process#n"`
 	Key    string `json:"key" table:"3" jsonschema:"project/stack/app"`
 	State  State  `json:"state" table:"1" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"state of the instance"`
-	Health string `json:"health" table:"1" enum:"healthy,unhealthy,unknown" jsonschema:"what the probe says; unknown without one"`
+	Health string `json:"health" table:"1" enum:"healthy,unhealthy,unknown" jsonschema:"what its health probe says; unknown without one"`
 	Probe  string `json:"probe,omitempty" table:"2" jsonschema:"how it was asked: http, tcp or exec"`
 	Note   string `json:"note,omitempty" table:"1" jsonschema:"what it answered: foreign text"`
 	TookMS int64  `json:"took_ms" table:"2" unit:"ms" jsonschema:"how long the answer took, in milliseconds"`
@@ -36,12 +36,13 @@ type asked struct {
 	Probed
 	probe config.Probe
 	limit time.Duration
+	ready bool // it has no health probe: that of its readiness is asked, which says nothing of its health
 	g     *generation
 	u     *unit
 }
 
-// Probe asks the instances of targets how they are, now: by their health probe, else by the probe of their readiness. It
-// gives one entry an instance, in the order of the targets; when ctx ends first, those that were not asked are unknown.
+// Probe asks the instances of targets how they are, now: by their health probe, else by the probe of their readiness,
+// whose answer is a note only: their health is unknown, here as everywhere. It gives one entry an instance, in the order of the targets; when ctx ends first, those that were not asked are unknown.
 func (s *Supervisor) Probe(ctx context.Context, targets []op.Target) []Probed {
 	var list []asked
 	for _, t := range targets {
@@ -65,9 +66,16 @@ func (s *Supervisor) Probe(ctx context.Context, targets []op.Target) []Probed {
 			defer cancel()
 			began := s.Now()
 			res := s.Check(within, q.g.target(s, q.probe, q.u))
-			q.Health, q.Note, q.TookMS = "unhealthy", res.Message, s.Now().Sub(began).Milliseconds()
-			if res.Healthy {
+			q.Note, q.TookMS = res.Message, s.Now().Sub(began).Milliseconds()
+			switch {
+			case q.ready && res.Healthy:
+				q.Note = "ready; " + q.Note
+			case q.ready:
+				q.Note = "not ready; " + q.Note
+			case res.Healthy:
 				q.Health = "healthy"
+			default:
+				q.Health = "unhealthy"
 			}
 		})
 	}
@@ -97,7 +105,7 @@ func (s *Supervisor) questions(ctx context.Context, t op.Target) []asked {
 			if u.gen != nil {
 				d = u.gen.live
 			}
-			if q.probe = d.Ready.Probe; d.Health != nil {
+			if q.probe, q.ready = d.Ready.Probe, d.Health == nil; !q.ready {
 				q.probe, q.limit = d.Health.Probe, d.Health.Timeout
 			}
 			list = append(list, q)

@@ -276,7 +276,9 @@ func (r *runner) act(u *unit, a action) {
 		u.gen.watchHealth(r, u)
 	case actSignal:
 		u.gen.quiet()
-		u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
+		if !over(u.gen.proc) { // else it has ended for another reason
+			u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
+		}
 		if err := u.gen.proc.Signal(signalNamed(u.gen.live.Stop.Signal)); err != nil {
 			r.s.Log.Warn("cannot signal", "app", r.key, "slot", u.name(r.app.Name), "err", err)
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
-	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
@@ -77,7 +76,7 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 		return Applied{}, err
 	}
 	changes := s.sup.Compare(def)
-	rev, err := s.revision(ctx, def, in, changes)
+	rev, err := s.revision(ctx, def, in)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -94,18 +93,11 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 	return out, err
 }
 
-// revision keeps a definition, unless the newest one is the same.
-func (s *Service) revision(ctx context.Context, def *config.Definition, in Application, changes []supervisor.Change) (int64, error) {
+// revision keeps a definition.
+func (s *Service) revision(ctx context.Context, def *config.Definition, in Application) (int64, error) {
 	text, err := json.Marshal(def)
 	if err != nil {
 		return 0, fmt.Errorf("cannot encode a definition: %w", err)
-	}
-	last, err := s.revs.Latest(ctx, def.Project, def.Stack)
-	switch {
-	case err == nil && string(last.Definition) == string(text):
-		return last.Rev, nil
-	case err != nil && !fault.Is(err, fault.NotFound):
-		return 0, err
 	}
 	files, _ := json.Marshal(in.Files)
 	env, _ := json.Marshal(in.Env)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,6 +214,24 @@ func TestPart(t *testing.T) {
 			t.Errorf("%s: get says %s, inspect %s", name, got, want)
 		}
 	}
+	for _, target := range []string{"shop/dev/pool:web#2", "shop/dev/pool:worker", "shop/dev/pool:web", "shop/dev/pool", "shop/dev/api"} {
+		if _, err := h.Ledger.Begin(t.Context(), ledger.Entry{Time: time.Now(), User: "me", Channel: "agent", Method: "apps." + target[9:], Targets: []string{target}, Changes: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"pool:web#2": "pool pool:web pool:web#2", "pool:web#1": "pool pool:web", "pool:web": "pool pool:web pool:web#2",
+		"pool:worker": "pool pool:worker", "pool": "pool pool:web pool:web#2 pool:worker", "api": "api"} {
+		e, err := s.Explain(h.On(viewer, name), op.One{})
+		var got []string
+		for _, c := range e.Changes {
+			if what, is := strings.CutPrefix(c.What, "apps."); is {
+				got = append(got, strings.TrimSuffix(what, " → running"))
+			}
+		}
+		if slices.Sort(got); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("what was done to %s: %v %v, want %s", name, got, err, want)
+		}
+	}
 	e, err := s.Explain(h.On(viewer, "pool:web#2"), op.One{})
 	if err != nil || e.State != supervisor.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []fault.Hint{`apps.start {"names":["pool:web#2"]}`}) {
 		t.Errorf("%+v %v", e, err)
@@ -254,6 +273,27 @@ func TestApply(t *testing.T) {
 		t.Errorf("%v, %d apps", err, len(h.Supervisor.Apps()))
 	}
 	h.Disk.Fill(false)
+}
+
+// TestApplyAtOnce: of several who apply the same text at once everyone succeeds, and one revision is kept.
+func TestApplyAtOnce(t *testing.T) {
+	h, s := service(t, shop)
+	app := Application{Files: []File{{Path: filepath.Join(h.Home, "omnitron.yaml"), Text: "project: shop\napps:\n  - {name: db, command: [./other]}\n"}}, Env: map[string]string{"PATH": "/bin"}}
+	var all sync.WaitGroup
+	begin, ctx := make(chan struct{}), op.WithCaller(t.Context(), person)
+	for range 16 {
+		all.Go(func() {
+			<-begin
+			if a, err := s.Apply(ctx, app); err != nil || a.Revision != 2 {
+				t.Errorf("revision %d %v", a.Revision, err)
+			}
+		})
+	}
+	close(begin)
+	all.Wait()
+	if last, err := h.Revisions.Latest(ctx, "shop", "dev"); err != nil || last.Rev != 2 {
+		t.Errorf("revision %d %v", last.Rev, err)
+	}
 }
 
 // TestExplain: the answer tells what happened, what it printed and what to do, and is small whatever the app printed.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -95,7 +94,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	if v.State == supervisor.Starting && v.Reason == "" {
 		e.Summary = readiness(v, time.Now())
 	}
-	e.Next = advice(v.State, name)
+	e.Next = advice(v, name)
 	if v.State == supervisor.Waiting {
 		e.Next = append(s.causes(v), e.Next...)
 	}
@@ -135,9 +134,12 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *E
 			e.Changes = append(e.Changes, Happening{At: ev.At, What: strings.TrimSpace(ev.Slot + " " + ev.Text)})
 		}
 	}
-	calls, _, err := s.calls.List(ctx, ledger.Filter{Target: v.Key, Since: since, Changes: true, Limit: 20})
+	calls, _, err := s.calls.List(ctx, ledger.Filter{Target: v.Key, Since: since, Changes: true, Limit: 100})
 	if err == nil {
 		for _, c := range calls {
+			if !slices.ContainsFunc(c.Targets, func(about string) bool { return meet(about, t.String()) }) {
+				continue // it was about another part
+			}
 			e.Changes = append(e.Changes, Happening{At: c.Time, What: c.Method + " → " + outcome(c), Who: c.User + " (" + c.Channel + ")"})
 		}
 	}
@@ -145,6 +147,15 @@ func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *E
 	slices.SortFunc(e.Changes, func(a, b Happening) int { return b.At.Compare(a.At) })
 	e.Changes = e.Changes[:min(len(e.Changes), 20)]
 	e.Exits = e.Exits[:min(len(e.Exits), 10)]
+}
+
+// meet reports whether two targets, as their String tells them, have a part in common.
+func meet(a, b string) bool {
+	within := func(part, whole string) bool {
+		rest, ok := strings.CutPrefix(part, whole)
+		return ok && (rest == "" || rest[0] == ':' || rest[0] == '#')
+	}
+	return within(a, b) || within(b, a)
 }
 
 func outcome(c ledger.Entry) string {
@@ -164,7 +175,8 @@ func exitCode(ev bus.Event) *int {
 	if ev.Type != "exited" {
 		return nil
 	}
-	return code(text(ev.Data["reason"]), text(ev.Data["signal"]), true, number(ev.Data["code"]))
+	n, known := ev.Data["code"]
+	return code(text(ev.Data["reason"]), text(ev.Data["signal"]), known, number(n))
 }
 
 func number(v any) int {
@@ -253,97 +265,6 @@ func size(e *Explanation) int {
 		return 0 // it cannot happen, and whoever encodes it next says so
 	}
 	return len(text)
-}
-
-// summary is the one sentence that answers why.
-func summary(v *supervisor.App) string {
-	why := v.Reason
-	switch v.State {
-	case supervisor.Running:
-		s := fmt.Sprintf("%s runs since %s", v.Name, v.Since.Format(time.DateTime))
-		if v.Restarts > 0 {
-			s += fmt.Sprintf(" after %d restarts", v.Restarts)
-		}
-		if v.Health == "unhealthy" {
-			s += ", but it is unhealthy"
-		}
-		return s
-	case supervisor.Stopped:
-		if v.Desired == "stopped" {
-			return v.Name + " is stopped because somebody asked for it, or nobody has started it yet"
-		}
-		if why == "" {
-			why = "it has not been started"
-		}
-	case supervisor.Completed:
-		return v.Name + " ran to its end with success"
-	}
-	if why == "" {
-		why = "no reason is known"
-	}
-	return fmt.Sprintf("%s is %s: %s", v.Name, v.State, why)
-}
-
-// readiness says what a starting app waits for, how that answers, and how much of its time is gone.
-func readiness(v *supervisor.App, now time.Time) string {
-	for _, i := range v.Instances {
-		ps := v.Definition().Processes
-		k := slices.IndexFunc(ps, func(p config.Process) bool { return p.Name == i.Process })
-		if i.State != supervisor.Starting || k < 0 || ps[k].Ready.Kind == "" {
-			continue
-		}
-		r := ps[k].Ready
-		what, limit := "for the "+r.Kind+" probe of its readiness", r.Timeout
-		switch r.Kind {
-		case "alive", "delay":
-			what, limit = "until it has run a while", r.Delay
-		case "notify":
-			what = "until it says by sd_notify that it is ready"
-		case "log":
-			what = "until it prints what ready.log looks for"
-		}
-		s := fmt.Sprintf("%s is starting: it waits %s, %s of %s", v.Name, what, now.Sub(i.Since).Round(time.Second), limit)
-		if i.HealthNote != "" {
-			s += ": " + i.HealthNote
-		}
-		return s
-	}
-	return summary(v)
-}
-
-// causes are the calls that explain what an app waits for.
-func (s *Service) causes(v *supervisor.App) []fault.Hint {
-	var next []fault.Hint
-	for _, d := range v.DependsOn {
-		key := v.Project + "/" + v.Stack + "/" + d
-		if on := s.sup.App(key); on != nil && on.State != supervisor.Running && on.State != supervisor.Completed && len(next) < 3 {
-			next = append(next, fault.Hint(fault.Do("apps.explain", "name", s.sup.Called(key)).String()))
-		}
-	}
-	return next
-}
-
-// advice names calls that make sense in the app's state.
-func advice(state supervisor.State, name string) []fault.Hint {
-	names := []string{name}
-	var calls []fault.Call
-	switch state {
-	case supervisor.Crashed, supervisor.Failed, supervisor.Backoff:
-		calls = []fault.Call{fault.Do("logs.query", "names", names, "limit", 100), fault.Do("apps.inspect", "name", name), fault.Do("apps.restart", "names", names)}
-	case supervisor.Stopped, supervisor.Completed:
-		calls = []fault.Call{fault.Do("apps.start", "names", names)}
-	case supervisor.Waiting:
-		calls = []fault.Call{fault.Do("apps.graph"), fault.Do("apps.list")}
-	case supervisor.Stuck:
-		calls = []fault.Call{fault.Do("apps.inspect", "name", name), fault.Do("daemon.doctor")}
-	default:
-		calls = []fault.Call{fault.Do("logs.follow", "names", names)}
-	}
-	hints := make([]fault.Hint, len(calls))
-	for i, c := range calls {
-		hints[i] = fault.Hint(c.String())
-	}
-	return hints
 }
 
 // Past asks for what happened.

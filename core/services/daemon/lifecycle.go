@@ -195,9 +195,6 @@ func (s *Service) keep(ctx context.Context, r reread) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cannot encode a definition: %w", err)
 	}
-	if string(text) == string(r.rev.Definition) {
-		return r.rev.Rev, nil
-	}
 	files, err := json.Marshal(r.files)
 	if err != nil {
 		return 0, fmt.Errorf("cannot encode the files of a definition: %w", err)

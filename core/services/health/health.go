@@ -36,7 +36,7 @@ type Report struct {
 	Items []supervisor.Probed `json:"items" table:"1" jsonschema:"an entry an instance"`
 }
 
-// Check asks the probes now; an instance without one is unknown. The checks do not count towards retries. Faults:
+// Check asks the probes now; an instance without one is unknown, whatever the probe of its readiness says. The checks do not count towards retries. Faults:
 // not_found.
 func (s *Service) Check(ctx context.Context, _ op.Selection) (Report, error) {
 	r := Report{OK: true, Items: append([]supervisor.Probed{}, s.sup.Probe(ctx, op.TargetsOf(ctx))...)}
