@@ -233,6 +233,7 @@ apps:
   - {name: db, command: "echo db >> order; exec sleep 1000", ready: {delay: 50ms}}
   - {name: free, command: "exec sleep 1000", ready: {delay: 10ms}}
 `)
+			eventually(t, "both to have said so", func() bool { return len(w.file("order")) == 2 })
 			kill(t, w.pid("db"))
 			eventually(t, "db and api again", func() bool {
 				d, a := w.app("db"), w.app("api")
@@ -248,6 +249,7 @@ apps:
 			if got := strings.Join(again, " "); got != c.want {
 				t.Errorf("started again: %s, want %s", got, c.want)
 			}
+			eventually(t, "both to have said so again", func() bool { return len(w.file("order")) >= 4 })
 			if got := strings.Join(w.file("order"), " "); got != "db api db api" {
 				t.Errorf("in the order %s", got)
 			}
