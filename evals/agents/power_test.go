@@ -17,7 +17,7 @@ import (
 // called, and nothing happens. The identical call keeps its approval.
 func TestHeldCalls(t *testing.T) {
 	w := newWorld(t, steady, generous)
-	yaml := `apps:\n  - {name: intruder, command: [sleep, \"1000\"]}\n`
+	yaml := `project: shop\napps:\n  - {name: intruder, command: [sleep, \"1000\"]}\n`
 	for _, launch := range []string{`{"profile":"full"}`, `{"profile":"full","role":"admin"}`} {
 		p, short := w.socket(t, launch).peer(legacy, "held"), w.socket(t, strings.Replace(launch, "full", "core", 1)).peer(modern, "held")
 		before := w.digest()
