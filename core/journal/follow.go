@@ -29,6 +29,7 @@ type front struct {
 	given int // items of the chunk that were given or passed over
 	size  int
 	lvls  levels
+	open  bool // the line of the item before goes on
 	entry int  // where this stream stands in the cursor
 	dirty bool // there may be something behind the chunk
 }
@@ -161,6 +162,7 @@ func (w *follower) prime(b *front) error {
 	}
 	for _, it := range c.Items {
 		b.lvls.next(&c, it)
+		b.open = c.Partial(it)
 	}
 	return nil
 }
@@ -280,11 +282,13 @@ func (w *follower) give(ctx context.Context, yield func(Line, error) bool) error
 		it := b.c.Items[b.given]
 		b.given++
 		lvl := b.lvls.next(&b.c, it)
+		continues := b.open && it.Mark == 0
+		b.open = b.c.Partial(it)
 		putPoint(w.cursor[b.entry:], b.c.After(it))
 		if w.q.passes(&b.c, it, func() level.Level { return lvl }) {
 			var l Line
 			l.set(&b.s, &b.c, it)
-			l.Level = lvl.String()
+			l.Level, l.Continues = lvl.String(), continues
 			l.Cursor = cursorText.EncodeToString(w.cursor)
 			if !yield(l, nil) {
 				return errEnough

@@ -105,6 +105,28 @@ func (b *back) level(i int) level.Level {
 	return b.lvls[i-b.lo]
 }
 
+// continues reports whether item i of the chunk goes on with the line of the item in front of it.
+func (b *back) continues(i int) (bool, error) {
+	it := b.c.Items[i]
+	switch pos := b.c.Pos + int64(it.Off); {
+	case it.Mark != 0:
+		return false, nil
+	case i > 0:
+		return b.c.Partial(b.c.Items[i-1]), nil
+	case !b.c.First && pos%segment.MaxLine != 0: // no piece but the first of a line begins there
+		return false, nil
+	}
+	var before segment.Chunk
+	err := b.r.Backward(&before, b.c.Before(it), 1)
+	if n := len(before.Items); err == nil && n > 0 {
+		return before.Partial(before.Items[n-1]), nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return false, err
+}
+
 // merge is a heap of streams, the one with the newest item first.
 type merge []*back
 
@@ -240,6 +262,9 @@ func (j *Journal) page(ctx context.Context, q *query, m *merge) (lines []found, 
 			l := found{nth: b.nth, after: b.c.After(it)}
 			l.set(&b.s, b.c, it)
 			l.Level = b.level(i).String()
+			if l.Continues, err = b.continues(i); err != nil {
+				return nil, false, err
+			}
 			lines = append(lines, l)
 			weight += l.weight()
 		}
