@@ -40,6 +40,7 @@ golden: build ## rewrite golden files: read the diff before you commit it
 
 docs: ## rewrite docs/tools.md, docs/access.md and docs/cli.md
 	@$(GO) run ./tools/docs/gen docs
+	@$(GO) run ./cmd/omnitron help reference > docs/cli.md
 
 e2e: build ## every scenario with full counts
 	@OMNITRON_E2E=1 $(GO) test -count=1 -timeout 80m -v ./evals/... ./cmd/omnitron/...

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -64,6 +65,9 @@ func TestOneDocument(t *testing.T) {
 		for _, format := range []string{"json", "yaml", "jsonl"} {
 			b := newBench(t)
 			b.on(spec.ID(), map[string]any{"name": "x", "n": 1})
+			if spec.ID() == "logs.query" { // shown item by item
+				b.on(spec.ID(), map[string]any{"items": []any{map[string]any{"n": 1}}})
+			}
 			if spec.Effect.Changes() {
 				b.on(spec.ID(), done(map[string]any{"name": "x"}))
 			}
@@ -414,7 +418,7 @@ func TestLogs(t *testing.T) {
 	b := newBench(t)
 	at := time.Date(2026, 11, 24, 12, 3, 7, 0, time.Local)
 	one := map[string]any{"at": at, "app": "api", "process": "api", "instance": 1, "stream": "out", "text": "hello\x1b[2J"}
-	b.on("logs.query", map[string]any{"items": []any{one}, "truncated": true, "next_cursor": "c1"})
+	b.on("logs.query", map[string]any{"items": []any{one}, "truncated": false})
 	b.items["logs.follow"] = func(_ context.Context, _ map[string]any, yield func(any) bool) error {
 		yield(one)
 		yield(map[string]any{"dropped": 37})
@@ -440,6 +444,64 @@ func TestLogs(t *testing.T) {
 	}
 	if r := b.run(t, "logs", "query", "api", "--json"); len(documents(t, "json", r.out)) != 1 {
 		t.Errorf("logs query --json: %q", r.out)
+	}
+}
+
+// TestLogsGoesOn: however little fits into a page, all lines that were asked for are shown, whole, in every form that is
+// not one document.
+func TestLogsGoesOn(t *testing.T) {
+	piece := func(text, stream string, more map[string]any) map[string]any {
+		it := map[string]any{"project": "shop", "stack": "dev", "app": "api", "process": "main", "instance": 1, "stream": stream, "text": text}
+		maps.Copy(it, more)
+		return it
+	}
+	begin, middle, end := map[string]any{"partial": true}, map[string]any{"partial": true, "continues": true}, map[string]any{"continues": true}
+	lost := map[string]any{"kind": "lost", "lost_bytes": 5}
+	pages := map[string]any{ // the newest first, by cursor
+		"":   []any{piece("four", "err", nil), piece("x3", "out", end), piece("five", "err", nil)},
+		"c1": []any{}, // the time for a page was up
+		"c2": []any{piece("", "err", lost), piece("x2", "out", middle)},
+		"c3": []any{piece("one", "err", nil), piece("x0", "out", begin), piece("x1", "out", middle)},
+	}
+	after := map[string]string{"": "c1", "c1": "c2", "c2": "c3"}
+	query := func(_ context.Context, in map[string]any) (any, error) {
+		at, _ := in["cursor"].(string)
+		items := pages[at].([]any)
+		if names := fmt.Sprint(in["names"]); strings.Contains(names, "/") { // one stream only
+			if names != "[shop/dev/api:main#1]" || in["stream"] != "out" || in["project"] != nil {
+				return nil, fault.New(fault.Invalid, "asked for %v", in)
+			}
+			items = slices.DeleteFunc(slices.Clone(items), func(it any) bool { return it.(map[string]any)["stream"] != "out" })
+		}
+		return map[string]any{"items": items, "truncated": after[at] != "", "next_cursor": after[at]}, nil
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--raw", "-n", "1"}, "five\n"},
+		{[]string{"--raw", "-n", "3"}, "x0x1x2four\nx3\nfive\n"},
+		{[]string{"--raw", "-n", "4"}, "one\nx0x1x2four\nx3\nfive\n"},
+		{[]string{"query", "--raw"}, "one\nx0x1x2four\nx3\nfive\n"},
+		{[]string{"-o", "name", "-n", "1"}, "api\n"},
+		{[]string{"-q"}, ""},
+	} {
+		b := newBench(t)
+		b.answers["logs.query"] = query
+		if r := b.run(t, append([]string{"logs"}, c.args...)...); r.code != 0 || r.out != c.want {
+			t.Errorf("%v: exit %d, %q, not %q; %s", c.args, r.code, r.out, c.want, r.err)
+		}
+	}
+	b := newBench(t)
+	b.answers["logs.query"] = query
+	if r := b.run(t, "logs", "-o", "jsonl", "-n", "3", "--project", "shop"); r.code != 0 || len(documents(t, "jsonl", r.out)) != 6 {
+		t.Errorf("-o jsonl: exit %d, %s", r.code, r.out)
+	}
+	for _, format := range []string{"json", "yaml"} {
+		b.calls = nil
+		if r := b.run(t, "logs", "-o", format, "-n", "3"); r.code != 0 || !strings.Contains(r.out, "truncated") || !strings.Contains(r.out, "c1") || len(b.calls) != 1 {
+			t.Errorf("-o %s: exit %d, %d calls, %s", format, r.code, len(b.calls), r.out)
+		}
 	}
 }
 

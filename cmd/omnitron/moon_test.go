@@ -64,7 +64,7 @@ func TestOneLineIsEnough(t *testing.T) {
 	w := &world{Rig: r, agent: newAgent(t, r)} // whose program starts the daemon
 	parityOfReads(t, w, m, m.Examples[0])
 	parityOfFaults(t, w, m, m.Examples[1])
-	for name, wants := range map[string][]string{"tools.md": {"### moons.count", "Count the moons of a planet."}, "access.md": {"| moons.count | viewer | reads | everywhere |"}, "cli.md": {"omnitron moons count"}} {
+	for name, wants := range map[string][]string{"tools.md": {"### moons.count", "Count the moons of a planet."}, "access.md": {"| moons.count | viewer | reads | everywhere |"}} {
 		page := string(docs.Pages(methods)[name])
 		for _, want := range wants {
 			if !strings.Contains(page, want) {
@@ -72,7 +72,7 @@ func TestOneLineIsEnough(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range [][]string{{"--help"}, {"moons", "--help"}, {"explain", "moons.count"}, {"__complete", "moo"}, {"__complete", "moons", ""}} {
+	for _, line := range [][]string{{"--help"}, {"moons", "--help"}, {"explain", "moons.count"}, {"help", "reference"}, {"__complete", "moo"}, {"__complete", "moons", ""}} {
 		if out := r.OK(line...); !strings.Contains(out, "moons") && !strings.Contains(out, "count") {
 			t.Errorf("omnitron %s says nothing of moons:\n%s", strings.Join(line, " "), out)
 		}

@@ -29,6 +29,7 @@ type front struct {
 	given int // items of the chunk that were given or passed over
 	size  int
 	lvls  levels
+	open  bool // the line of the item before goes on
 	entry int  // where this stream stands in the cursor
 	dirty bool // there may be something behind the chunk
 }
@@ -89,7 +90,7 @@ var errEnough = errors.New("the caller has seen enough")
 func (j *Journal) follow(ctx context.Context, q *query, cursor string, yield func(Line, error) bool) error {
 	w := &follower{j: j, q: q, sub: j.hub.join(), byPath: map[string]*front{}, cursor: []byte{cursorFollow}}
 	defer j.hub.leave(w.sub)
-	if err := w.begin(ctx, cursor, yield); err != nil {
+	if err := w.begin(ctx, cursor); err != nil {
 		return err
 	}
 	for {
@@ -108,8 +109,8 @@ func (j *Journal) follow(ctx context.Context, q *query, cursor string, yield fun
 	}
 }
 
-// begin finds the streams and their places, and gives the stored lines that come first.
-func (w *follower) begin(ctx context.Context, cursor string, yield func(Line, error) bool) error {
+// begin finds the streams and the places where they are read from.
+func (w *follower) begin(ctx context.Context, cursor string) error {
 	var points map[uint64]segment.Point
 	if cursor != "" {
 		var err error
@@ -142,12 +143,17 @@ func (w *follower) begin(ctx context.Context, cursor string, yield func(Line, er
 		if err != nil {
 			return err
 		}
+	}
+	if err := w.rewind(ctx, m); err != nil {
+		return err
+	}
+	for _, b := range w.streams {
 		if err := w.prime(b); err != nil {
 			return err
 		}
 		putPoint(w.cursor[b.entry:], b.at)
 	}
-	return w.stored(ctx, m, yield)
+	return nil
 }
 
 // prime gives a stream the level that the first line may continue.
@@ -161,41 +167,27 @@ func (w *follower) prime(b *front) error {
 	}
 	for _, it := range c.Items {
 		b.lvls.next(&c, it)
+		b.open = c.Partial(it)
 	}
 	return nil
 }
 
-// stored gives the last lines in front of the places where the streams begin. Until the last one is given, the cursor
-// names the places in front of those that are still to come.
-func (w *follower) stored(ctx context.Context, m merge, yield func(Line, error) bool) error {
-	all := slices.Clone(m)
-	lines, _, err := w.j.page(ctx, w.q, &m)
-	if err != nil {
-		return err
+// rewind puts the streams in front of the last lines that the filter wants, as far back as there is time to look.
+func (w *follower) rewind(ctx context.Context, m merge) error {
+	all, q := slices.Clone(m), *w.q
+	for began := time.Now(); ; {
+		lines, more, err := w.j.page(ctx, &q, &m)
+		if err != nil {
+			return err
+		}
+		if q.limit -= len(lines); !more || q.limit <= 0 || time.Since(began) > w.j.budget {
+			break
+		}
 	}
 	for _, b := range all {
-		putPoint(w.cursor[w.streams[b.nth].entry:], b.at)
+		w.streams[b.nth].at = b.at
 	}
-	for i := range lines {
-		l := &lines[i]
-		entry := w.streams[l.nth].entry
-		if putPoint(w.cursor[entry:], l.after); i == len(lines)-1 {
-			w.settle()
-		}
-		l.Cursor = cursorText.EncodeToString(w.cursor)
-		if !yield(l.Line, nil) {
-			return errEnough
-		}
-	}
-	w.settle()
 	return nil
-}
-
-// settle has the cursor name the places where the streams are.
-func (w *follower) settle() {
-	for _, b := range w.streams {
-		putPoint(w.cursor[b.entry:], b.at)
-	}
 }
 
 // add takes a stream in.
@@ -280,11 +272,13 @@ func (w *follower) give(ctx context.Context, yield func(Line, error) bool) error
 		it := b.c.Items[b.given]
 		b.given++
 		lvl := b.lvls.next(&b.c, it)
+		continues := b.open && it.Mark == 0
+		b.open = b.c.Partial(it)
 		putPoint(w.cursor[b.entry:], b.c.After(it))
 		if w.q.passes(&b.c, it, func() level.Level { return lvl }) {
 			var l Line
 			l.set(&b.s, &b.c, it)
-			l.Level = lvl.String()
+			l.Level, l.Continues = lvl.String(), continues
 			l.Cursor = cursorText.EncodeToString(w.cursor)
 			if !yield(l, nil) {
 				return errEnough

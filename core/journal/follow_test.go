@@ -69,6 +69,28 @@ func TestFollowAcrossEverything(t *testing.T) {
 	})
 }
 
+// TestFollowBeginsAsFarBackAsAsked: however long the stored lines are, all that were asked for come first.
+func TestFollowBeginsAsFarBackAsAsked(t *testing.T) {
+	j := newJournal(t)
+	out, errs := open(t, j, out1), open(t, j, err1)
+	for i := range 1000 {
+		w := out
+		if i%3 == 0 {
+			w = errs
+		}
+		w.Write(at(i), fmt.Sprintf("%04d%s\n", i, strings.Repeat("x", 8<<10)))
+	}
+	lines := follow(t, j, Filter{Limit: 700})
+	got := take(t, lines, 700)
+	out.Write(at(2000), "1000\n")
+	got = append(got, take(t, lines, 1)...)
+	for i, l := range got {
+		if want := fmt.Sprintf("%04d", 300+i); !strings.HasPrefix(l.Text, want) {
+			t.Fatalf("item %d begins with %.8s, not %s", i, l.Text, want)
+		}
+	}
+}
+
 func TestFollowAppsThatDoNotExistYet(t *testing.T) {
 	eachWay(t, func(t *testing.T, j *Journal) {
 		all := follow(t, j, Filter{})

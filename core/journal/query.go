@@ -105,6 +105,28 @@ func (b *back) level(i int) level.Level {
 	return b.lvls[i-b.lo]
 }
 
+// continues reports whether item i of the chunk goes on with the line of the item in front of it.
+func (b *back) continues(i int) (bool, error) {
+	it := b.c.Items[i]
+	switch pos := b.c.Pos + int64(it.Off); {
+	case it.Mark != 0:
+		return false, nil
+	case i > 0:
+		return b.c.Partial(b.c.Items[i-1]), nil
+	case !b.c.First && pos%segment.MaxLine != 0: // no piece but the first of a line begins there
+		return false, nil
+	}
+	var before segment.Chunk
+	err := b.r.Backward(&before, b.c.Before(it), 1)
+	if n := len(before.Items); err == nil && n > 0 {
+		return before.Partial(before.Items[n-1]), nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return false, err
+}
+
 // merge is a heap of streams, the one with the newest item first.
 type merge []*back
 
@@ -162,22 +184,10 @@ func (j *Journal) Query(ctx context.Context, f Filter) (lines []Line, next strin
 		}
 		m = append(m, b)
 	}
-	found, truncated, err := j.page(ctx, q, &m)
-	if err != nil {
+	if lines, truncated, err = j.page(ctx, q, &m); err != nil {
 		return nil, "", false, err
 	}
-	lines = make([]Line, len(found))
-	for i := range found {
-		lines[i] = found[i].Line
-	}
 	return lines, m.cursor(), truncated, nil
-}
-
-// found is a line, and the place behind it in its stream.
-type found struct {
-	Line
-	nth   int
-	after segment.Point
 }
 
 // newBack makes a walk that is bounded by nothing yet.
@@ -202,7 +212,7 @@ func (j *Journal) begin(q *query, b *back, now time.Time) {
 }
 
 // page takes lines from the streams until there are enough. The streams that are not done stay in m.
-func (j *Journal) page(ctx context.Context, q *query, m *merge) (lines []found, more bool, err error) {
+func (j *Journal) page(ctx context.Context, q *query, m *merge) (lines []Line, more bool, err error) {
 	*m = slices.DeleteFunc(*m, func(b *back) bool { return b.done })
 	heap.Init(m)
 	started, weight, taken := time.Now(), 0, 0
@@ -237,9 +247,12 @@ func (j *Journal) page(ctx context.Context, q *query, m *merge) (lines []found, 
 		i := b.hi - 1
 		it := b.c.Items[i]
 		if q.passes(b.c, it, func() level.Level { return b.level(i) }) {
-			l := found{nth: b.nth, after: b.c.After(it)}
+			var l Line
 			l.set(&b.s, b.c, it)
 			l.Level = b.level(i).String()
+			if l.Continues, err = b.continues(i); err != nil {
+				return nil, false, err
+			}
 			lines = append(lines, l)
 			weight += l.weight()
 		}

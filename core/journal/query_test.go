@@ -213,6 +213,49 @@ func TestLongLineComesInPieces(t *testing.T) {
 	}
 }
 
+// TestPiecesSayWhatTheyContinue: however the pieces of a line are come by, only the first does not go on with one before;
+// a line that begins where a piece could is none.
+func TestPiecesSayWhatTheyContinue(t *testing.T) {
+	j := newJournal(t)
+	w := open(t, j, out1)
+	w.Write(at(1), strings.Repeat("a", 2*segment.MaxLine-1)+"\n"+strings.Repeat("b", segment.MaxLine-1)+"\n"+strings.Repeat("c", 150_000))
+	w.Rotate(at(2))
+	w.Write(at(3), strings.Repeat("c", 150_000)+"\nd\n")
+	w.Rotate(at(4))
+	w.Write(at(5), "e\n")
+	check := func(how string, lines []Line) {
+		t.Helper()
+		starts := ""
+		for i, l := range lines {
+			if !l.Continues {
+				starts += l.Text[:1]
+			} else if i > 0 && !lines[i-1].Partial {
+				t.Errorf("%s: piece %d at %d continues a line that is over", how, i, l.Pos)
+			}
+		}
+		if starts != "abcde" {
+			t.Errorf("%s: lines begin with %q", how, starts)
+		}
+	}
+	for _, limit := range []int{1, 2, 1000} {
+		var all []Line
+		for f := (Filter{Limit: limit}); ; {
+			lines, next, more, err := j.Query(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if all = append(lines, all...); !more {
+				check(fmt.Sprintf("pages of %d", limit), all)
+				break
+			}
+			f.Cursor = next
+		}
+	}
+	n := len(ask(t, j, Filter{}))
+	check("a follow of what is stored", take(t, follow(t, j, Filter{}), n))
+	check("a follow from the beginning on", take(t, follow(t, j, Filter{Since: epoch}), n))
+}
+
 func TestTimeIsBounded(t *testing.T) {
 	j := newJournal(t)
 	w := open(t, j, out1)

@@ -19,6 +19,7 @@ import (
 //	<binary> printer <folder> mixed <seed> <lines>      mixed to both streams, then exits 0
 //	<binary> printer <folder> plain <lines> <pause>     lines of 61 bytes to stdout, then exits 0
 //	<binary> printer <folder> flood <MB>                bytes without a newline to stdout, then exits 0
+//	<binary> printer <folder> long <lines> <bytes>      lines of so many bytes, no two alike, then exits 0
 //	<binary> printer <folder> steady <pause> <n> <file> lines of 61 bytes, n at a time, until SIGTERM; the file says how
 //	                                                    many were printed
 //	<binary> printer <folder> levels <lines>            lines of different levels, then waits for its end
@@ -39,6 +40,8 @@ func printer(args []string) int {
 	case "plain":
 		pause, perr := time.ParseDuration(args[3])
 		err = errors.Join(perr, plain(os.Stdout, 0, number(2), pause))
+	case "long":
+		err = long(os.Stdout, number(2), number(3))
 	case "flood":
 		err = flood(os.Stdout, number(2))
 	case "steady":
@@ -119,6 +122,18 @@ func mixed(seed uint64, lines int, out, errs io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// long prints lines of text of so many bytes, newline included.
+func long(w io.Writer, lines, size int) error {
+	rnd, out := rand.New(rand.NewPCG(4, 5)), bufio.NewWriterSize(w, 64<<10)
+	for range lines {
+		for range size - 1 {
+			out.WriteByte(byte(' ' + rnd.IntN(95))) // what fails, Flush says again
+		}
+		out.WriteByte('\n')
+	}
+	return out.Flush()
 }
 
 // plainLine is the nth numbered line of 61 bytes.

@@ -1,5 +1,6 @@
 // Package docs writes the reference pages from the methods: docs/tools.md for agents, docs/access.md for who guards a
-// daemon, docs/cli.md for people at a terminal. They are committed, and a test fails when they are stale.
+// daemon. They are committed, and a test fails when they are stale. What people type is in docs/cli.md, which the
+// command line writes of itself.
 package docs
 
 import (
@@ -16,7 +17,7 @@ import (
 
 // Pages gives the content of each page by its file name.
 func Pages(methods []*tools.Method) map[string][]byte {
-	return map[string][]byte{"tools.md": toolsPage(methods), "access.md": accessPage(methods), "cli.md": cliPage(methods)}
+	return map[string][]byte{"tools.md": toolsPage(methods), "access.md": accessPage(methods)}
 }
 
 // Write writes the pages into dir.

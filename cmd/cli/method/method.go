@@ -138,6 +138,8 @@ func (c *Command) Do(ctx context.Context, in map[string]any) error {
 		return c.stream(ctx, in)
 	case c.watch:
 		return c.again(ctx, in)
+	case c.paged():
+		return c.pages(ctx, in)
 	case !c.Spec.Effect.Changes():
 		raw, err := c.Session.Read(ctx, c.Spec.ID(), in)
 		if err != nil {

@@ -146,13 +146,13 @@ func (c *Command) next(n op.Next) string {
 	return render.Escape(n.Method)
 }
 
-// stream writes items until the method or the caller ends.
-func (c *Command) stream(ctx context.Context, in map[string]any) error {
+// itemText writes an item of a stream for a person.
+func (c *Command) itemText() func(any, render.Options) {
 	var line func(render.Object) string
 	if c.paint != nil {
 		line = c.paint(c, c.Session.Options())
 	}
-	text := func(v any, o render.Options) {
+	return func(v any, o render.Options) {
 		item, ok := v.(render.Object)
 		if ok && line != nil && !(len(item) == 1 && item.Get("dropped") != nil) {
 			io.WriteString(c.Session.Stdout, line(item))
@@ -160,6 +160,11 @@ func (c *Command) stream(ctx context.Context, in map[string]any) error {
 		}
 		fmt.Fprintln(c.Session.Stdout, render.Line(v, c.Spec.Out, o))
 	}
+}
+
+// stream writes items until the method or the caller ends.
+func (c *Command) stream(ctx context.Context, in map[string]any) error {
+	text := c.itemText()
 	for {
 		err := c.items(ctx, in, text)
 		if err == nil || ctx.Err() != nil {

@@ -204,6 +204,12 @@ func (s *Session) Format() string { return s.format }
 // Machine reports whether a program reads what we print.
 func (s *Session) Machine() bool { return render.Machine(s.format) || s.filter != nil }
 
+// Whole reports whether an answer has to be there before it is shown: it is one document, is filtered as one, or is not
+// shown at all.
+func (s *Session) Whole() bool {
+	return s.filter != nil || s.format == render.JSON || s.format == render.YAML || s.Quiet && !s.Machine()
+}
+
 // dumb is a terminal that neither moves its cursor nor has colours.
 func (s *Session) dumb() bool { return s.Getenv("TERM") == "dumb" }
 
