@@ -60,7 +60,7 @@ func newForest(t *testing.T, uid int) *forest {
 // grown waits until a tree is complete.
 func (f *forest) grown(names ...string) {
 	f.t.Helper()
-	f.r.Until(10*time.Second, fmt.Sprintf("%v have all their descendants", names), func() bool {
+	f.r.Until(30*time.Second, fmt.Sprintf("%v have all their descendants", names), func() bool {
 		seen := f.scan.now()
 		for _, name := range names {
 			if len(seen[name]) != 1 {

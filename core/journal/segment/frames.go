@@ -228,6 +228,9 @@ func Compress(ctx context.Context, path string, format Format, swap func(func() 
 		if err := SyncDir(path); err != nil {
 			return err
 		}
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) { // the keeper deleted it just now: it stays deleted
+			return Unlink(final)
+		}
 		return Unlink(path)
 	})
 }
