@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -211,5 +212,5 @@ func speakMCP(ctx context.Context, home string, l cli.Launch) error {
 		Ensure: func(ctx context.Context) error { _, err := ensure(ctx, home); return err },
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), d, mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly}, log)
+	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), d, mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly, Session: rand.Text()}, log)
 }

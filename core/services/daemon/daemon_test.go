@@ -268,7 +268,9 @@ func TestDoctor(t *testing.T) {
 // TestConfig: every setting is shown with its place in the file, none twice.
 func TestConfig(t *testing.T) {
 	_, s := service(t)
-	settings, err := config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\n", "config.yaml")
+	settings, err := config.NewSettings(func() (*config.DaemonConfig, error) {
+		return config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\npolicy: {rules: [{name: quiet, when: {channel: agent}, then: hold}]}\n", "config.yaml", nil)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +283,7 @@ func TestConfig(t *testing.T) {
 		}
 		got[i.Key] = i.Value
 	}
-	if err != nil || got["limits.agentCalls"] != "17" || got["logging.level"] != "debug" || got["limits.agentChanges"] != "5" || out.File != filepath.Join(s.home, "config.yaml") {
+	if err != nil || got["limits.agentCalls"] != "17" || got["logging.level"] != "debug" || got["policy.approvers"] != "any" || got["policy.rules.quiet"] != "channel agent, hold" || got["limits.agentChanges"] != "5" || out.File != filepath.Join(s.home, "config.yaml") {
 		t.Errorf("%v %v", got, err)
 	}
 }

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -131,12 +134,17 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 	return src, nil
 }
 
-// Reload reads the files of the projects again and follows them. All are read and checked, and all are kept, before the
-// first is applied; then every one is applied, also when an app of another does not come up, or its files are not there:
-// such a project is named, and stays as it is. Faults: invalid (config_invalid), conflict (file_unreadable: of every project),
-// not_found, failed (with one result an app; file_unreadable: of some), internal (state_not_durable).
+// Reload reads config.yaml and the files of the projects again and follows them. All are read and checked, and all are
+// kept, before the first is applied; then every one is applied, also when an app of another does not come up, or its files
+// are not there: such a project is named, and stays as it is. Where config.yaml or a project is not right, everything
+// does. Faults: invalid (config_invalid), conflict (file_unreadable: of every project), not_found, failed (with one result
+// an app; file_unreadable: of some), internal (state_not_durable).
 func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	out := Reread{Projects: []RereadProject{}}
+	settings, err := s.settings.Read()
+	if err != nil {
+		return out, err
+	}
 	list, missing, err := s.read(ctx, in.Project)
 	if err != nil {
 		return out, err
@@ -153,6 +161,7 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 		}
 		out.Projects = append(out.Projects, p)
 	}
+	s.settings.Use(settings)
 	var first error
 	var all []supervisor.Result
 	for i, r := range list {
@@ -204,17 +213,28 @@ func (s *Service) keep(ctx context.Context, r reread) (int64, error) {
 	return s.revs.Add(ctx, next, s.sup.RevisionsInUse(r.def.Project, r.def.Stack)...)
 }
 
-// PlanReload says what reading the files again would change.
+// PlanReload says what reading the files again would change. What it says of an app and of the settings differs for
+// different contents, so that what a person agreed to is what is read.
 func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error) {
+	settings, err := s.settings.Read()
+	if err != nil {
+		return nil, err
+	}
 	list, missing, err := s.read(ctx, in.Project)
 	if err != nil {
 		return nil, err
 	}
-	plan := &op.Plan{Items: []op.Item{}}
+	plan := &op.Plan{Items: changes(s.settings.Get(), settings)}
 	for _, r := range list {
+		hashes := map[string]string{}
+		for _, a := range r.def.Apps {
+			hashes[a.Key] = " (" + a.Hash[:min(12, len(a.Hash))] + ")"
+		}
 		for _, c := range s.sup.Compare(r.def) {
 			if c.What != "unchanged" {
-				plan.Items = append(plan.Items, c.Item())
+				item := c.Item()
+				item.To += hashes[c.Key]
+				plan.Items = append(plan.Items, item)
 			}
 		}
 	}
@@ -222,6 +242,41 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 		plan.Items = append(plan.Items, op.Item{Target: m.stack, From: "declared", To: "left as it is: " + m.why.Message})
 	}
 	return plan, nil
+}
+
+// changes are the settings that differ.
+func changes(old, next *config.DaemonConfig) []op.Item {
+	var was, is []Setting
+	walk(reflect.ValueOf(*old), "", &was)
+	walk(reflect.ValueOf(*next), "", &is)
+	items := []op.Item{}
+	value := func(all []Setting, key string) string {
+		if i := slices.IndexFunc(all, func(s Setting) bool { return s.Key == key }); i >= 0 {
+			return all[i].Value
+		}
+		return ""
+	}
+	for _, s := range is {
+		if from := value(was, s.Key); from != s.Value {
+			items = append(items, op.Item{Target: s.Key, From: from, To: s.Value})
+		}
+	}
+	for _, s := range was {
+		if !slices.ContainsFunc(is, func(n Setting) bool { return n.Key == s.Key }) {
+			items = append(items, op.Item{Target: s.Key, From: s.Value, To: "removed"})
+		}
+	}
+	if !reflect.DeepEqual(old, next) { // the order of rules, and what is not shown in full, too
+		items = append(items, op.Item{Target: "config.yaml", From: mark(old), To: mark(next)})
+	}
+	return items
+}
+
+// mark is the same for settings that are.
+func mark(c *config.DaemonConfig) string {
+	text, _ := json.Marshal(c) // plain values
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
 }
 
 // Ending is the answer of a daemon that is about to end.
@@ -238,7 +293,7 @@ func (s *Service) Restart(ctx context.Context, _ Nothing) (Ending, error) {
 
 // PlanRestart says that the daemon is replaced.
 func (s *Service) PlanRestart(context.Context, Nothing) (*op.Plan, error) {
-	return &op.Plan{Items: []op.Item{{Target: "daemon", From: fmt.Sprintf("pid %d", os.Getpid()), To: "a new one; applications live on"}}}, nil
+	return &op.Plan{Items: []op.Item{{Target: "daemon", From: "this one", To: "a new one; applications live on"}}}, nil
 }
 
 // Shutdown stops every app in order, dependents first, and marks the home down: until up or start nothing is started, after
