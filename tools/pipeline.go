@@ -54,7 +54,7 @@ type call struct {
 	decided   func() approval.Answer // what a person says, once the question is on record
 	proposal  *op.Plan               // what a held call would change
 	decision  string                 // as it is recorded
-	held      bool // a person has been asked
+	held      bool                   // a person has been asked
 	session   *session.Session
 	ended     Ended
 

@@ -98,7 +98,9 @@ type (
 		When       schema.Value[whenKeys]
 		PerHour    schema.Value[int]
 	}
-	whenKeys    struct{ Channel, Role, User, Effect, Method, Project, Stack schema.Value[[]schema.Value[string]] }
+	whenKeys struct {
+		Channel, Role, User, Effect, Method, Project, Stack schema.Value[[]schema.Value[string]]
+	}
 	webhookKeys struct{ URL, SecretFile schema.Value[string] }
 )
 

@@ -311,8 +311,8 @@ func (s *Service) Shutdown(ctx context.Context, _ Nothing) (Ending, error) {
 func (s *Service) PlanShutdown(context.Context, Nothing) (*op.Plan, error) {
 	plan := &op.Plan{Items: []op.Item{}}
 	for _, v := range s.sup.Apps() {
-		if v.State != supervisor.Stopped {
-			plan.Items = append(plan.Items, op.Item{Target: v.Key, From: string(v.State), To: "stopped"})
+		if now := v.Settled(); now != string(supervisor.Stopped) {
+			plan.Items = append(plan.Items, op.Item{Target: v.Key, From: now, To: "stopped"})
 		}
 	}
 	plan.Items = append(plan.Items, op.Item{Target: "daemon", From: "running", To: "ended"})
