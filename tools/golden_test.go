@@ -172,7 +172,7 @@ func TestGoldenFilesAreChecked(t *testing.T) {
 	changed := slices.Clone(specs)
 	changed[0].Role = op.Viewer
 	bad := compare(dir, goldens(t, describe(t, changed)))
-	if !slices.Equal(bad, []string{"access.golden differs", "tools/toys_ping.json differs"}) {
+	if !slices.Equal(bad, []string{"access.golden differs", "policy.golden differs", "tools/toys_ping.json differs"}) {
 		t.Errorf("a changed role: %q", bad)
 	}
 	changed[0].Role, changed[0].Aliases = op.Public, []string{"toys.pong"}
