@@ -48,12 +48,14 @@ func (b Binding) Seal(key []byte) (string, error) {
 		Input   json.RawMessage `json:"input"`
 		Targets []target        `json:"targets"`
 		Plan    []op.Item       `json:"plan"`
-	}{b.Caller.User, b.Caller.Channel, b.Caller.Token, b.Method, input, []target{}, []op.Item{}}
+		Digest  string          `json:"digest"` // of the plan: what it read beside what it shows
+	}{b.Caller.User, b.Caller.Channel, b.Caller.Token, b.Method, input, []target{}, []op.Item{}, ""}
 	for _, t := range b.sorted() {
 		sealed.Targets = append(sealed.Targets, target{t.Key, t.Process, t.Instance, t.Generation, append([]string{}, t.Slots...)})
 	}
 	if b.Plan != nil {
 		sealed.Plan = append(sealed.Plan, b.Plan.Items...)
+		sealed.Digest = b.Plan.Digest
 	}
 	text, err := json.Marshal(sealed)
 	if err != nil {

@@ -58,6 +58,7 @@ func TestSealChangesWithTheCall(t *testing.T) {
 			"new item": func(b *Binding) {
 				b.Plan = &op.Plan{Items: append(slices.Clone(b.Plan.Items), op.Item{Target: "api", To: "gone"})}
 			},
+			"digest":   func(b *Binding) { b.Plan = &op.Plan{Items: b.Plan.Items, Digest: b.Plan.Digest + "x"} },
 			"boundary": func(b *Binding) { b.Caller.User += `","token":"` },
 		}
 		if len(b.Targets) > 0 {

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -178,7 +177,7 @@ func TestReloadTakesSettingsUp(t *testing.T) {
 	}
 	write(t, blog, "apps:\n  - {name: cms, command: [./new]}\n")
 	plan, err := s.PlanReload(ctx, Rereading{})
-	if err != nil || len(plan.Items) != 3 || plan.Items[0] != (op.Item{Target: "policy.rules.one", To: "channel agent, hold"}) || plan.Items[1].Target != "config.yaml" || rule() != "agents-interrupt" {
+	if err != nil || len(plan.Items) != 2 || plan.Items[0] != (op.Item{Target: "policy.rules.one", To: "channel agent, hold"}) || rule() != "agents-interrupt" {
 		t.Errorf("%+v %v", plan, err)
 	}
 	if _, err := s.Reload(ctx, Rereading{}); err != nil || rule() != "one" || argv(h, "blog/dev/cms") != "new" {
@@ -198,7 +197,7 @@ func TestReloadTakesSettingsUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		digest[fmt.Sprint(plan.Items)] = true
+		digest[plan.Digest] = true
 	}
 	if len(digest) != 2 {
 		t.Errorf("two contents, and one plan: %v", digest)

@@ -213,8 +213,8 @@ func (s *Service) keep(ctx context.Context, r reread) (int64, error) {
 	return s.revs.Add(ctx, next, s.sup.RevisionsInUse(r.def.Project, r.def.Stack)...)
 }
 
-// PlanReload says what reading the files again would change. What it says of an app and of the settings differs for
-// different contents, so that what a person agreed to is what is read.
+// PlanReload says what reading the files again would change. Its digest covers what the files say, so that what a person
+// agreed to is what is read.
 func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error) {
 	settings, err := s.settings.Read()
 	if err != nil {
@@ -225,22 +225,22 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 		return nil, err
 	}
 	plan := &op.Plan{Items: changes(s.settings.Get(), settings)}
+	content := sha256.New()
+	says := json.NewEncoder(content)
+	_ = says.Encode(settings) // plain values, as what follows
 	for _, r := range list {
-		hashes := map[string]string{}
-		for _, a := range r.def.Apps {
-			hashes[a.Key] = " (" + a.Hash[:min(12, len(a.Hash))] + ")"
-		}
+		_ = says.Encode(r.def)
 		for _, c := range s.sup.Compare(r.def) {
 			if c.What != "unchanged" {
-				item := c.Item()
-				item.To += hashes[c.Key]
-				plan.Items = append(plan.Items, item)
+				plan.Items = append(plan.Items, c.Item())
 			}
 		}
 	}
 	for _, m := range missing {
 		plan.Items = append(plan.Items, op.Item{Target: m.stack, From: "declared", To: "left as it is: " + m.why.Message})
 	}
+	_ = says.Encode(plan.Items)
+	plan.Digest = hex.EncodeToString(content.Sum(nil)[:16])
 	return plan, nil
 }
 
@@ -266,17 +266,10 @@ func changes(old, next *config.DaemonConfig) []op.Item {
 			items = append(items, op.Item{Target: s.Key, From: s.Value, To: "removed"})
 		}
 	}
-	if !reflect.DeepEqual(old, next) { // the order of rules, and what is not shown in full, too
-		items = append(items, op.Item{Target: "config.yaml", From: mark(old), To: mark(next)})
+	if len(items) == 0 && !reflect.DeepEqual(old, next) { // the order of rules, or what is not shown in full
+		items = append(items, op.Item{Target: "config.yaml", To: "changed"})
 	}
 	return items
-}
-
-// mark is the same for settings that are.
-func mark(c *config.DaemonConfig) string {
-	text, _ := json.Marshal(c) // plain values
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:6])
 }
 
 // Ending is the answer of a daemon that is about to end.
