@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,7 +202,7 @@ func TestOneApprovalManyCalls(t *testing.T) {
 		})
 		return o
 	}
-	survived := 0
+	cut, survived, used := 0, 0, 0
 	for round := range rig.Count(12, 60) {
 		w.WaitState("web", "running", 20*time.Second)
 		before, held := w.starts(), restart()
@@ -218,6 +219,7 @@ func TestOneApprovalManyCalls(t *testing.T) {
 			if err := syscall.Kill(w.DaemonPID(), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
+			cut++
 		}
 		done := 0
 		for _, id := range ids {
@@ -233,6 +235,9 @@ func TestOneApprovalManyCalls(t *testing.T) {
 			survived++
 			restart()
 			w.must("approvals.get", map[string]any{"id": held.Approval.ID}, &a)
+			if a.Status == "used" {
+				used++
+			}
 		}
 		for range 3 {
 			if again := restart(); again.Status != "held" {
@@ -245,5 +250,83 @@ func TestOneApprovalManyCalls(t *testing.T) {
 			t.Errorf("round %d: %d effects, %d calls were told that it is done; the approval is %s", round, n, done, a.Status)
 		}
 	}
-	t.Logf("%d approvals were not used yet when the daemon was killed", survived)
+	t.Logf("%d kills; %d approvals were not used yet, of which %d were used later", cut, survived, used)
+}
+
+// TestApprovalOutlivesTheDaemon: what was approved is good under the next daemon for the same client, and still once,
+// whenever the former one was killed. The call names no apps, so nothing but the approval stands in its way.
+func TestApprovalOutlivesTheDaemon(t *testing.T) {
+	w := newWorld(t, counted, generous)
+	p := w.stdio(t, "--profile", "full").peer(legacy, "patient")
+	later := 0
+	for round := range rig.Count(10, 50) {
+		args := fmt.Sprintf(`{"name":"events_publish","arguments":{"type":"round-%d"}}`, round)
+		publish := func() (o outcome) {
+			t.Helper()
+			w.Until(20*time.Second, "events_publish is answered", func() bool {
+				m := p.call("tools/call", args)
+				return m.Error == nil && json.Unmarshal(readResult(t, m.Result).Value, &o) == nil
+			})
+			return o
+		}
+		held := publish()
+		w.must("approvals.approve", map[string]any{"id": held.Approval.ID}, nil)
+		ids := make([]string, 64)
+		for i := range ids {
+			ids[i] = p.begin("tools/call", args)
+		}
+		<-time.After(time.Duration(round*7%10) * 200 * time.Microsecond)
+		if err := syscall.Kill(w.DaemonPID(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		done := 0
+		for _, id := range ids {
+			if m := p.answer(id); m.Error == nil && strings.Contains(string(m.Result), `"status":"done"`) {
+				done++
+			}
+		}
+		w.Disconnect()
+		var a struct{ Status string }
+		w.Until(20*time.Second, "the next daemon knows the approval", func() bool {
+			return w.Call("approvals.get", map[string]any{"id": held.Approval.ID}, &a) == nil
+		})
+		if o := publish(); (a.Status == "approved") != (o.Status == "done") {
+			t.Errorf("round %d: the approval is %s, and the call %s", round, a.Status, o.Status)
+		} else if o.Status == "done" {
+			later++
+			done++
+		}
+		if o := publish(); o.Status != "held" || done > 1 {
+			t.Errorf("round %d: %s afterwards, %d times done", round, o.Status, done)
+		}
+		var events struct{ Items []struct{ Type string } }
+		w.must("events.list", map[string]any{"topics": []string{"custom"}, "limit": 1000}, &events)
+		n := 0
+		for _, e := range events.Items {
+			if e.Type == fmt.Sprint("round-", round) {
+				n++
+			}
+		}
+		if n > 1 {
+			t.Errorf("round %d: %d effects", round, n)
+		}
+	}
+	t.Logf("%d approvals were used under the next daemon", later)
+}
+
+// forPersons are the tools that lift what holds agents back: the policy gives them to no agent.
+func forPersons(tool string) bool {
+	return tool == "agents_resume" || tool == "approvals_approve" || tool == "approvals_deny"
+}
+
+// approved gives the examples that speak of an approval one that there is, of a call that the peer asked for, and that a
+// person has agreed to.
+func (w *world) approved(p *peer) func(in string) string {
+	w.T.Helper()
+	o := p.tool("events_publish", `{"type":"asked"}`).outcome(w.T)
+	if o.Approval == nil {
+		w.T.Fatalf("events_publish is not held: %+v", o)
+	}
+	w.must("approvals.approve", map[string]any{"id": o.Approval.ID}, nil)
+	return func(in string) string { return strings.ReplaceAll(in, "ap-4wk2mz7q3c", o.Approval.ID) }
 }
