@@ -28,6 +28,7 @@ type Request struct {
 	Caller  op.Caller
 	Spec    op.Spec
 	Targets []op.Target
+	id      string // of the method, made once
 }
 
 // Decision is the verdict, the rule that gave it and the sentence that explains it to the caller.
@@ -107,7 +108,8 @@ const (
 // only reads everything that changes something, and what is fixed for agents is denied; between the role it acts with and
 // its rights a call is held, unless the rules deny it.
 func (rs Rules) Decide(r Request) Decision {
-	id, who := r.Spec.ID(), r.Caller
+	r.id = r.Spec.ID()
+	id, who := r.id, r.Caller
 	switch {
 	case r.Spec.Role == op.Public && (who.Channel == "" || !r.Spec.Effect.Changes()):
 		return Decision{Verdict: Allow, Rule: ByPublic, Why: id + ": everybody may"} // signing in comes before there is somebody to have a policy for
@@ -118,36 +120,39 @@ func (rs Rules) Decide(r Request) Decision {
 	case who.ReadOnly && r.Spec.Effect.Changes():
 		return Decision{Verdict: Deny, Rule: ByReadOnly, Why: fmt.Sprintf("%s changes something, and this connection only reads", id)}
 	}
-	if d, ok := fixed.first(r, nil); ok {
+	if d, ok := fixed.first(&r, nil); ok {
 		return d
 	}
-	if len(r.Targets) == 0 {
-		return rs.on(r, nil).Bound(r)
+	switch len(r.Targets) {
+	case 0:
+		return rs.on(&r, nil).Bound(r)
+	case 1:
+		return rs.on(&r, &r.Targets[0]).Bound(r)
 	}
 	all := make([]Decision, len(r.Targets))
 	for i := range r.Targets {
-		all[i] = rs.on(r, &r.Targets[i])
+		all[i] = rs.on(&r, &r.Targets[i])
 	}
 	return strictest(all).Bound(r)
 }
 
 // on judges a call on one of its targets, or on none.
-func (rs Rules) on(r Request, t *op.Target) Decision {
+func (rs Rules) on(r *Request, t *op.Target) Decision {
 	if d, ok := rs.first(r, t); ok {
 		return d
 	}
-	return Decision{Verdict: Deny, Rule: ByNobody, Why: fmt.Sprintf("no rule allows %s to the channel %q", r.Spec.ID(), r.Caller.Channel)}
+	return Decision{Verdict: Deny, Rule: ByNobody, Why: fmt.Sprintf("no rule allows %s to the channel %q", r.id, r.Caller.Channel)}
 }
 
-func (rs Rules) first(r Request, t *op.Target) (Decision, bool) {
+func (rs Rules) first(r *Request, t *op.Target) (Decision, bool) {
 	for i := range rs {
 		rule := &rs[i]
 		if !rule.matches(r, t) {
 			continue
 		}
-		why := fmt.Sprintf("%s: %s (default rule %s)", r.Spec.ID(), rule.Why, rule.Name)
+		why := r.id + ": " + rule.Why + " (default rule " + rule.Name + ")"
 		if rule.Why == "" {
-			why = fmt.Sprintf("%s: the rule %q of config.yaml says %s", r.Spec.ID(), rule.Name, rule.Verdict)
+			why = fmt.Sprintf("%s: the rule %q of config.yaml says %s", r.id, rule.Name, rule.Verdict)
 		}
 		d := Decision{Verdict: rule.Verdict, Rule: rule.Name, Why: why}
 		if rule.PerHour > 0 {
@@ -210,21 +215,26 @@ func name(r op.Role) string {
 	return r.String()
 }
 
-func (r *Rule) matches(req Request, t *op.Target) bool {
+func (r *Rule) matches(req *Request, t *op.Target) bool {
 	if len(r.Projects)+len(r.Stacks) > 0 && (t == nil || !fits(r.Projects, t.Project) || !fits(r.Stacks, t.Stack)) {
 		return false
 	}
-	return fits(r.Channels, string(req.Caller.Channel)) && fits(r.Users, req.Caller.User) && fits(r.Methods, req.Spec.ID()) &&
+	return fits(r.Channels, string(req.Caller.Channel)) && fits(r.Users, req.Caller.User) && fits(r.Methods, req.id) &&
 		(len(r.Roles) == 0 || fits(r.Roles, req.Spec.Role.String())) && (len(r.Effects) == 0 || fits(r.Effects, req.Spec.Effect.String()))
 }
 
 // fits reports whether one of the globs matches; none at all match everything.
 func fits(globs []string, text string) bool {
-	return len(globs) == 0 || slices.ContainsFunc(globs, func(g string) bool {
-		if !strings.ContainsAny(g, `*?[\`) {
-			return g == text
+	for _, g := range globs {
+		if g == text {
+			return true
 		}
-		ok, err := path.Match(g, text)
-		return ok && err == nil // the loader of the file refuses a glob that is none
-	})
+		if g == "" || text != "" && g[0] != text[0] && !strings.ContainsRune(`*?[\`, rune(g[0])) {
+			continue // most globs, for next to nothing
+		}
+		if ok, err := path.Match(g, text); ok && err == nil { // the loader of the file refuses a glob that is none
+			return true
+		}
+	}
+	return len(globs) == 0
 }
