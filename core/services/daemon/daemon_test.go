@@ -188,6 +188,13 @@ func TestReloadTakesSettingsUp(t *testing.T) {
 	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "invalid/config_invalid" || rule() != "one" || argv(h, "blog/dev/cms") != "new" {
 		t.Errorf("with settings that are not right: %v, %s", err, rule())
 	}
+	write(t, file, "policy: {rules: [{name: three, when: {channel: agent}, then: hold}]}\n")
+	if err := os.Rename(blog, blog+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" || rule() != "three" {
+		t.Errorf("without the project's files: %v, %s", err, rule())
+	}
 	// What a person agreed to is what is read: another content makes another plan.
 	digest := map[string]bool{}
 	for _, text := range []string{"one: 1", "one: 2"} {

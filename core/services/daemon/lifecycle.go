@@ -136,9 +136,10 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 
 // Reload reads config.yaml and the files of the projects again and follows them. All are read and checked, and all are
 // kept, before the first is applied; then every one is applied, also when an app of another does not come up, or its files
-// are not there: such a project is named, and stays as it is. Where config.yaml or a project is not right, everything
-// does. Faults: invalid (config_invalid), conflict (file_unreadable: of every project), not_found, failed (with one result
-// an app; file_unreadable: of some), internal (state_not_durable).
+// are not there: such a project is named, and stays as it is. Where config.yaml or a project is not right, everything does;
+// where no project's files are there, config.yaml is taken up all the same. Faults: invalid (config_invalid), conflict
+// (file_unreadable: of every project), not_found, failed (with one result an app; file_unreadable: of some), internal
+// (state_not_durable).
 func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	out := Reread{Projects: []RereadProject{}}
 	settings, err := s.settings.Read()
@@ -146,6 +147,9 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 		return out, err
 	}
 	list, missing, err := s.read(ctx, in.Project)
+	if fault.Is(err, fault.Conflict) { // files that are not there are no reason to keep former rules
+		s.settings.Use(settings)
+	}
 	if err != nil {
 		return out, err
 	}
