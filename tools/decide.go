@@ -104,7 +104,7 @@ func (r *Registry) hold(c *call) error {
 	}
 	if !c.Controlled() {
 		return fault.New(fault.Held, "waits for a person: %s", c.verdict.Why).WithReason("awaiting_approval").WithApproval(a.Ref).
-			WithHint("a person decides with: omnitron approve %s. Wait for it with approvals.wait and the id %s, then make the identical call again", a.Ref.ID, a.Ref.ID)
+			WithHint("a person decides with: omnitron approve %s\nwait until it is decided: %s\nthen make the identical call again", a.Ref.ID, fault.Do("approvals.wait", "id", a.Ref.ID))
 	}
 	c.finish(op.Outcome{Status: op.Waiting, Plan: c.proposal, Approval: &a.Ref, Next: r.wait(a.Ref)})
 	return nil

@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-// held is the approval that the examples speak of.
-const held = "ap-4wk2mz7q3c"
+// sampleID is the approval that the examples speak of.
+const sampleID = "ap-4wk2mz7q3c"
 
 // real is an input that speaks of an approval which there is.
 func (w *world) real(t testing.TB, in string) string {
 	t.Helper()
-	if !strings.Contains(in, held) {
+	if !strings.Contains(in, sampleID) {
 		return in
 	}
-	return strings.ReplaceAll(in, held, w.hold(t))
+	return strings.ReplaceAll(in, sampleID, w.hold(t))
 }
 
 // hold has a call of the agent wait for a person.

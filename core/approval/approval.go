@@ -167,7 +167,7 @@ func (p *presentation) hold(tx *sql.Tx, now time.Time) (h Approval, err error) {
 	}
 	if waiting >= MaxOpen {
 		return h, fault.New(fault.Limited, "%d calls of this %s wait for a person, and no more are taken", waiting, p.b.Caller.Channel).
-			WithReason("too_many_held").WithHint("wait until some are decided: approvals.list names them")
+			WithReason("too_many_held").WithHint("wait until some are decided: %s", fault.Do("approvals.list"))
 	}
 	if _, err := tx.Exec("DELETE FROM approvals WHERE created <= ?", now.Add(-memory).UnixNano()); err != nil {
 		return h, fmt.Errorf("cannot hold a call: %w", err)

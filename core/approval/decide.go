@@ -76,7 +76,7 @@ func article(c op.Channel) string {
 func decidable(h Approval, by op.Caller, status string, now time.Time) error {
 	switch {
 	case h.Who+"/"+h.Channel == by.Principal():
-		return fault.New(fault.Denied, "nobody decides on calls of his own").WithReason("self_approval").WithHint("another person has to: omnitron approvals get %s", h.ID)
+		return fault.New(fault.Denied, "nobody decides on calls of his own").WithReason("self_approval").WithHint("another person has to: %s", fault.Do("approvals.approve", "id", h.ID))
 	case h.Status == status:
 		return nil
 	case h.Status == Expired || h.Status == Pending && !now.Before(h.Expires):
@@ -141,7 +141,7 @@ func (a *Approvals) Wait(ctx context.Context, id string, d time.Duration) (Appro
 			}
 			if err != nil {
 				return h, fault.New(fault.Deadline, "nobody has decided on %s yet", id).WithReason("still_waiting").
-					WithHint("approvals.wait with the id %s again, or look later", id).WithApproval(op.ApprovalRef{ID: h.ID, ExpiresAt: h.Expires, Rule: h.Rule, Why: h.Why})
+					WithHint("%s again, or look later", fault.Do("approvals.wait", "id", id)).WithApproval(op.ApprovalRef{ID: h.ID, ExpiresAt: h.Expires, Rule: h.Rule, Why: h.Why})
 			}
 			if lost > 0 || ev.Data["id"] == id {
 				break
@@ -180,7 +180,7 @@ func (a *Approvals) Sweep(ctx context.Context) error {
 // missing makes a row that is not there a fault.
 func missing(id string, err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return fault.New(fault.NotFound, "there is no approval %q", id).WithReason("approval_unknown").WithHint("omnitron approvals")
+		return fault.New(fault.NotFound, "there is no approval %q", id).WithReason("approval_unknown").WithHint("%s", fault.Do("approvals.list"))
 	}
 	return err
 }
