@@ -96,7 +96,7 @@ var Reasons = map[string]Reason{
 	// Who may do what.
 	"audit_unavailable":   {"The call was not made, because it could not be recorded.", "Make room on the disk or mend it; reads and supervision go on."},
 	"already_decided":     {"A person has decided on the held call already.", "omnitron approvals get ID shows what, and who."},
-	"approval_unknown":    {"There is no held call of that id, or it is not yours.", "Those that wait: omnitron approvals. The others: omnitron approvals list --decided."},
+	"approval_unknown":    {"There is no held call of that id, or it is not yours.", "Look for it: omnitron approvals list --decided."},
 	"console_needed":      {"policy.approvers is console, and nobody signed in with a password on this connection.", "Sign in, or set policy.approvers to any in config.yaml."},
 	"denied_by_person":    {"A person said no to this call; the message has the word that he left.", "Do something else, or ask him. The same call is refused for half an hour."},
 	"expired":             {"Nobody decided on the held call within half an hour, or its yes was not used within ten minutes.", "Make the call again: a person is asked again."},
