@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -228,11 +229,29 @@ func (c *conn) say(o op.Outcome, m *method, p toolCall) string {
 	case o.Status == op.Confirm && o.Confirm != nil:
 		return "Nothing has happened yet: check the plan, then call " + tool + " again with the same arguments and confirm set to the token below. It works once.\n"
 	case o.Status == op.Waiting && o.Approval != nil:
-		return "Nothing has happened yet: a person has to decide (approval " + answer.Line(o.Approval.ID, 64) + "). Afterwards make the identical call again.\n"
+		return c.sayHeld(o.Approval, tool)
 	case o.Status == op.Running && o.Job != nil:
 		return "Job " + answer.Line(o.Job.ID, 64) + " works on it.\n"
 	}
 	return ""
+}
+
+// sayHeld says, step by step, what to do about a call that a person has to decide on.
+func (c *conn) sayHeld(a *op.ApprovalRef, tool string) string {
+	id := answer.Line(a.ID, 64)
+	wait := ""
+	switch {
+	case c.surface.tools["approvals_wait"] != nil:
+		wait = "call approvals_wait with {\"id\":\"" + id + "\"}"
+	case c.surface.meta && c.surface.allowed["approvals.wait"] != nil:
+		wait = "call " + metaRead + " with method approvals.wait and input {\"id\":\"" + id + "\"}"
+	default:
+		wait = "wait until your user says that it is approved"
+	}
+	return "Nothing has happened yet: a person has to decide. Why: " + answer.Line(a.Why, 500) + ".\n" +
+		"1. Tell your user what you want to do and why, and that `omnitron approve " + id + "` allows it, until " + a.ExpiresAt.UTC().Format(time.RFC3339) + ".\n" +
+		"2. Then " + wait + "; when nobody has decided yet, do that again.\n" +
+		"3. Once it is approved, call " + tool + " again with exactly the same arguments within 10 minutes: it works once. When it is denied, do not try again.\n"
 }
 
 // limited is the whole answer of a request that finds no place.

@@ -50,6 +50,7 @@ type Launch struct {
 	ReadOnly bool     `json:"read_only,omitempty"` // nothing but reads
 	Profile  string   `json:"profile,omitempty"`   // core (default), full or readonly
 	Toolsets []string `json:"toolsets,omitempty"`  // services; none means all
+	Session  string   `json:"session,omitempty"`   // random: a client keeps on its next connection what was approved for it
 }
 
 // MetaLaunch is the key under which the launch travels in the first message's _meta.

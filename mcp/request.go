@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -176,6 +177,12 @@ func (s *Server) lower(caller op.Caller, l Launch) (op.Caller, error) {
 	caller.ReadOnly = caller.ReadOnly || l.ReadOnly
 	if len(l.Toolsets) > maxToolsets {
 		return caller, wrongLaunch("%d toolsets are named, %d are the most", len(l.Toolsets), maxToolsets)
+	}
+	switch n := len(l.Session); {
+	case n > 0 && (n < 16 || n > 64):
+		return caller, wrongLaunch("a session has 16 to 64 random characters, and this one has %d", n)
+	case caller.Token == "": // nobody has signed in: who the client is does not depend on one connection, if it says so
+		caller.Token = cmp.Or(l.Session, caller.Session)
 	}
 	known := s.services()
 	for _, t := range l.Toolsets {

@@ -3,55 +3,64 @@ package tools
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"strconv"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 )
 
-// decide asks the policy: go on, ask for a confirmation, hold for a person, or deny. A preview has no effect and can
-// only be denied.
-func (r *Registry) decide(ctx context.Context, c *call) (context.Context, error) {
-	if c.Role == op.Public && (c.caller.Channel == "" || !c.Effect.Changes()) {
-		c.decision = string(policy.Allow) // and signing in comes before there is somebody to have a policy for
+// judge asks the policy: go on, ask for a confirmation, hold for a person, or deny. What goes through is taken off the
+// budget of the rule that lets it.
+func (r *Registry) judge(ctx context.Context, c *call) (context.Context, error) {
+	c.verdict = r.Policy.Decide(policy.Request{Caller: c.caller, Spec: c.Spec, Targets: c.targets})
+	through := c.verdict.Verdict == policy.Allow || c.verdict.Verdict == policy.Confirm && c.controls.Confirm != ""
+	if !through || c.controls.DryRun {
 		return ctx, nil
 	}
-	d := r.Policy.Decide(policy.Request{Caller: c.caller, Spec: c.Spec, Targets: c.targets})
-	if d.Verdict == policy.Allow && c.above || d.Verdict == policy.Confirm && (c.above || !c.Controlled()) {
-		d.Verdict = policy.Hold // a stream has no envelope that could carry a token
-	}
-	c.decision = string(d.Verdict)
-	switch d.Verdict {
+	var err error
+	c.verdict, err = r.Policy.Spend(ctx, c.verdict)
+	return ctx, err
+}
+
+// decide acts on the verdict. A preview has no effect and can only be denied.
+func (r *Registry) decide(ctx context.Context, c *call) (context.Context, error) {
+	c.decision = string(c.verdict.Verdict)
+	switch c.verdict.Verdict {
 	case policy.Allow:
 		return ctx, nil
-	case policy.Confirm, policy.Hold:
+	case policy.Confirm:
 		if c.controls.DryRun {
 			return ctx, nil
 		}
-		b, err := c.binding(d.Why)
-		if err != nil {
-			return ctx, err
+		return ctx, r.confirm(ctx, c)
+	case policy.Hold:
+		if c.controls.DryRun {
+			return ctx, nil
 		}
-		if d.Verdict == policy.Confirm {
-			return ctx, r.confirm(ctx, c, b)
-		}
-		return ctx, r.hold(ctx, c, b)
+		return ctx, r.hold(c)
 	}
 	c.decision = string(policy.Deny)
-	return ctx, fault.New(fault.Denied, "not allowed: %s", d.Why).WithReason("policy")
+	return ctx, fault.New(fault.Denied, "not allowed: %s", c.verdict.Why).WithReason("policy")
 }
 
 // binding is what a token or an approval is good for: this call by this principal, in the world as it is.
-func (c *call) binding(why string) (policy.Binding, error) {
+func (c *call) binding() (policy.Binding, error) {
 	digest, err := policy.Digest(c.in)
-	return policy.Binding{Caller: c.caller, Method: c.ID(), Digest: digest, Targets: c.targets, Args: c.entry.Args, Why: why}, err
+	return policy.Binding{Caller: c.caller, Method: c.ID(), Input: c.in, Digest: digest, Targets: c.targets, Plan: c.proposal, Args: c.entry.Args,
+		Rule: c.verdict.Rule, Why: c.verdict.Why}, err
 }
 
 // confirm lets the call through if it carries the token of an identical one, and else answers with plan and token.
-func (r *Registry) confirm(ctx context.Context, c *call, b policy.Binding) error {
+func (r *Registry) confirm(ctx context.Context, c *call) error {
+	b, err := c.binding()
+	if err != nil {
+		return err
+	}
 	if c.controls.Confirm != "" {
 		if err := r.Tokens.Redeem(ctx, c.controls.Confirm, b); err != nil {
 			return err
@@ -70,20 +79,34 @@ func (r *Registry) confirm(ctx context.Context, c *call, b policy.Binding) error
 	return nil
 }
 
-// hold asks a person. A change answers with an envelope; a read has none, so its answer is a fault.
-func (r *Registry) hold(ctx context.Context, c *call, b policy.Binding) error {
-	plan, err := c.plan(ctx)
+// present prepares the question to a person, with the plan that he decides on.
+func (r *Registry) present(ctx context.Context, c *call) (in func(*sql.Tx) error, answer func() approval.Answer, err error) {
+	if c.proposal, err = c.plan(ctx); err != nil {
+		return nil, nil, err
+	}
+	b, err := c.binding()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	ref, err := r.Approvals.Hold(ctx, b, plan)
-	if err != nil {
-		return err
+	return r.Approvals.Present(b, c.id)
+}
+
+// hold lets the call through if a person has agreed to it, and else says that one has to. A change answers with an
+// envelope; a read has none, so its answer is a fault.
+func (r *Registry) hold(c *call) error {
+	a := c.decided()
+	if a.Through {
+		c.decision = Approved
+		return nil
 	}
-	if c.held = true; !c.Controlled() {
-		return fault.New(fault.Held, "waits for a person: %s", b.Why).WithReason("awaiting_approval").WithApproval(ref)
+	if c.held = true; a.Refused != nil {
+		return a.Refused
 	}
-	c.finish(op.Outcome{Status: op.Waiting, Plan: plan, Approval: &ref, Next: r.wait(ref)})
+	if !c.Controlled() {
+		return fault.New(fault.Held, "waits for a person: %s", c.verdict.Why).WithReason("awaiting_approval").WithApproval(a.Ref).
+			WithHint("a person decides with: omnitron approve %s\nwait until it is decided: %s\nthen make the identical call again", a.Ref.ID, fault.Do("approvals.wait", "id", a.Ref.ID))
+	}
+	c.finish(op.Outcome{Status: op.Waiting, Plan: c.proposal, Approval: &a.Ref, Next: r.wait(a.Ref)})
 	return nil
 }
 

@@ -1,11 +1,16 @@
 package tools_test
 
 import (
+	"context"
+	"database/sql"
+	"strings"
 	"testing"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
 
@@ -147,3 +152,102 @@ func TestDenied(t *testing.T) {
 		t.Errorf("%+v", e[0])
 	}
 }
+
+func TestWhatAPersonAgreedTo(t *testing.T) {
+	w := toolstest.New(t)
+	w.Held.Say.Through = true
+	outcome(t, w, toolstest.Agent(), "toys.smash", `{"names":["car"]}`, op.Done)
+	if len(w.Toys()) != 2 {
+		t.Error("it had no effect")
+	}
+	if e := w.Ledger.Entries(); len(e) != 1 || e[0].Decision != tools.Approved || e[0].Seq == 0 {
+		t.Errorf("%+v", e)
+	}
+	b := w.Held.Asked()[0]
+	if string(b.Input) != `{"names":["car"]}` || b.Plan == nil || len(b.Plan.Items) != 1 || b.Rule != "agents-destroy" || b.Targets[0].Generation != 1 {
+		t.Errorf("%+v", b)
+	}
+	// A read that a person has to agree to is on record before it is made.
+	w.Policy.Verdicts = map[string]policy.Verdict{"toys.list": policy.Hold}
+	does(t, w, toolstest.Agent(), "toys.list", `{}`)
+	if e := w.Ledger.Entries(); len(e) != 2 || e[1].Decision != tools.Approved || e[1].Seq == 0 || e[1].Changes {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestWhatAPersonRefused(t *testing.T) {
+	w := toolstest.New(t)
+	w.Held.Say.Refused = fault.New(fault.Held, "ann said no").WithReason("denied_by_person")
+	fails(t, w, toolstest.Agent(), "toys.smash", `{"names":["car"]}`, fault.Held, "denied_by_person")
+	if len(w.Toys()) != 3 {
+		t.Error("it had an effect")
+	}
+	if e := w.Ledger.Entries(); len(e) != 1 || e[0].Decision != "hold" || e[0].Code != "held" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestHeldSaysWhy: whoever is held or denied is told by which rule.
+func TestHeldSaysWhy(t *testing.T) {
+	w := toolstest.New(t)
+	held := outcome(t, w, toolstest.Agent(), "toys.smash", `{"names":["car"]}`, op.Waiting)
+	if a := held.Approval; a.Rule != "agents-destroy" || !strings.Contains(a.Why, "cannot be brought back") {
+		t.Errorf("%+v", a)
+	}
+	w.Policy.Verdicts = map[string]policy.Verdict{"toys.list": policy.Hold, "toys.stop": policy.Deny}
+	f := fails(t, w, toolstest.Agent(), "toys.list", `{}`, fault.Held, "awaiting_approval")
+	if !strings.Contains(f.Message, "the test says so") || !strings.Contains(f.Hint, "omnitron approve ap-2") {
+		t.Errorf("%+v", f)
+	}
+	if f = fails(t, w, toolstest.Agent(), "toys.stop", `{}`, fault.Denied, "policy"); !strings.Contains(f.Message, "the test says so") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestABudgetThatIsUsedUp holds what would go through, but no preview.
+func TestABudgetThatIsUsedUp(t *testing.T) {
+	w := toolstest.New(t)
+	w.Policy.Spent = true
+	outcome(t, w, toolstest.Agent(), "toys.paint", `{"names":["car"],"color":"blue","dry_run":true}`, op.Done)
+	outcome(t, w, toolstest.Agent(), "toys.paint", `{"names":["car"],"color":"blue"}`, op.Waiting)
+	outcome(t, w, toolstest.Agent(), "toys.stop", `{"names":["car"]}`, op.Confirm) // a confirmation that is not given yet uses nothing
+	outcome(t, w, toolstest.Agent(), "toys.stop", `{"names":["car"],"confirm":"tok-1"}`, op.Waiting)
+	if toy := w.Toys()[0]; toy.Color != "red" || !toy.Moving {
+		t.Errorf("it had an effect: %+v", toy)
+	}
+}
+
+// pausing pauses the caller while its call is being recorded.
+type pausing struct {
+	*toolstest.Ledger
+	w *toolstest.World
+}
+
+func (p pausing) Begin(ctx context.Context, e ledger.Entry, with ...func(*sql.Tx) error) (int64, error) {
+	if _, err := p.w.Sessions.Pause(e.User + "/" + e.Channel); err != nil {
+		return 0, err
+	}
+	return p.Ledger.Begin(ctx, e, with...)
+}
+
+// TestAPauseStopsWhatWasDecided: a call that is past the gate has no effect any more.
+func TestAPauseStopsWhatWasDecided(t *testing.T) {
+	for method, in := range map[string]string{"toys.paint": `{"names":["car"],"color":"blue"}`, "toys.smash": `{"names":["car"]}`} {
+		w := toolstest.New(t)
+		w.Held.Say.Through = true
+		r, err := tools.New(toolstest.Toys.Bind(w.Box), withLedger(w.Registry.Deps, pausing{w.Ledger, w}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Registry = r
+		fails(t, w, toolstest.Agent(), method, in, fault.Denied, "paused")
+		if toys := w.Toys(); len(toys) != 3 || toys[0].Color != "red" {
+			t.Errorf("%s had an effect: %+v", method, toys)
+		}
+		if e := w.Ledger.Entries(); len(e) != 1 || e[0].Reason != "paused" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func withLedger(d tools.Deps, l tools.Ledger) tools.Deps { d.Ledger = l; return d }

@@ -2,11 +2,13 @@ package tools
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
@@ -45,8 +47,9 @@ func (d *Deps) complete() error {
 
 // Ledger is the record of calls; *ledger.Ledger is one.
 type Ledger interface {
-	// Begin records a changing call; it is durable when Begin returns. The numbers grow in the order of the records.
-	Begin(ctx context.Context, e ledger.Entry) (int64, error)
+	// Begin records a call before its effect; it is durable when Begin returns, together with what the functions did in its
+	// transaction. The numbers grow in the order of the records.
+	Begin(ctx context.Context, e ledger.Entry, with ...func(*sql.Tx) error) (int64, error)
 	// Settle closes a record that Begin opened; it never waits.
 	Settle(seq int64, r ledger.Result)
 	// Read records a call that is over and had no effect, in batches; it never waits.
@@ -56,14 +59,17 @@ type Ledger interface {
 // The decisions that are on record beside those of the policy.
 const (
 	Confirmed = "confirmed" // allowed by a confirm token
+	Approved  = "approved"  // allowed by a person
 	Refused   = "refused"   // by a stage before the policy
 	Repeated  = "repeated"  // answered from memory: the idempotency key was known
 	Previewed = "dry_run"
 )
 
-// Policy says what a principal may do at once; policy.Rules is one.
+// Policy says what a principal may do at once; *policy.Engine is one.
 type Policy interface {
 	Decide(policy.Request) policy.Decision
+	// Spend takes a call that a decision lets through off the budgets of its rules; one that is used up makes it a hold.
+	Spend(ctx context.Context, d policy.Decision) (policy.Decision, error)
 }
 
 // Tokens mints and redeems confirm tokens, each good once; *policy.Tokens is one.
@@ -75,8 +81,8 @@ type Tokens interface {
 
 // Approvals holds calls until a person has decided; *approval.Approvals is one.
 type Approvals interface {
-	// Hold asks for a decision; a call that is already waiting gets the same reference.
-	Hold(ctx context.Context, b policy.Binding, plan *op.Plan) (op.ApprovalRef, error)
+	// Present asks for a decision or uses one up: in within the transaction of the call's record, answer after it.
+	Present(b policy.Binding, call string) (in func(*sql.Tx) error, answer func() approval.Answer, err error)
 }
 
 // Resolver turns what an input names into targets with their generations. Faults: not_found, invalid (ambiguous), each

@@ -36,7 +36,7 @@ type golden struct {
 // goldens gives the files of a surface by their path.
 func goldens(t *testing.T, methods []*tools.Method) map[string][]byte {
 	t.Helper()
-	files := map[string][]byte{"access.golden": access(methods), "names.golden": names(methods)}
+	files := map[string][]byte{"access.golden": access(methods), "names.golden": names(methods), "policy.golden": verdicts(methods)}
 	for _, m := range methods {
 		g := golden{Tool: m.Tool(), Doc: m.Doc, Role: m.Role.String(), Effect: m.Effect.String(), Resource: m.Resource, Topics: m.Topics, InSchema: m.InSchema, OutSchema: m.OutSchema}
 		for name, on := range map[string]bool{
@@ -172,7 +172,7 @@ func TestGoldenFilesAreChecked(t *testing.T) {
 	changed := slices.Clone(specs)
 	changed[0].Role = op.Viewer
 	bad := compare(dir, goldens(t, describe(t, changed)))
-	if !slices.Equal(bad, []string{"access.golden differs", "tools/toys_ping.json differs"}) {
+	if !slices.Equal(bad, []string{"access.golden differs", "policy.golden differs", "tools/toys_ping.json differs"}) {
 		t.Errorf("a changed role: %q", bad)
 	}
 	changed[0].Role, changed[0].Aliases = op.Public, []string{"toys.pong"}

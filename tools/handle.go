@@ -10,7 +10,11 @@ import (
 )
 
 // handle runs the method. A panic in it is an error like any other: the daemon goes on.
+// A pause that came while the call was decided still stops it.
 func (r *Registry) handle(ctx context.Context, c *call) (context.Context, error) {
+	if err := r.admit(c); err != nil {
+		return ctx, err
+	}
 	out, err := c.run(ctx)
 	if err != nil {
 		return ctx, err

@@ -90,6 +90,14 @@ func newLimiter(l Limits, now func() time.Time) *limiter {
 	return &limiter{limits: l, now: now, by: map[string]*usage{}}
 }
 
+// Ration sets how many calls a second, and of those changing ones, whoever is no person may make.
+func (r *Registry) Ration(calls, changing float64) {
+	l := r.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits.Calls, l.limits.Changing = calls, changing
+}
+
 func (l *limiter) enter(m *Method, who op.Caller) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

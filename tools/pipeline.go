@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
@@ -36,7 +38,6 @@ type call struct {
 	raw    json.RawMessage // as it came
 	emit   op.Emit
 
-	above     bool // the method lies above the acting role
 	admitted  bool // counted as in flight
 	cancel    context.CancelFunc
 	in        json.RawMessage // as the handler gets it
@@ -49,8 +50,11 @@ type call struct {
 	claimed   bool        // it is the first of its key
 	record    int64
 	entry     ledger.Entry
-	decision  string
-	held      bool // a person has been asked
+	verdict   policy.Decision        // what the policy says
+	decided   func() approval.Answer // what a person says, once the question is on record
+	proposal  *op.Plan               // what a held call would change
+	decision  string                 // as it is recorded
+	held      bool                   // a person has been asked
 	session   *session.Session
 	ended     Ended
 
@@ -66,6 +70,7 @@ var stages = [...]func(*Registry, context.Context, *call) (context.Context, erro
 	(*Registry).validate,
 	(*Registry).target,
 	(*Registry).repeat,
+	(*Registry).judge,
 	(*Registry).note,
 	(*Registry).decide,
 	(*Registry).preview,

@@ -3,25 +3,36 @@ package tools
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 )
 
 // maxArgs bounds the arguments in a record; of larger ones it keeps size and digest.
 const maxArgs = 16 << 10
 
 // note records the call. What is about to change something is on record before anything happens to it: no record, no
-// effect. Its number orders the commands. Other calls are recorded by settle, behind the call.
+// effect. So is what a person has to agree to, a read too, in one transaction with the question or with the use of the
+// answer. The record's number orders the commands. Other calls are recorded by settle, behind the call.
 func (r *Registry) note(ctx context.Context, c *call) (context.Context, error) {
 	c.entry = c.describe()
-	if !c.changes() {
+	var with []func(*sql.Tx) error
+	if c.verdict.Verdict == policy.Hold && !c.controls.DryRun {
+		in, answer, err := r.present(ctx, c)
+		if err != nil {
+			return ctx, err
+		}
+		with, c.decided = append(with, in), answer
+	}
+	if !c.changes() && with == nil {
 		return ctx, nil
 	}
-	seq, err := r.Ledger.Begin(ctx, c.entry)
+	seq, err := r.Ledger.Begin(ctx, c.entry, with...)
 	if err != nil {
 		return ctx, err
 	}

@@ -24,11 +24,15 @@ func (r *Registry) role(ctx context.Context, c *call) (context.Context, error) {
 	case !m.offered(who):
 		return ctx, fault.New(fault.Denied, "%s is not among the toolsets of this connection", m.ID()).WithReason("toolset")
 	}
-	c.above = !who.Role.Covers(m.Role)
-	if m.Effect.Changes() && who.Channel != op.Person && r.Gate != nil {
-		return ctx, r.Gate.Admit(who, m.Spec)
+	return ctx, r.admit(c)
+}
+
+// admit asks the gate whether a changing call of whoever is no person may go on: he may be paused.
+func (r *Registry) admit(c *call) error {
+	if c.Effect.Changes() && c.caller.Channel != op.Person && r.Gate != nil {
+		return r.Gate.Admit(c.caller, c.Spec)
 	}
-	return ctx, nil
+	return nil
 }
 
 // Visible reports whether a plane should show the method to the caller: everything that role would not refuse.

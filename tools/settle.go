@@ -25,7 +25,7 @@ func (r *Registry) settle(ctx context.Context, c *call, err error) (any, error) 
 		res.Code, res.Reason = string(f.Code), f.Reason
 	}
 	r.close(c, res)
-	c.session.Ended(session.Call{Failed: f != nil && !c.held, Held: c.held, Changed: f == nil && c.record != 0 && !c.answered})
+	c.session.Ended(session.Call{Failed: f != nil && !c.held, Held: c.held, Changed: f == nil && c.changes() && !c.answered})
 	if r.Log.Enabled(ctx, slog.LevelDebug) {
 		r.Log.Debug("call", "call", c.id, "method", c.ID(), "caller", c.caller.Principal(), "decision", c.decision, "code", res.Code, "took", res.Took)
 	}

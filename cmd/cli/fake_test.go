@@ -287,13 +287,16 @@ func newBench(t *testing.T) *bench {
 			Resolve: func(config.Source) (json.RawMessage, []config.Warning, error) {
 				return json.RawMessage(`{"project":"shop"}`), nil, nil
 			},
-			Show:   func(config.Source) ([]byte, error) { return []byte("project: shop\n"), nil },
-			Schema: func() (json.RawMessage, error) { return json.RawMessage(toySchema), nil },
+			Show:     func(config.Source) ([]byte, error) { return []byte("project: shop\n"), nil },
+			Schema:   func() (json.RawMessage, error) { return json.RawMessage(toySchema), nil },
+			Settings: func() (json.RawMessage, error) { return json.RawMessage(toySettings), nil },
 		},
 		Local: []Local{{Path: []string{"daemon", "run"}, Short: "Run the daemon in the foreground"}},
 	}
 	return b
 }
+
+const toySettings = `{"type":"object","properties":{"policy":{"type":"object","description":"who may","properties":{"rules":{"type":"array","description":"the rules","items":{"type":"object","properties":{"then":{"type":"string","description":"what then"}}}}}}}}`
 
 const toySchema = `{"type":"object","properties":{"project":{"type":"string","description":"name of the project"},
 "apps":{"type":"array","description":"what runs","items":{"$ref":"#/$defs/app"}}},

@@ -110,7 +110,7 @@ func TestConfigIsRead(t *testing.T) {
 func TestExplain(t *testing.T) {
 	b := newBench(t)
 	for _, c := range []struct{ what, want string }{
-		{"config.apps", "what runs"}, {"config.apps.health", "http"}, {"config.apps.health.http", "path"}, {"conflict", "exit code 1"}, {"invalid", "exit code 64"},
+		{"config.apps", "what runs"}, {"config.apps.health", "http"}, {"config.apps.health.http", "path"}, {"settings", "policy"}, {"settings.policy.rules", "then"}, {"conflict", "exit code 1"}, {"invalid", "exit code 64"},
 		{"apps.scale", "omnitron apps scale <name> <instances>"}, {"apps_start", "(method, operator, sets)"},
 		{"port_in_use", "(reason)"}, {"OMNITRON_ACCESSIBLE", "screen readers"},
 	} {
@@ -121,7 +121,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s as JSON: exit %d, %q", c.what, r.code, r.out)
 		}
 	}
-	for what, near := range map[string]string{"config.aps": "config.apps", "config.apps.helth": "config.apps.health", "conflct": "conflict", "port_in_us": "port_in_use", "apps.strat": "apps.start"} {
+	for what, near := range map[string]string{"config.aps": "config.apps", "config.apps.helth": "config.apps.health", "settings.polcy": "settings.policy", "settings.policy.rles": "settings.policy.rules", "conflct": "conflict", "port_in_us": "port_in_use", "apps.strat": "apps.start"} {
 		if r := b.run(t, "explain", what); r.code != 64 || !strings.Contains(r.err, `did you mean "`+near+`"?`) {
 			t.Errorf("%s: exit %d, %q", what, r.code, r.err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ func environment() cli.Env {
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
 		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
-		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil }},
+		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil },
+			Settings: func() (json.RawMessage, error) { return config.DaemonSchema(), nil }},
 		Local: []cli.Local{
 			{Path: []string{"daemon", "run"}, Short: "Run the daemon and its keeper in the foreground, for systemd and containers",
 				Run: func(ctx context.Context, home string, _ *cobra.Command, _ []string) error {
@@ -211,5 +213,5 @@ func speakMCP(ctx context.Context, home string, l cli.Launch) error {
 		Ensure: func(ctx context.Context) error { _, err := ensure(ctx, home); return err },
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), d, mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly}, log)
+	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), d, mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly, Session: rand.Text()}, log)
 }

@@ -15,8 +15,8 @@ const (
 	daemonLogFiles = 3
 )
 
-// daemonLog opens logs/daemon.log: one JSON object a line.
-func daemonLog(home string) (*slog.Logger, func(), error) {
+// daemonLog opens logs/daemon.log: one JSON object a line, from level on.
+func daemonLog(home string, level *slog.LevelVar) (*slog.Logger, func(), error) {
 	w := &logFile{path: filepath.Join(home, "logs", "daemon.log")}
 	if err := os.MkdirAll(filepath.Dir(w.path), 0o700); err != nil {
 		return nil, nil, fault.Wrap(err, fault.Conflict, "cannot make the folder of the logs: %v", err).WithReason("home_not_made")
@@ -24,7 +24,6 @@ func daemonLog(home string) (*slog.Logger, func(), error) {
 	if err := w.open(); err != nil {
 		return nil, nil, fault.Wrap(err, fault.Conflict, "cannot write the daemon's log: %v", err).WithReason("home_not_made")
 	}
-	level := slog.LevelInfo
 	if settings, err := readSettings(home); err == nil {
 		_ = level.UnmarshalText([]byte(settings.Logging.Level)) // the loader knows which levels there are
 	}

@@ -44,6 +44,7 @@ apps:
 type world struct {
 	*rig.Rig
 	agent *agent
+	held  string // approval of a call of the agent, once one is needed
 }
 
 func newWorld(t testing.TB) *world {
@@ -55,6 +56,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.Up(shop)
 	w.agent = newAgent(t, w.Rig)
+	w.agent.real = w.real
 	return w
 }
 
@@ -84,6 +86,7 @@ func refused(t testing.TB, err error) answer {
 // native calls over JSON-RPC. Of a stream it takes that many items.
 func (w *world) native(t testing.TB, m *tools.Method, in string, items int) answer {
 	t.Helper()
+	in = w.real(t, in)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if !m.Stream {
@@ -146,7 +149,7 @@ func (w *world) typed(t testing.TB, m *tools.Method, in string, items int) answe
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	text := line(t, m, in)
+	text := line(t, m, w.real(t, in))
 	cmd := w.shell(ctx, "exec "+text)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -209,6 +212,8 @@ type agent struct {
 	in  io.WriteCloser
 	out *bufio.Scanner
 	n   int
+
+	real func(t testing.TB, in string) string // see world.real; nil: as it is
 }
 
 func newAgent(t testing.TB, r *rig.Rig) *agent {
@@ -281,6 +286,9 @@ func (a *agent) call(method string, params any) (result json.RawMessage, failed 
 // tool calls over MCP. A stream gives what comes within a second.
 func (a *agent) tool(t testing.TB, m *tools.Method, in string) answer {
 	t.Helper()
+	if a.real != nil {
+		in = a.real(t, in)
+	}
 	args := json.RawMessage(in)
 	if m.Stream {
 		args = with(t, in, map[string]any{"max_seconds": 1})
@@ -339,12 +347,12 @@ func with(t testing.TB, object string, more map[string]any) json.RawMessage {
 // which every plane spells its own way (TestHintsOfPlanes).
 var volatile = map[string]bool{
 	"at": true, "since": true, "started_at": true, "expires_at": true, "last_seen": true, "last_run": true, "next_run": true, "took": true, "took_ms": true, "ran_ms": true,
-	"next_steps": true, "fix": true, "uptime_s": true, "runs": true, "pid": true, "pids": true, "seq": true, "call": true, "cursor": true, "next_cursor": true, "session": true, "id": true, "token": true, "digest": true,
+	"next_steps": true, "fix": true, "uptime_s": true, "runs": true, "pid": true, "pids": true, "seq": true, "call": true, "created": true, "decided_at": true, "use_by": true, "cursor": true, "next_cursor": true, "session": true, "id": true, "token": true, "digest": true,
 	"cpu_percent": true, "cpu_ms": true, "rss_bytes": true, "fds": true, "threads": true, "goroutines": true,
 	"load_1m": true, "load_5m": true, "load_15m": true, "mem_available_bytes": true, "disk_free_bytes": true,
 }
 
-var clock = regexp.MustCompile(`\b\d\d:\d\d:\d\d\b|\b\d+(\.\d+)?(ns|µs|ms|s)\b|\bpid \d+|\b\d+ MB of`)
+var clock = regexp.MustCompile(`\b\d\d:\d\d:\d\d\b|\b\d+(\.\d+)?(ns|µs|ms|s)\b|\bpid \d+|\bap-[a-z0-9]{10}\b|\b\d+ MB of`)
 
 // normal is a value with what is volatile taken out by name, and the folders of its world named alike.
 func (w *world) normal(v any) any {

@@ -49,13 +49,14 @@ func serve(home string) int {
 	if os.Getenv("GOGC") == "" { // with 100 apps this keeps 6 MB of garbage from standing around
 		debug.SetGCPercent(50)
 	}
-	log, closer, err := daemonLog(home)
+	level := &slog.LevelVar{}
+	log, closer, err := daemonLog(home, level)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitKeep
 	}
 	defer closer()
-	d := &daemon{home: home, log: log, tooMany: newRotations(), plain: newRotations()}
+	d := &daemon{home: home, log: log, level: level, tooMany: newRotations(), plain: newRotations()}
 	if err := d.run(); err != nil {
 		log.Error("the daemon ends", "err", err)
 		fmt.Fprintln(os.Stderr, err)
@@ -69,8 +70,9 @@ func serve(home string) int {
 
 // daemon is what serve builds.
 type daemon struct {
-	home string
-	log  *slog.Logger
+	home  string
+	log   *slog.Logger
+	level *slog.LevelVar // of log
 
 	host   host.Host
 	group  *life.Group
@@ -113,11 +115,10 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	h := &d.host
 	h.Log, h.Home, h.Version, h.Started = d.log, d.home, version, time.Now()
 	h.User = owner()
-	settings, err := readSettings(d.home)
-	if err != nil {
+	var err error
+	if h.Config, err = config.NewSettings(func() (*config.DaemonConfig, error) { return readSettings(d.home) }); err != nil {
 		return nil, err
 	}
-	h.Config = settings
 	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
@@ -139,18 +140,41 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	d.group = life.New(d.log)
 	h.Parts = d.group.Status
 	d.components()
+	return d.registry()
+}
+
+// registry makes the methods and the one way to call them, with the policy that config.yaml says.
+func (d *daemon) registry() (*tools.Registry, error) {
+	h := &d.host
+	keys := policy.StoredKeys(h.Store)
+	tokens, err := policy.OpenTokens(h.Store, keys)
+	if err != nil {
+		return nil, err
+	}
+	if h.Approvals, err = approval.Open(h.Store, keys, h.Bus, time.Now); err != nil {
+		return nil, err
+	}
+	h.Policy = policy.NewEngine(h.Store, time.Now)
+	h.Sched.Add("approvals", 5*time.Second, 0, h.Approvals.Sweep)
+	webhook := approval.NewWebhook(h.Approvals, d.log, func() config.Webhook { return h.Config.Get().Policy.Webhook })
+	d.group.Add(life.Component{Name: "approvals webhook", Run: webhook.Run})
+	h.Specs = catalog.Specs()
 	methods, err := catalog.Build(h)
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := policy.OpenTokens(ctx, h.Store)
+	r, err := tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: h.Policy, Tokens: tokens, Approvals: h.Approvals,
+		Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Limits: tools.DefaultLimits(), Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
-	limits := tools.DefaultLimits()
-	limits.Calls, limits.Changing = float64(settings.Limits.AgentCalls), float64(settings.Limits.AgentChanges)
-	return tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: policy.Default(), Tokens: tokens,
-		Approvals: approval.New(h.Store), Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Limits: limits, Now: time.Now})
+	h.Config.Take(func(c *config.DaemonConfig) {
+		h.Policy.Use(c.Policy)
+		h.Approvals.Take(c.Policy)
+		r.Ration(float64(c.Limits.AgentCalls), float64(c.Limits.AgentChanges))
+		_ = d.level.UnmarshalText([]byte(c.Logging.Level)) // the loader knows which levels there are
+	})
+	return r, nil
 }
 
 // open opens state.json and omnitron.db. A database without a state is a home whose state was lost: hence a new home has
@@ -202,8 +226,8 @@ func (d *daemon) schedule() {
 	h.Sched.Add("metrics", 5*time.Second, 0, func(context.Context) error { h.Supervisor.Sample(h.Samples); return nil })
 	h.Sched.Add("state flush", 30*time.Second, 0, h.State.Flush)
 	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {
-		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Retention.Events), 1_000_000)
-		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Retention.Audit))
+		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Events), 1_000_000)
+		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Audit))
 		return errors.Join(err, lerr)
 	})
 }
@@ -266,7 +290,7 @@ func (d *daemon) reload(ctx context.Context, registry *tools.Registry, reloads <
 			return nil
 		case <-reloads:
 		}
-		ev := bus.Event{Topic: "daemon", Type: "reloaded", Text: "the files of every project were read again, as SIGHUP asks"}
+		ev := bus.Event{Topic: "daemon", Type: "reloaded", Text: "config.yaml and the files of every project were read again, as SIGHUP asks"}
 		if _, err := registry.Do(op.WithCaller(ctx, self), tools.Call{Method: "daemon.reload"}); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -362,7 +386,11 @@ func readSettings(home string) (*config.DaemonConfig, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fault.Wrap(err, fault.Invalid, "cannot read %s: %v", path, err).WithReason("config_unreadable")
 	}
-	return config.LoadDaemon(string(text), path)
+	var methods []string
+	for _, s := range catalog.Specs() {
+		methods = append(methods, s.ID())
+	}
+	return config.LoadDaemon(string(text), path, methods)
 }
 
 func owner() string {

@@ -1,166 +1,358 @@
 package approval
 
 import (
-	"database/sql"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
-	"github.com/omnitron-dev/omnitron/core/store"
-	"github.com/omnitron-dev/omnitron/core/store/faulty"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 )
 
+// world is a repository and its clock.
+type world struct {
+	*Approvals
+	t    *testing.T
+	db   database
+	time time.Time
+	sub  *bus.Sub
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, db: storetest.New(t), time: time.Unix(1_800_000_000, 0)}
+	w.open()
+	return w
+}
+
+// open opens the repository, as a daemon does that was started anew.
+func (w *world) open() {
+	w.t.Helper()
+	b := bus.New(1, 100)
+	var err error
+	if w.Approvals, err = Open(w.db, policy.StoredKeys(w.db), b, func() time.Time { return w.time }); err != nil {
+		w.t.Fatal(err)
+	}
+	w.sub = b.Subscribe(bus.Filter{Topics: []string{Topic}}, 100)
+	w.t.Cleanup(w.sub.Close)
+}
+
+// events are the types of those that came since the last look.
+func (w *world) events() (types []string) {
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for {
+		ev, _, err := w.sub.Next(gone)
+		if err != nil {
+			return types
+		}
+		types = append(types, ev.Type)
+	}
+}
+
+var ann = op.Caller{User: "ann", Channel: op.Person}
+
 func call() policy.Binding {
 	return policy.Binding{
-		Caller: op.Caller{User: "ann", Channel: op.Agent, Client: "claude 1", Session: "s1"},
-		Method: "logs.purge", Digest: "sha256:1", Args: json.RawMessage(`{"names":["api"]}`), Why: "what is destroyed cannot be brought back",
-		Targets: []op.Target{{Key: "shop/dev/api", Generation: 3}},
+		Caller: op.Caller{User: "ann", Channel: op.Agent, Client: "claude 1", Session: "s1", Plane: "stdio", Token: "t1"},
+		Method: "logs.purge", Input: json.RawMessage(`{"names":["api"]}`), Args: json.RawMessage(`{"names":["api"]}`), Rule: "agents-destroy", Why: "what is destroyed cannot be brought back",
+		Targets: []op.Target{{Key: "shop/dev/api", Generation: 3}}, Plan: &op.Plan{Items: []op.Item{{Target: "shop/dev/api", From: "its output", To: "nothing"}}},
 	}
 }
 
-func plan() *op.Plan {
-	return &op.Plan{Items: []op.Item{{Target: "shop/dev/api", From: "3 MB", To: "nothing"}}, Digest: "d"}
+// present makes the call, as the pipeline does.
+func (w *world) present(b policy.Binding) Answer {
+	w.t.Helper()
+	a, err := w.try(b)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
 }
 
-func hold(t *testing.T, a *Approvals, b policy.Binding, p *op.Plan) op.ApprovalRef {
-	t.Helper()
-	ref, err := a.Hold(t.Context(), b, p)
+func (w *world) try(b policy.Binding) (Answer, error) {
+	in, answer, err := w.Present(b, "call-1")
 	if err != nil {
+		return Answer{}, err
+	}
+	if err := w.db.Update(w.t.Context(), in); err != nil {
+		return Answer{}, err
+	}
+	return answer(), nil
+}
+
+func (w *world) held(b policy.Binding) op.ApprovalRef {
+	w.t.Helper()
+	a := w.present(b)
+	if a.Through || a.Refused != nil || a.Ref.ID == "" {
+		w.t.Fatalf("it does not wait: %+v", a)
+	}
+	return a.Ref
+}
+
+func (w *world) through(b policy.Binding) {
+	w.t.Helper()
+	if a := w.present(b); !a.Through {
+		w.t.Errorf("it does not go through: %+v", a)
+	}
+}
+
+func (w *world) decide(by op.Caller, id string, yes bool) error {
+	w.t.Helper()
+	_, err := w.Decide(op.WithCaller(w.t.Context(), by), id, yes, "a note")
+	return err
+}
+
+func (w *world) approve(id string) {
+	w.t.Helper()
+	if err := w.decide(ann, id, true); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) is(what string, err error, code fault.Code, reason string) {
+	w.t.Helper()
+	if f := fault.From(err); f == nil || f.Code != code || f.Reason != reason {
+		w.t.Errorf("%s: %v, want %s %s", what, err, code, reason)
+	}
+}
+
+func (w *world) list(by op.Caller, f Filter) []Approval {
+	w.t.Helper()
+	all, _, err := w.List(op.WithCaller(w.t.Context(), by), f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// TestOneYesOneCall is the whole way: held, approved, through once, asked again.
+func TestOneYesOneCall(t *testing.T) {
+	w := newWorld(t)
+	first := w.held(call())
+	if first.ExpiresAt.Sub(w.time) != Patience || !strings.HasPrefix(first.ID, "ap-") || first.Why != call().Why || first.Rule != "agents-destroy" {
+		t.Errorf("%+v", first)
+	}
+	if again := w.held(call()); again != first {
+		t.Errorf("the equal call waits for %+v, not for %+v", again, first)
+	}
+	w.approve(first.ID)
+	w.through(call())
+	second := w.held(call())
+	if second.ID == first.ID {
+		t.Error("a used approval is asked for again")
+	}
+	if diff := cmp.Diff([]string{"created", "approved", "used", "created"}, w.events()); diff != "" {
+		t.Error(diff)
+	}
+	h, err := w.Get(op.WithCaller(t.Context(), ann), first.ID)
+	if err != nil || h.Status != Used || h.Call != "call-1" || h.DecidedBy != "ann" || h.Note != "a note" || h.UsedAt.IsZero() {
+		t.Errorf("%+v, %v", h, err)
+	}
+	w.is("deciding on what was used", w.decide(ann, first.ID, false), fault.Conflict, "already_decided")
+}
+
+// TestAnotherCall: an approval is good for no call but the one that it was given for.
+func TestAnotherCall(t *testing.T) {
+	for name, change := range map[string]func(*policy.Binding){
+		"user":       func(b *policy.Binding) { b.Caller.User = "bob" },
+		"channel":    func(b *policy.Binding) { b.Caller.Channel = op.App },
+		"session":    func(b *policy.Binding) { b.Caller.Token = "t2" },
+		"method":     func(b *policy.Binding) { b.Method = "apps.remove" },
+		"input":      func(b *policy.Binding) { b.Input = json.RawMessage(`{"names":["api","db"]}`) },
+		"generation": func(b *policy.Binding) { b.Targets[0].Generation++ },
+		"target":     func(b *policy.Binding) { b.Targets[0].Key = "shop/dev/db" },
+		"plan":       func(b *policy.Binding) { b.Plan.Items[0].To = "everything" },
+	} {
+		w := newWorld(t)
+		ref := w.held(call())
+		w.approve(ref.ID)
+		other := call()
+		change(&other)
+		if a := w.present(other); a.Through || a.Ref.ID == ref.ID {
+			t.Errorf("another %s: %+v", name, a)
+		}
+		w.through(call()) // and it took nothing away
+	}
+	w := newWorld(t)
+	w.approve(w.held(call()).ID)
+	same := call()
+	same.Caller.Session, same.Caller.Client, same.Args, same.Why = "s2", "claude 2", nil, ""
+	same.Input = json.RawMessage(` {"confirm":"x", "names":["api"]} `)
+	w.through(same)
+}
+
+func TestTime(t *testing.T) {
+	w := newWorld(t)
+	silent := w.held(call())
+	w.time = w.time.Add(Patience)
+	w.is("too late", w.decide(ann, silent.ID, true), fault.Conflict, "expired")
+	late := w.held(call())
+	if late.ID == silent.ID {
+		t.Error("the call made again waits for what has run out")
+	}
+	w.time = w.time.Add(Patience - time.Second)
+	w.approve(late.ID)
+	w.time = w.time.Add(Use)
+	if a := w.present(call()); a.Through || a.Ref.ID == late.ID {
+		t.Errorf("after ten minutes: %+v", a)
+	}
+	w.events()
+	if err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return ref
+	if diff := cmp.Diff([]string{"expired", "expired"}, w.events()); diff != "" {
+		t.Error(diff)
+	}
+	if err := w.Sweep(t.Context()); err != nil || len(w.events()) > 0 {
+		t.Error("they are ended twice", err)
+	}
+	w = newWorld(t)
+	ref := w.held(call())
+	w.approve(ref.ID)
+	w.time = w.time.Add(Use - time.Second)
+	w.approve(ref.ID) // a second yes adds no time
+	w.time = w.time.Add(time.Second)
+	if a := w.present(call()); a.Through {
+		t.Error("a second yes made the first last longer")
+	}
+	w.time = w.time.Add(memory)
+	w.held(call())
+	if all := w.list(ann, Filter{}); len(all) != 1 {
+		t.Errorf("%d are kept", len(all))
+	}
 }
 
-func list(t *testing.T, a *Approvals) []Held {
-	t.Helper()
-	held, more, err := a.List(t.Context(), time.Time{}, 0)
-	if err != nil || more {
-		t.Fatal(err, more)
+func TestNo(t *testing.T) {
+	w := newWorld(t)
+	ref := w.held(call())
+	if err := w.decide(ann, ref.ID, false); err != nil {
+		t.Fatal(err)
 	}
-	return held
-}
-
-func TestEqualCallsShareAnApproval(t *testing.T) {
-	a := New(storetest.New(t))
-	first := hold(t, a, call(), plan())
-	if left := time.Until(first.ExpiresAt); left > Patience || left < Patience-time.Minute || !strings.HasPrefix(first.ID, "ap-") {
-		t.Errorf("got %+v", first)
-	}
-	same := call()
-	same.Caller.Session, same.Args, same.Why = "s2", nil, ""
-	if again := hold(t, a, same, plan()); again.ID != first.ID || !again.ExpiresAt.Equal(first.ExpiresAt) {
-		t.Errorf("the equal call got %+v, want %+v", again, first)
-	}
-	seen := map[string]string{first.ID: "first"}
-	for name, change := range map[string]func(*policy.Binding, *op.Plan){
-		"user":       func(b *policy.Binding, _ *op.Plan) { b.Caller.User = "bob" },
-		"method":     func(b *policy.Binding, _ *op.Plan) { b.Method = "apps.remove" },
-		"arguments":  func(b *policy.Binding, _ *op.Plan) { b.Digest = "sha256:2" },
-		"generation": func(b *policy.Binding, _ *op.Plan) { b.Targets[0].Generation++ },
-		"plan":       func(_ *policy.Binding, p *op.Plan) { p.Items[0].From = "4 MB" },
-	} {
-		b, p := call(), plan()
-		change(&b, p)
-		ref := hold(t, a, b, p)
-		if with := seen[ref.ID]; with != "" {
-			t.Errorf("another %s shares the approval of %s", name, with)
+	for range 2 {
+		a := w.present(call())
+		if a.Through || a.Refused == nil {
+			t.Fatalf("%+v", a)
 		}
-		seen[ref.ID] = name
+		w.is("denied", a.Refused, fault.Held, "denied_by_person")
+		if !strings.Contains(a.Refused.Message, "ann") || !strings.Contains(a.Refused.Message, "a note") {
+			t.Error(a.Refused)
+		}
 	}
-	if n := len(list(t, a)); n != 6 {
-		t.Errorf("%d calls wait, want 6", n)
+	w.is("yes after no", w.decide(ann, ref.ID, true), fault.Conflict, "already_decided")
+	if err := w.decide(ann, ref.ID, false); err != nil {
+		t.Errorf("no after no: %v", err)
+	}
+	w.time = w.time.Add(Patience)
+	if again := w.held(call()); again.ID == ref.ID {
+		t.Error("half an hour later it is the same question")
+	}
+	if diff := cmp.Diff([]string{"created", "denied", "created"}, w.events()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhoDecides(t *testing.T) {
+	w := newWorld(t)
+	own := call()
+	own.Caller = op.Caller{User: "ann", Channel: op.Person}
+	mine, agents := w.held(own), w.held(call())
+	for _, yes := range []bool{true, false} {
+		for _, ch := range []op.Channel{op.Agent, op.App, op.Peer, ""} {
+			w.is("by "+string(ch), w.decide(op.Caller{User: "bob", Channel: ch, Ceiling: op.Admin, Role: op.Admin}, agents.ID, yes), fault.Denied, "not_a_person")
+		}
+		w.is("his own", w.decide(ann, mine.ID, yes), fault.Denied, "self_approval")
+		w.is("nothing", w.decide(ann, "ap-none", yes), fault.NotFound, "approval_unknown")
+	}
+	if err := w.decide(op.Caller{User: "bob", Channel: op.Person}, mine.ID, true); err != nil {
+		t.Errorf("another person: %v", err)
+	}
+	w.Take(config.Policy{Approvers: config.ApproversConsole})
+	w.is("on the bare socket", w.decide(ann, agents.ID, true), fault.Denied, "console_needed")
+	console := ann
+	console.Console = true
+	if err := w.decide(console, agents.ID, true); err != nil {
+		t.Errorf("signed in: %v", err)
+	}
+}
+
+// TestWhoSees: a person sees all, everybody else what he asked himself.
+func TestWhoSees(t *testing.T) {
+	w := newWorld(t)
+	ref := w.held(call())
+	for by, want := range map[op.Channel]int{op.Person: 1, op.Agent: 0, op.App: 0} {
+		bob := op.Caller{User: "bob", Channel: by}
+		if n := len(w.list(bob, Filter{Open: true})); n != want {
+			t.Errorf("%s bob sees %d", by, n)
+		}
+		if _, err := w.Get(op.WithCaller(t.Context(), bob), ref.ID); (err == nil) != (want == 1) {
+			t.Errorf("%s bob: %v", by, err)
+		}
+	}
+	if n := len(w.list(call().Caller, Filter{Open: true})); n != 1 {
+		t.Errorf("who asked sees %d", n)
+	}
+	bob := call()
+	bob.Caller.User = "*"
+	w.held(bob)
+	if n := len(w.list(bob.Caller, Filter{})); n != 1 {
+		t.Errorf("an account called * sees %d", n)
 	}
 }
 
 func TestListShowsWhatAPersonNeeds(t *testing.T) {
-	a := New(storetest.New(t))
-	ref := hold(t, a, call(), plan())
-	want := Held{ID: ref.ID, Method: "logs.purge", Args: json.RawMessage(`{"names":["api"]}`), User: "ann", Channel: "agent", Client: "claude 1", Session: "s1",
-		Plan: *plan(), Why: call().Why, Expires: ref.ExpiresAt, Created: ref.ExpiresAt.Add(-Patience)}
-	if diff := cmp.Diff([]Held{want}, list(t, a)); diff != "" {
+	w := newWorld(t)
+	ref := w.held(call())
+	want := Approval{ID: ref.ID, Status: Pending, Method: "logs.purge", Args: json.RawMessage(`{"names":["api"]}`), Who: "ann", Channel: "agent", Client: "claude 1", Session: "s1", Plane: "stdio",
+		Targets: []string{"shop/dev/api"}, Plan: call().Plan.Items, Rule: "agents-destroy", Why: call().Why, Expires: ref.ExpiresAt, Created: w.time}
+	if diff := cmp.Diff([]Approval{want}, w.list(ann, Filter{Open: true})); diff != "" {
 		t.Error(diff)
 	}
 	for i := range 5 {
 		b := call()
-		b.Method = fmt.Sprint("new.m", i)
-		hold(t, a, b, nil)
+		b.Method, b.Plan = fmt.Sprint("new.m", i), nil
+		w.time = w.time.Add(time.Second)
+		w.held(b)
 	}
-	page, more, err := a.List(t.Context(), time.Time{}, 4)
-	if err != nil || !more || len(page) != 4 || page[0].Method != "new.m4" || page[0].Plan.Items == nil {
+	page, more, err := w.List(op.WithCaller(t.Context(), ann), Filter{Open: true, Limit: 4})
+	if err != nil || !more || len(page) != 4 || page[0].Method != "new.m4" || page[0].Plan == nil {
 		t.Fatalf("first page: %+v, %v, %v", page, more, err)
 	}
-	rest, more, err := a.List(t.Context(), page[3].Created, 4)
+	rest, more, err := w.List(op.WithCaller(t.Context(), ann), Filter{Open: true, Before: page[3].Created, Limit: 4})
 	if err != nil || more || len(rest) != 2 || rest[1].ID != ref.ID {
 		t.Errorf("the rest: %+v, %v, %v", rest, more, err)
 	}
-}
-
-// age moves all approvals into the past.
-func age(t *testing.T, db *store.Store, d time.Duration) {
-	t.Helper()
-	err := db.Update(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE approvals SET created = created - ?1, expires = expires - ?1", d.Nanoseconds())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	w.approve(ref.ID)
+	if n, all := len(w.list(ann, Filter{Open: true})), len(w.list(ann, Filter{})); n != 5 || all != 6 {
+		t.Errorf("%d wait, of %d", n, all)
 	}
 }
 
-func TestSilenceIsNo(t *testing.T) {
-	db := storetest.New(t)
-	a := New(db)
-	first := hold(t, a, call(), plan())
-	age(t, db, Patience+time.Second)
-	if held := list(t, a); len(held) != 0 {
-		t.Errorf("after 30 minutes %+v waits", held)
+func TestNotTooMany(t *testing.T) {
+	w := newWorld(t)
+	b := call()
+	for i := range MaxOpen {
+		b.Method = fmt.Sprint("new.m", i)
+		w.held(b)
 	}
-	second := hold(t, a, call(), plan())
-	if second.ID == first.ID {
-		t.Error("the call made again has the id of the one that ended")
-	}
-	age(t, db, 8*24*time.Hour)
-	hold(t, a, call(), plan())
-	var n int
-	if err := db.View(t.Context(), func(tx *sql.Tx) error { return tx.QueryRow("SELECT count(*) FROM approvals").Scan(&n) }); err != nil || n != 1 {
-		t.Errorf("%d are kept, %v", n, err)
-	}
-}
-
-func TestEqualCallsAtOnce(t *testing.T) {
-	a := New(storetest.New(t))
-	var wg sync.WaitGroup
-	for range 30 {
-		wg.Go(func() {
-			if _, err := a.Hold(t.Context(), call(), plan()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if n := len(list(t, a)); n != 1 {
-		t.Errorf("%d wait", n)
-	}
-}
-
-func TestHoldIsDurableOrFails(t *testing.T) {
-	db := faulty.Wrap(storetest.New(t))
-	a := New(db)
-	full := errors.New("full")
-	db.FailAt(1, full)
-	if ref, err := a.Hold(t.Context(), call(), plan()); !errors.Is(err, full) || ref.ID != "" {
-		t.Errorf("on a full disk: %+v, %v", ref, err)
-	}
-	if n := len(list(t, a)); n != 0 {
-		t.Errorf("%d wait", n)
-	}
+	b.Method = "one.more"
+	_, err := w.try(b)
+	w.is("one more", err, fault.Limited, "too_many_held")
+	b.Method = "new.m0"
+	w.held(b) // waits already
+	other := call()
+	other.Caller.User = "bob"
+	w.held(other)
+	w.time = w.time.Add(Patience)
+	b.Method = "one.more"
+	w.held(b)
 }

@@ -15,7 +15,7 @@ import (
 type Event struct {
 	Seq   uint64         `json:"seq" jsonschema:"number of the event, growing; also its cursor"`
 	At    time.Time      `json:"at" table:"1" unit:"time" jsonschema:"when it happened"`
-	Topic string         `json:"topic" table:"2" jsonschema:"what it is about: apps, health, logs, daemon, agents, …"`
+	Topic string         `json:"topic" table:"2" jsonschema:"what it is about: apps, health, logs, daemon, agents, approvals, …"`
 	Type  string         `json:"type" table:"3" jsonschema:"what happened, within the topic"`
 	Key   string         `json:"key,omitempty" table:"4" jsonschema:"app that it concerns, project/stack/app"`
 	Slot  string         `json:"slot,omitempty" jsonschema:"instance that it concerns, app:process#n"`

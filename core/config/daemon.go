@@ -12,6 +12,7 @@ import (
 type DaemonConfig struct {
 	Limits    DaemonLimits    `json:"limits"`
 	Logging   DaemonLogging   `json:"logging"`
+	Policy    Policy          `json:"policy"`
 	Retention DaemonRetention `json:"retention"`
 }
 
@@ -36,6 +37,7 @@ type (
 	daemonKeys struct {
 		Limits    schema.Value[limitsKeys]
 		Logging   schema.Value[daemonLoggingKeys]
+		Policy    schema.Value[policyKeys]
 		Retention schema.Value[retentionKeys]
 	}
 	limitsKeys        struct{ AgentCalls, AgentChanges schema.Value[int] }
@@ -48,6 +50,7 @@ const day = 24 * time.Hour
 var defaultDaemon = DaemonConfig{
 	Limits:    DaemonLimits{AgentCalls: 200, AgentChanges: 5},
 	Logging:   DaemonLogging{Level: "info"},
+	Policy:    Policy{Approvers: ApproversAny, Rules: []PolicyRule{}},
 	Retention: DaemonRetention{Events: 30 * day, Audit: 365 * day},
 }
 
@@ -59,6 +62,8 @@ var daemonKind = schema.Object("the file", nil,
 	schema.Field("logging", schema.Object("logging", nil,
 		schema.Field("level", schema.Enum("a log level", "debug", "info", "warn", "error"), func(k *daemonLoggingKeys) *schema.Value[string] { return &k.Level }, "The lowest level that goes into daemon.log.", schema.Default("info"), schema.Example("debug"), schema.Live()),
 	), func(k *daemonKeys) *schema.Value[daemonLoggingKeys] { return &k.Logging }, "The daemon's own log.", schema.Example("{level: info}"), schema.Live()),
+	schema.Field("policy", callPolicyKind, func(k *daemonKeys) *schema.Value[policyKeys] { return &k.Policy },
+		"What may happen without a person, and who that is.", schema.Example("{approvers: any}"), schema.Live()),
 	schema.Field("retention", schema.Object("retention", nil,
 		schema.Field("events", schema.Duration(time.Hour), func(k *retentionKeys) *schema.Value[time.Duration] { return &k.Events }, "How long events are kept.", schema.Default("30d"), schema.Example("30d"), schema.Live()),
 		schema.Field("audit", schema.Duration(day), func(k *retentionKeys) *schema.Value[time.Duration] { return &k.Audit }, "How long the record of calls is kept.", schema.Default("365d"), schema.Example("365d"), schema.Live()),
@@ -66,21 +71,21 @@ var daemonKind = schema.Object("the file", nil,
 	schema.Later[daemonKeys]("tcp", "The network plane for other daemons."),
 	schema.Later[daemonKeys]("http", "The network plane for browsers and agents."),
 	schema.Later[daemonKeys]("auth", "Accounts and tokens."),
-	schema.Later[daemonKeys]("policy", "What is allowed, confirmed, held and denied."),
 	schema.Later[daemonKeys]("cluster", "Several daemons together."),
 	schema.Later[daemonKeys]("metrics", "What is measured."),
 	schema.Later[daemonKeys]("remotes", "Other daemons by name."),
 )
 
-// LoadDaemon reads config.yaml. Without text, or with comments only, everything has its default. The error is *Errors:
-// invalid, reason config_invalid.
-func LoadDaemon(text, path string) (*DaemonConfig, error) {
+// LoadDaemon reads config.yaml. Without text, or with comments only, everything has its default. methods are the ids that
+// a rule of the policy may mean; nil: they are not known. The error is *Errors: invalid, reason config_invalid.
+func LoadDaemon(text, path string, methods []string) (*DaemonConfig, error) {
 	c := defaultDaemon
 	var ps tree.Problems
 	f := tree.NewFile(path, filepath.Base(path), text)
 	var k daemonKeys
 	if root := tree.ParseOptional(f, &ps); root != nil {
 		k, _ = daemonKind.Decode(&schema.Decoder{Problems: &ps}, root)
+		c.Policy = k.Policy.V.resolve(filepath.Dir(path), methods, &ps)
 	}
 	if err := failed(&ps); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -379,20 +380,20 @@ func TestFit(t *testing.T) {
 
 func TestLoadDaemon(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n"} {
-		c, err := LoadDaemon(text, "/h/config.yaml")
-		if err != nil || *c != defaultDaemon {
+		c, err := LoadDaemon(text, "/h/config.yaml", nil)
+		if err != nil || !reflect.DeepEqual(*c, defaultDaemon) {
 			t.Errorf("%q: %+v %v", text, c, err)
 		}
 	}
-	c, err := LoadDaemon("limits: {agentCalls: 10, agentChanges: 2}\nlogging: {level: debug}\nretention: {events: 2d, audit: 30d}\n", "/h/config.yaml")
-	if want := (DaemonConfig{DaemonLimits{10, 2}, DaemonLogging{"debug"}, DaemonRetention{2 * day, 30 * day}}); err != nil || *c != want {
+	c, err := LoadDaemon("limits: {agentCalls: 10, agentChanges: 2}\nlogging: {level: debug}\nretention: {events: 2d, audit: 30d}\n", "/h/config.yaml", nil)
+	if want := (DaemonConfig{DaemonLimits{10, 2}, DaemonLogging{"debug"}, defaultDaemon.Policy, DaemonRetention{2 * day, 30 * day}}); err != nil || !reflect.DeepEqual(*c, want) {
 		t.Errorf("%+v %v", c, err)
 	}
 	for text, want := range map[string]string{
-		"limit: {}": `did you mean "limits"?`, "tcp: {}": "not supported yet", "http: {port: 1}": "not supported yet", "auth: {}": "not supported yet", "policy: {}": "not supported yet", "cluster: {}": "not supported yet",
+		"limit: {}": `did you mean "limits"?`, "tcp: {}": "not supported yet", "http: {port: 1}": "not supported yet", "auth: {}": "not supported yet", "cluster: {}": "not supported yet",
 		"metrics: {}": "not supported yet", "remotes: []": "not supported yet", "limits: {agentCalls: 0}": "from 1 to 1000000", "logging: {level: loud}": "one of: debug", "retention: {events: 5}": "write 5s", "a: [": "config.yaml:1:4", "limits:": "has no value",
 	} {
-		c, err := LoadDaemon(text, "/h/config.yaml")
+		c, err := LoadDaemon(text, "/h/config.yaml", nil)
 		if c != nil || err == nil || !strings.Contains(err.Error(), want) || fault.From(err).Reason != "config_invalid" {
 			t.Errorf("%q: %v, %v", text, c, err)
 		}

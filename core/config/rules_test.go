@@ -131,13 +131,13 @@ func TestSchemaAgreesOnEveryKey(t *testing.T) {
 func TestDaemonSchemaAgreesOnEveryKey(t *testing.T) {
 	schema := validator(t, config.DaemonSchema())
 	refused := 0
-	for _, path := range []string{"daemon", "daemon.limits", "daemon.logging", "daemon.retention"} {
+	for _, path := range []string{"daemon", "daemon.limits", "daemon.logging", "daemon.policy", "daemon.retention"} {
 		doc, err := config.Explain(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, k := range doc.Keys {
-			for _, v := range append(values, "{agentCalls: 5}", "{level: warn}", "{events: 2d}", "debug") {
+			for _, v := range append(values, "{agentCalls: 5}", "{level: warn}", "{events: 2d}", "debug", "console", "[{name: a, then: hold}]", "[{name: a, when: {method: x.*}}]", "{url: 'https://x', secretFile: k}") {
 				text := k.Name + ": " + v
 				if _, parent, found := strings.Cut(path, "."); found {
 					text = parent + ": {" + text + "}"
@@ -145,7 +145,7 @@ func TestDaemonSchemaAgreesOnEveryKey(t *testing.T) {
 				if strings.Contains(text, "${") {
 					continue // config.yaml has no variables: the schemas' way out for them is only for omnitron.yaml
 				}
-				_, err := config.LoadDaemon(text, dir+"/config.yaml")
+				_, err := config.LoadDaemon(text, dir+"/config.yaml", nil)
 				if err != nil {
 					refused++
 				}

@@ -10,6 +10,7 @@ type Reason struct {
 // have others), but not for us: what is not in this table is not given.
 var Reasons = map[string]Reason{
 	// Names and inputs.
+	"app_not_in_full":      {"The app is not named in full.", "project/stack/app."},
 	"ambiguous":            {"The name, or its absence, means more than one thing.", "Give one of the candidates; project/stack/app is always unique."},
 	"app_unknown":          {"There is no app of that name.", "omnitron ls --all shows every app; omnitron up declares those of a file."},
 	"bad_cursor":           {"The cursor is none that this list or stream has given.", "Pass next_cursor of the answer before, or leave it out to begin anew."},
@@ -94,6 +95,15 @@ var Reasons = map[string]Reason{
 
 	// Who may do what.
 	"audit_unavailable":   {"The call was not made, because it could not be recorded.", "Make room on the disk or mend it; reads and supervision go on."},
+	"already_decided":     {"A person has decided on the held call already.", "omnitron approvals get ID shows what, and who."},
+	"approval_unknown":    {"There is no held call of that id, or it is not yours.", "Look for it: omnitron approvals list --decided."},
+	"console_needed":      {"policy.approvers is console, and nobody signed in with a password on this connection.", "Sign in, or set policy.approvers to any in config.yaml."},
+	"denied_by_person":    {"A person said no to this call; the message has the word that he left.", "Do something else, or ask him. The same call is refused for half an hour."},
+	"expired":             {"Nobody decided on the held call within half an hour, or its yes was not used within ten minutes.", "Make the call again: a person is asked again."},
+	"not_a_person":        {"Only a person may do this.", "Ask one; on the socket that is whoever uses the command line."},
+	"self_approval":       {"Nobody decides on calls of his own.", "Another person has to."},
+	"still_waiting":       {"Nobody has decided yet.", "Wait again with the same id, or look later."},
+	"too_many_held":       {"So many calls of one caller wait for a person that no more are taken.", "Wait until some are decided: omnitron approvals."},
 	"awaiting_approval":   {"A person has to decide before this goes through.", "Wait; the approval's id is in the answer. Then make the same call once more."},
 	"confirm_expired":     {"The confirm token is older than five minutes.", "Call without it to get a new one."},
 	"confirm_invalid":     {"The confirm token was not given for this call by this caller.", "Call without it to get one."},

@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/life"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/sched"
@@ -39,7 +42,10 @@ type Host struct {
 	Sessions   *session.Sessions
 	Sched      *sched.Scheduler
 	Samples    *sample.Sampler
-	Config     *config.DaemonConfig
+	Config     *config.Settings
+	Policy     *policy.Engine
+	Approvals  *approval.Approvals
+	Specs      []op.Spec // of every method
 	Parts      func() []life.Status
 	Shutdown   func(ctx context.Context, down bool) ([]supervisor.Result, error) // stops every app in order, then ends the daemon
 	Restart    func()                                                            // replaces the daemon; apps live on

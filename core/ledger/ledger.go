@@ -10,6 +10,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -85,18 +86,27 @@ func New(db database, log *slog.Logger) *Ledger {
 }
 
 // Begin records a changing call and gives its number, which grows in the order in which calls were recorded: the last
-// one recorded on a target is the one that counts. The record is durable when Begin returns.
+// one recorded on a target is the one that counts. The record is durable when Begin returns, and so is what the functions
+// with have done in its transaction: both, or neither.
 //
-// Faults: internal with reason audit_unavailable; then the call must not go on.
-func (l *Ledger) Begin(ctx context.Context, e Entry) (seq int64, err error) {
+// Faults: those of the functions; internal with reason audit_unavailable. Then the call must not go on.
+func (l *Ledger) Begin(ctx context.Context, e Entry, with ...func(*sql.Tx) error) (seq int64, err error) {
 	r := rowOf(begin, e)
 	err = l.db.Update(ctx, func(tx *sql.Tx) error {
+		for _, fn := range with {
+			if err := fn(tx); err != nil {
+				return err
+			}
+		}
 		var err error
 		seq, err = appendRows(tx, []row{r})
 		return err
 	})
 	if err == nil || ctx.Err() != nil {
 		return seq, err
+	}
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code != fault.Internal {
+		return 0, f
 	}
 	return 0, fault.Wrap(err, fault.Internal, "the call was not made, because it cannot be recorded: %v", err).
 		WithReason(Unrecorded).WithHint("make room on the disk or mend it, then call again; reads and supervision go on")

@@ -40,6 +40,8 @@ type JobRef struct {
 type ApprovalRef struct {
 	ID        string    `json:"id" jsonschema:"approval id"`
 	ExpiresAt time.Time `json:"expires_at" jsonschema:"when silence becomes no"`
+	Rule      string    `json:"rule,omitempty" jsonschema:"rule of the policy that held it"`
+	Why       string    `json:"why,omitempty" jsonschema:"why it waits"`
 }
 
 // ConfirmRef carries the token that lets the identical call through once.

@@ -23,6 +23,8 @@ type Caller struct {
 	PID      int     // of the peer process, 0 where unknown
 	Channel  Channel //
 	Session  string  // one a connection
+	Token    string  // identity of what the caller signed in with; of an agent on the socket that of its client's session; never shown
+	Console  bool    // a person who signed in with a password
 	Client   string  // name and version that the client gives itself: foreign text
 	Plane    string  // unix, stdio, tcp, http
 	Ceiling  Role    // the principal's rights; above them a call is denied

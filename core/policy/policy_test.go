@@ -83,7 +83,10 @@ func TestDefaultPolicy(t *testing.T) {
 		{"node", node, spec("apps.list", op.Viewer, op.Reads), Deny},
 		{"app", app, spec("apps.list", op.Viewer, op.Reads), Deny},
 		{"stranger", stranger, spec("apps.list", op.Viewer, op.Reads), Deny},
-		{"stranger", stranger, spec("daemon.ping", op.Public, op.Reads), Deny},
+		{"stranger", stranger, spec("daemon.ping", op.Public, op.Reads), Allow},
+		{"stranger", stranger, spec("auth.signin", op.Public, op.Adds), Allow},
+		{"app", app, spec("daemon.ping", op.Public, op.Reads), Allow},
+		{"signal", op.Caller{User: "ann", Channel: op.Person, Plane: "signal", Ceiling: op.Admin, Role: op.Admin}, spec("daemon.reload", op.Admin, op.Interrupts), Allow},
 	} {
 		got := Default().Decide(Request{Caller: c.caller, Spec: c.method})
 		if got.Verdict != c.want {

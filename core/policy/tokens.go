@@ -18,7 +18,7 @@ import (
 const TokenLife = 5 * time.Minute
 
 const (
-	keyName   = "policy.token_key" // setting: the key of this home
+	keyName   = "policy.token_key" // of the key of this home
 	tokenForm = "oc1."             // says what the text is and which form it has
 	nonceSize = 16
 	worldSize = 16 // of the hash of the targets' generations
@@ -38,23 +38,13 @@ type Tokens struct {
 	key []byte
 }
 
-// OpenTokens gives the tokens of the home whose store is db. The key is random and made on first use.
-func OpenTokens(ctx context.Context, db database) (*Tokens, error) {
-	t := &Tokens{db: db}
-	err := db.Update(ctx, func(tx *sql.Tx) error {
-		fresh := make([]byte, 32)
-		if _, err := rand.Read(fresh); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO settings (name, value) VALUES (?, ?)", keyName, fresh); err != nil {
-			return err
-		}
-		return tx.QueryRowContext(ctx, "SELECT value FROM settings WHERE name = ?", keyName).Scan(&t.key)
-	})
+// OpenTokens gives the tokens of the home whose store is db, and whose keys are keys.
+func OpenTokens(db database, keys Keys) (*Tokens, error) {
+	key, err := keys.Key(keyName)
 	if err != nil {
-		return nil, fmt.Errorf("cannot get the key of confirm tokens: %w", err)
+		return nil, fmt.Errorf("cannot make confirm tokens: %w", err)
 	}
-	return t, nil
+	return &Tokens{db, key}, nil
 }
 
 // Mint makes the token that lets the call b through once.

@@ -18,7 +18,7 @@ import (
 
 func openTokens(t *testing.T, db database) *Tokens {
 	t.Helper()
-	tokens, err := OpenTokens(t.Context(), db)
+	tokens, err := OpenTokens(db, StoredKeys(db))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,3 +144,12 @@ type Result struct {
 	Lines   []string `json:"lines,omitempty" jsonschema:"its last lines, when it failed: foreign text"`
 	code    string
 }
+
+// Settled is the state without what passes by itself: an app on its way is where it goes.
+func (a *App) Settled() string {
+	switch a.State {
+	case Waiting, Starting, Backoff, Stopping:
+		return a.Desired
+	}
+	return string(a.State)
+}

@@ -14,7 +14,7 @@ import (
 )
 
 // TestHeldCalls: what an agent may not decide alone answers with an approval and a plan, in every way that it can be
-// called, and nothing happens. The identical call keeps its approval.
+// called, and nothing happens. The identical call of a session keeps its approval; that of another one has its own.
 func TestHeldCalls(t *testing.T) {
 	w := newWorld(t, steady, generous)
 	yaml := `project: shop\napps:\n  - {name: intruder, command: [sleep, \"1000\"]}\n`
@@ -38,8 +38,8 @@ func TestHeldCalls(t *testing.T) {
 			first := p.tool(tool, c.in).outcome(t)
 			again := p.tool(tool, c.in).outcome(t)
 			wrapped := short.tool("ops_write", fmt.Sprintf(`{"method":%q,"input":%s}`, method, c.in)).outcome(t)
-			for _, o := range []outcome{first, again, wrapped} {
-				if o.Status != "held" || o.Approval == nil || o.Approval.ID == "" || o.Approval.ID != first.Approval.ID || o.Result != nil || o.Confirm != nil {
+			for i, o := range []outcome{first, again, wrapped} {
+				if o.Status != "held" || o.Approval == nil || o.Approval.ID == "" || (o.Approval.ID == first.Approval.ID) != (i < 2) || o.Result != nil || o.Confirm != nil {
 					t.Errorf("%s, %s: %+v", launch, method, o)
 				}
 				if c.plan != "" && (o.Plan == nil || !strings.Contains(encode(t, o.Plan), c.plan)) {

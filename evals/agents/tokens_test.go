@@ -221,7 +221,7 @@ func TestQuestionStates(t *testing.T) {
 		"another target":   answer(p, "apps_stop", `{"names":["web"]}`, state, yes),
 		"another method":   answer(p, "apps_disable", api, state, yes),
 		"another argument": answer(p, "apps_stop", `{"names":["api"],"no_wait":true}`, state, yes),
-		"altered":          answer(p, "apps_stop", api, "A"+state[1:], yes),
+		"altered":          answer(p, "apps_stop", api, map[bool]string{true: "B", false: "A"}[state[0] == 'A']+state[1:], yes),
 		"cut":              answer(p, "apps_stop", api, state[:len(state)-4], yes),
 		"nonsense":         answer(p, "apps_stop", api, "x", yes),
 		"no answer":        answer(p, "apps_stop", api, state, `{}`),

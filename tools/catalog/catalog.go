@@ -7,6 +7,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/services/agents"
+	"github.com/omnitron-dev/omnitron/core/services/approvals"
 	"github.com/omnitron-dev/omnitron/core/services/apps"
 	"github.com/omnitron-dev/omnitron/core/services/audit"
 	"github.com/omnitron-dev/omnitron/core/services/daemon"
@@ -25,6 +26,7 @@ var Services = []Entry{
 	provide(events.Methods, events.New),
 	provide(system.Methods, system.New),
 	provide(audit.Methods, audit.New),
+	provide(approvals.Methods, approvals.New),
 	provide(agents.Methods, agents.New),
 }
 

@@ -2,6 +2,7 @@ package toolstest
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"log/slog"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -72,8 +74,8 @@ type Ledger struct {
 	Err     error // what Begin fails with
 }
 
-// Begin implements tools.Ledger.
-func (l *Ledger) Begin(ctx context.Context, e ledger.Entry) (int64, error) {
+// Begin implements tools.Ledger. There is no transaction: the functions get none.
+func (l *Ledger) Begin(ctx context.Context, e ledger.Entry, with ...func(*sql.Tx) error) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -81,6 +83,11 @@ func (l *Ledger) Begin(ctx context.Context, e ledger.Entry) (int64, error) {
 	}
 	if l.Err != nil {
 		return 0, fault.Wrap(l.Err, fault.Internal, "the call was not made, because it cannot be recorded").WithReason(ledger.Unrecorded)
+	}
+	for _, fn := range with {
+		if err := fn(nil); err != nil {
+			return 0, err
+		}
 	}
 	l.last++
 	e.Seq, e.Open = l.last, true
@@ -119,14 +126,23 @@ func (l *Ledger) Entries() []ledger.Entry {
 // Policy is the default policy of the product, but for the methods that have a verdict of their own.
 type Policy struct {
 	Verdicts map[string]policy.Verdict // by method id
+	Spent    bool                      // the budgets are used up
 }
 
 // Decide implements tools.Policy.
 func (p *Policy) Decide(r policy.Request) policy.Decision {
 	if v, ok := p.Verdicts[r.Spec.ID()]; ok {
-		return policy.Decision{Verdict: v, Why: "the test says so"}
+		return policy.Decision{Verdict: v, Rule: "test", Why: "the test says so"}.Bound(r)
 	}
 	return policy.Default().Decide(r)
+}
+
+// Spend implements tools.Policy.
+func (p *Policy) Spend(_ context.Context, d policy.Decision) (policy.Decision, error) {
+	if p.Spent {
+		d = policy.Decision{Verdict: policy.Hold, Rule: "test", Why: "the budget is used up"}
+	}
+	return d, nil
 }
 
 // Tokens mints tokens that are good once.
@@ -155,18 +171,28 @@ func (t *Tokens) Redeem(_ context.Context, token string, b policy.Binding) error
 	return nil
 }
 
-// Approvals holds calls for ever.
+// Approvals holds calls until a test has said yes or no.
 type Approvals struct {
+	Say   approval.Answer // what every call is told; zero: that it waits
 	mu    sync.Mutex
 	asked []policy.Binding
 }
 
-// Hold implements tools.Approvals.
-func (a *Approvals) Hold(_ context.Context, b policy.Binding, _ *op.Plan) (op.ApprovalRef, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.asked = append(a.asked, b)
-	return op.ApprovalRef{ID: "ap-" + strconv.Itoa(len(a.asked)), ExpiresAt: time.Now().Add(30 * time.Minute)}, nil
+// Present implements tools.Approvals.
+func (a *Approvals) Present(b policy.Binding, _ string) (func(*sql.Tx) error, func() approval.Answer, error) {
+	in := func(*sql.Tx) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.asked = append(a.asked, b)
+		return nil
+	}
+	return in, func() approval.Answer {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		said := a.Say
+		said.Ref = op.ApprovalRef{ID: "ap-" + strconv.Itoa(len(a.asked)), ExpiresAt: time.Now().Add(30 * time.Minute), Rule: b.Rule, Why: b.Why}
+		return said
+	}, nil
 }
 
 // Asked gives the calls that were held.

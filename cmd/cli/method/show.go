@@ -76,8 +76,11 @@ func (c *Command) showOutcome(ctx context.Context, raw json.RawMessage, out outc
 		case op.Waiting:
 			plan(w, out.Plan, o)
 			fmt.Fprintln(w, "held: a person has to decide; then the same command goes through once")
-			if out.Approval != nil {
-				fmt.Fprintf(w, "approval %s, %s left\n", render.Escape(out.Approval.ID), until(out.Approval.ExpiresAt, o.Now))
+			if a := out.Approval; a != nil {
+				if a.Why != "" {
+					fmt.Fprintln(w, render.Escape(a.Why))
+				}
+				fmt.Fprintf(w, "approval %s, %s left: omnitron approve %s\n", render.Escape(a.ID), until(a.ExpiresAt, o.Now), field.Quote(render.Escape(a.ID)))
 			}
 		default:
 			render.Text(w, render.Object{{Key: "status", Value: string(out.Status)}}, nil, o)

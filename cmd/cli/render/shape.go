@@ -86,15 +86,15 @@ func header(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(name, "_", " "))
 }
 
-// listField finds the field that makes an answer a list: a slice called items, or the only slice of structs tagged
-// for the table.
+// listField finds the field that makes an answer a list: a slice called items, or the only slice of structs of
+// the first rank in the table.
 func listField(t reflect.Type) (Column, bool) {
 	var found Column
 	for _, c := range Columns(t) {
 		if deref(c.Type).Kind() != reflect.Slice {
 			continue
 		}
-		if c.Name == "items" || c.Priority > 0 && deref(deref(c.Type).Elem()).Kind() == reflect.Struct {
+		if c.Name == "items" || c.Priority == 1 && deref(deref(c.Type).Elem()).Kind() == reflect.Struct {
 			if found.Name == "" || c.Name == "items" {
 				found = c
 			}

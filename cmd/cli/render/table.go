@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -35,6 +36,11 @@ func table(w io.Writer, cols []Column, rows []any, o Options, indent string) {
 				v = row
 			}
 			cells[i][j].text = Format(v, c.Unit, o.Now)
+			if v != nil && c.Type == reflect.TypeFor[json.RawMessage]() { // the input of a call: without its keys it says little
+				if text, err := json.Marshal(v); err == nil {
+					cells[i][j].text = Escape(string(text))
+				}
+			}
 			if stateful(c.Name) {
 				cells[i][j].text, cells[i][j].color = o.Style.mark(cells[i][j].text)
 			}

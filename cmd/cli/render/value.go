@@ -5,6 +5,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -32,6 +33,23 @@ func (o Object) Get(key string) any {
 func (o Object) Text(key string) string {
 	s, _ := o.Get(key).(string)
 	return s
+}
+
+// MarshalJSON keeps the order.
+func (o Object) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, m := range o {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		key, err1 := json.Marshal(m.Key)
+		value, err2 := json.Marshal(m.Value)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, key...), ':'), value...)
+	}
+	return append(b, '}'), nil
 }
 
 // Decode reads one JSON document into nil, bool, json.Number, string, []any and Object.

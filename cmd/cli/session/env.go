@@ -109,6 +109,8 @@ type Config struct {
 	Show func(config.Source) ([]byte, error)
 	// Schema is the JSON Schema of omnitron.yaml.
 	Schema func() (json.RawMessage, error)
+	// Settings is that of config.yaml.
+	Settings func() (json.RawMessage, error)
 }
 
 // Local is a command that is no method.

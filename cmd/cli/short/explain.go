@@ -64,10 +64,10 @@ type Field struct {
 
 func explain(s *session.Session) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain <config.path | fault code | reason | method>",
-		Short: "Explain a key of omnitron.yaml, a fault code, the reason of a failure or a method",
-		Long: `Explain a key of omnitron.yaml (config.apps.health), a fault code (not_found), the reason of a failure (port_in_use) or a
-method (apps.start).
+		Use:   "explain <config.path | settings.path | fault code | reason | method>",
+		Short: "Explain a key of a file, a fault code, the reason of a failure or a method",
+		Long: `Explain a key of omnitron.yaml (config.apps.health) or of the daemon's config.yaml (settings.policy.rules), a fault code
+(not_found), the reason of a failure (port_in_use) or a method (apps.start).
 For why an app is down: omnitron why <app>.
 Local: no method.`,
 		Example: "  omnitron explain config.apps.ready\n  omnitron explain port_in_use\n  omnitron explain apps.scale -o json",
@@ -91,7 +91,7 @@ Local: no method.`,
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return append(subjects(s), "config."), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+			return append(subjects(s), "config.", "settings."), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		},
 	}
 }
@@ -127,11 +127,14 @@ func explanation(s *session.Session, what string) (Explanation, error) {
 			return ofMethod(spec), nil
 		}
 	}
-	if what == "config" || strings.HasPrefix(what, "config.") {
-		return ofConfig(s, what)
+	switch root, _, _ := strings.Cut(what, "."); root {
+	case "config":
+		return ofFile(what, s.Config.Schema)
+	case "settings":
+		return ofFile(what, s.Config.Settings)
 	}
 	e := fault.New(fault.Invalid, "there is nothing to explain about %q", what).WithReason("unknown_subject").
-		WithHint("omnitron explain config        the keys of omnitron.yaml\nomnitron help exit-codes        the fault codes\nomnitron why <app>        why an app is down")
+		WithHint("omnitron explain config        the keys of omnitron.yaml\nomnitron explain settings        those of the daemon's config.yaml\nomnitron help exit-codes        the fault codes\nomnitron why <app>        why an app is down")
 	if near := fault.Near(what, subjects(s)); near != "" {
 		e = e.WithCandidates(near)
 	}
@@ -151,12 +154,12 @@ func ofMethod(spec op.Spec) Explanation {
 	return e
 }
 
-// ofConfig walks the JSON Schema of omnitron.yaml along a path of keys; lists are walked through.
-func ofConfig(s *session.Session, what string) (Explanation, error) {
-	if s.Config.Schema == nil {
+// ofFile walks the JSON Schema of a file along a path of keys; lists are walked through.
+func ofFile(what string, schema func() (json.RawMessage, error)) (Explanation, error) {
+	if schema == nil {
 		return Explanation{}, fault.New(fault.Invalid, "there is no schema to explain %q with", what).WithReason("unknown_subject")
 	}
-	raw, err := s.Config.Schema()
+	raw, err := schema()
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -166,7 +169,8 @@ func ofConfig(s *session.Session, what string) (Explanation, error) {
 	}
 	root, _ := v.(render.Object)
 	node := root
-	keys := strings.Split(what, ".")[1:]
+	path := strings.Split(what, ".")
+	keys := path[1:]
 	for i, key := range keys {
 		props := properties(root, node)
 		next, ok := props.Get(key).(render.Object)
@@ -175,7 +179,7 @@ func ofConfig(s *session.Session, what string) (Explanation, error) {
 			for _, m := range props {
 				names = append(names, m.Key)
 			}
-			at := strings.Join(append([]string{"config"}, keys[:i]...), ".")
+			at := strings.Join(path[:i+1], ".")
 			e := fault.New(fault.Invalid, "%s has no key %q", at, key).WithReason("unknown_subject").WithHint("omnitron explain %s", at)
 			if near := fault.Near(key, names); near != "" {
 				e = e.WithCandidates(at + "." + near)

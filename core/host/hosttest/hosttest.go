@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -21,6 +23,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/sample"
@@ -54,10 +57,24 @@ func New(t testing.TB) *Host {
 	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, h.Log)
 	h.Bus, h.Sessions, h.Sched, h.Samples = bus.New(1, 4096), session.New(time.Now), sched.New(h.Log), sample.New()
 	h.Journal = journal.New(filepath.Join(home, "logs"), h.Log)
-	h.Config, err = config.LoadDaemon("", filepath.Join(home, "config.yaml"))
+	h.Config, err = config.NewSettings(func() (*config.DaemonConfig, error) {
+		text, err := os.ReadFile(filepath.Join(home, "config.yaml"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		return config.LoadDaemon(string(text), filepath.Join(home, "config.yaml"), nil)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.Policy = policy.NewEngine(h.Store, time.Now)
+	if h.Approvals, err = approval.Open(h.Store, policy.StoredKeys(h.Store), h.Bus, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	h.Config.Take(func(c *config.DaemonConfig) {
+		h.Policy.Use(c.Policy)
+		h.Approvals.Take(c.Policy)
+	})
 	h.Parts = func() []life.Status { return nil }
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: h.Log, Keeper: nobody{}, State: h.State, Bus: h.Bus, LogDir: h.Journal.Dir(), RunDir: home, Lines: output{h.Journal},
 		Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now})

@@ -3,9 +3,9 @@ package agents
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
@@ -75,8 +75,11 @@ func (s *Service) Pause(ctx context.Context, in Whom) (Held, error) {
 	return Held{in.Name, err == nil, news}, err
 }
 
-// Resume lets changing calls through again. Faults: not_found.
+// Resume lets changing calls through again. Faults: not_found, denied (not_a_person).
 func (s *Service) Resume(ctx context.Context, in Whom) (Held, error) {
+	if op.CallerOf(ctx).Channel != op.Person {
+		return Held{}, fault.New(fault.Denied, "only a person resumes who was paused").WithReason("not_a_person")
+	}
 	if err := s.pauses.Keep(ctx, in.Name, false); err != nil {
 		return Held{}, err
 	}
@@ -121,10 +124,10 @@ func (s *Service) PlanDisconnect(_ context.Context, in Whom) (*op.Plan, error) {
 	return s.plan(in.Name, "disconnected")
 }
 
+// plan holds nothing that moves by itself: how many sessions are open does.
 func (s *Service) plan(target, to string) (*op.Plan, error) {
-	n, err := s.sessions.Count(target)
-	if err != nil {
+	if _, err := s.sessions.Count(target); err != nil {
 		return nil, err
 	}
-	return &op.Plan{Items: []op.Item{{Target: target, From: strconv.Itoa(n) + " open", To: to}}}, nil
+	return &op.Plan{Items: []op.Item{{Target: target, To: to}}}, nil
 }

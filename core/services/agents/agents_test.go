@@ -28,7 +28,7 @@ func TestAgents(t *testing.T) {
 		t.Errorf("%+v %v", l, err)
 	}
 	change := op.Spec{Effect: op.Sets}
-	if p, err := s.PlanPause(ctx, Whom{"bob/agent"}); err != nil || p.Items[0].From != "2 open" {
+	if p, err := s.PlanPause(ctx, Whom{"bob/agent"}); err != nil || p.Items[0] != (op.Item{Target: "bob/agent", To: "changing calls refused"}) {
 		t.Errorf("%+v %v", p, err)
 	}
 	if got, err := s.Pause(ctx, Whom{"bob/agent"}); err != nil || !got.Paused || !got.Changed {
@@ -43,6 +43,11 @@ func TestAgents(t *testing.T) {
 	}
 	if got, err := again.Pause(ctx, Whom{"bob/agent"}); err != nil || got.Changed {
 		t.Errorf("again: %+v %v", got, err)
+	}
+	for _, by := range []op.Caller{one, {User: "shop", Channel: op.App}, {}} {
+		if _, err := s.Resume(op.WithCaller(t.Context(), by), Whom{"bob/agent"}); !fault.Is(err, fault.Denied) || h.Sessions.Admit(one, change) == nil {
+			t.Errorf("%s resumes: %v", by.Principal(), err)
+		}
 	}
 	if got, err := s.Resume(ctx, Whom{"bob/agent"}); err != nil || got.Paused || !got.Changed || h.Sessions.Admit(two, change) != nil {
 		t.Errorf("%+v %v", got, err)

@@ -55,8 +55,8 @@ func results(rs []supervisor.Result, err error) (Results, error) {
 func (s *Service) PlanStart(ctx context.Context, _ Order) (*op.Plan, error) {
 	var items []op.Item
 	for _, v := range s.sup.StartSet(op.TargetsOf(ctx)) {
-		if v.State != supervisor.Running && v.State != supervisor.Completed {
-			items = append(items, op.Item{Target: v.Key, From: string(v.State), To: "running"})
+		if now := v.Settled(); now != string(supervisor.Running) && now != string(supervisor.Completed) {
+			items = append(items, op.Item{Target: v.Key, From: now, To: "running"})
 		}
 	}
 	return &op.Plan{Items: nonNil(items)}, nil
@@ -65,7 +65,7 @@ func (s *Service) PlanStart(ctx context.Context, _ Order) (*op.Plan, error) {
 // PlanStop says what a stop would end, and who needs it.
 func (s *Service) PlanStop(ctx context.Context, _ Order) (*op.Plan, error) {
 	return s.plan(ctx, func(v *supervisor.App) string {
-		if v.State == supervisor.Stopped {
+		if v.Settled() == string(supervisor.Stopped) {
 			return ""
 		}
 		return "stopped"
@@ -93,7 +93,7 @@ func (s *Service) plan(ctx context.Context, fn func(*supervisor.App) string) (*o
 			if t.Instance > 0 {
 				name += fmt.Sprintf("#%d", t.Instance)
 			}
-			items = append(items, op.Item{Target: name, From: string(v.State), To: to})
+			items = append(items, op.Item{Target: name, From: v.Settled(), To: to})
 		}
 	}
 	return &op.Plan{Items: items}, nil
@@ -172,7 +172,7 @@ func (s *Service) PlanReset(ctx context.Context, _ op.Selection) (*op.Plan, erro
 		if v.Restarts == 0 {
 			return ""
 		}
-		return fmt.Sprintf("restarts %d → 0", v.Restarts)
+		return "restarts forgotten"
 	})
 }
 
@@ -199,7 +199,7 @@ func (s *Service) PlanEnable(ctx context.Context, _ op.Selection) (*op.Plan, err
 // PlanDisable says which apps would be disabled.
 func (s *Service) PlanDisable(ctx context.Context, _ Order) (*op.Plan, error) {
 	return s.plan(ctx, func(v *supervisor.App) string {
-		if !v.Enabled && v.State == supervisor.Stopped {
+		if !v.Enabled && v.Settled() == string(supervisor.Stopped) {
 			return ""
 		}
 		return "disabled, stopped"

@@ -29,7 +29,7 @@ var Methods = op.Of("daemon", "The daemon itself.",
 		op.Shows("how it stands", `{}`)),
 	op.Unary("config", op.Viewer, op.Reads, (*Service).Config, "Show the daemon's settings as they are resolved.",
 		op.Global(), op.Keywords("settings config.yaml limits"), op.Shows("the settings", `{}`)),
-	op.Unary("reload", op.Admin, op.Interrupts, (*Service).Reload, "Read the files of every project again and make the daemon follow them.",
+	op.Unary("reload", op.Admin, op.Interrupts, (*Service).Reload, "Read config.yaml and the files of every project again and make the daemon follow them.",
 		op.Global(), op.Planned((*Service).PlanReload), op.Timeout(10*time.Minute), op.Keywords("sighup refresh reread"), op.Shows("read again", `{}`), op.Fails("a project that is not there", `{"project":"nope"}`, "not_found")),
 	op.Unary("restart", op.Admin, op.Interrupts, (*Service).Restart, "Replace the daemon by a new one; applications live on.",
 		op.Global(), op.Planned((*Service).PlanRestart), op.Keywords("renew"), op.Shows("replace it", `{"dry_run":true}`)),
@@ -58,7 +58,7 @@ type Service struct {
 	revs     *store.Revisions
 	tasks    *sched.Scheduler
 	parts    func() []life.Status
-	settings *config.DaemonConfig
+	settings *config.Settings
 	shutdown func(ctx context.Context, down bool) ([]supervisor.Result, error)
 	restart  func()
 	load     func(config.Source) (*config.Definition, []config.Warning, error)

@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
@@ -162,6 +163,54 @@ func TestReload(t *testing.T) {
 }
 
 // TestReloadAppliesAll: an app of one project that does not come up keeps nobody from following the other's file.
+func TestReloadTakesSettingsUp(t *testing.T) {
+	h, s := service(t)
+	ctx := op.WithCaller(t.Context(), admin)
+	blog := project(t, h, "blog", "apps:\n  - {name: cms, command: [./old]}\n")
+	file := filepath.Join(h.Home, "config.yaml")
+	stop := policy.Request{Caller: op.Caller{User: "x", Channel: op.Agent, Ceiling: op.Admin, Role: op.Admin}, Spec: op.Spec{Service: "apps", Verb: "stop", Role: op.Operator, Effect: op.Interrupts}}
+	rule := func() string { return h.Policy.Decide(stop).Rule }
+	write(t, file, "policy: {rules: [{name: one, when: {channel: agent}, then: hold}]}\n")
+	write(t, blog, "apps:\n  - {name: cms, comand: [./new]}\n")
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "invalid/config_invalid" || rule() != "agents-interrupt" {
+		t.Errorf("with a project that is not right: %v, %s", err, rule())
+	}
+	write(t, blog, "apps:\n  - {name: cms, command: [./new]}\n")
+	plan, err := s.PlanReload(ctx, Rereading{})
+	if err != nil || len(plan.Items) != 2 || plan.Items[0] != (op.Item{Target: "policy.rules.one", To: "channel agent, hold"}) || rule() != "agents-interrupt" {
+		t.Errorf("%+v %v", plan, err)
+	}
+	if _, err := s.Reload(ctx, Rereading{}); err != nil || rule() != "one" || argv(h, "blog/dev/cms") != "new" {
+		t.Errorf("%v, %s", err, rule())
+	}
+	write(t, file, "policy: {rules: [{name: two, when: {chanel: agent}, then: hold}]}\n")
+	write(t, blog, "apps:\n  - {name: cms, command: [./newest]}\n")
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "invalid/config_invalid" || rule() != "one" || argv(h, "blog/dev/cms") != "new" {
+		t.Errorf("with settings that are not right: %v, %s", err, rule())
+	}
+	write(t, file, "policy: {rules: [{name: three, when: {channel: agent}, then: hold}]}\n")
+	if err := os.Rename(blog, blog+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reload(ctx, Rereading{}); reason(err) != "conflict/file_unreadable" || rule() != "three" {
+		t.Errorf("without the project's files: %v, %s", err, rule())
+	}
+	// What a person agreed to is what is read: another content makes another plan.
+	digest := map[string]bool{}
+	for _, text := range []string{"one: 1", "one: 2"} {
+		write(t, file, "")
+		write(t, blog, "apps:\n  - {name: cms, command: [./newest], env: {"+text+"}}\n")
+		plan, err := s.PlanReload(ctx, Rereading{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest[plan.Digest] = true
+	}
+	if len(digest) != 2 {
+		t.Errorf("two contents, and one plan: %v", digest)
+	}
+}
+
 func TestReloadAppliesAll(t *testing.T) {
 	h, s := service(t)
 	ctx := op.WithCaller(t.Context(), admin)
@@ -268,7 +317,9 @@ func TestDoctor(t *testing.T) {
 // TestConfig: every setting is shown with its place in the file, none twice.
 func TestConfig(t *testing.T) {
 	_, s := service(t)
-	settings, err := config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\n", "config.yaml")
+	settings, err := config.NewSettings(func() (*config.DaemonConfig, error) {
+		return config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\npolicy: {rules: [{name: quiet, when: {channel: agent}, then: hold}]}\n", "config.yaml", nil)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +332,7 @@ func TestConfig(t *testing.T) {
 		}
 		got[i.Key] = i.Value
 	}
-	if err != nil || got["limits.agentCalls"] != "17" || got["logging.level"] != "debug" || got["limits.agentChanges"] != "5" || out.File != filepath.Join(s.home, "config.yaml") {
+	if err != nil || got["limits.agentCalls"] != "17" || got["logging.level"] != "debug" || got["policy.approvers"] != "any" || got["policy.rules.quiet"] != "channel agent, hold" || got["limits.agentChanges"] != "5" || out.File != filepath.Join(s.home, "config.yaml") {
 		t.Errorf("%v %v", got, err)
 	}
 }

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -131,13 +134,22 @@ func (s *Service) source(rev store.Revision) (config.Source, error) {
 	return src, nil
 }
 
-// Reload reads the files of the projects again and follows them. All are read and checked, and all are kept, before the
-// first is applied; then every one is applied, also when an app of another does not come up, or its files are not there:
-// such a project is named, and stays as it is. Faults: invalid (config_invalid), conflict (file_unreadable: of every project),
-// not_found, failed (with one result an app; file_unreadable: of some), internal (state_not_durable).
+// Reload reads config.yaml and the files of the projects again and follows them. All are read and checked, and all are
+// kept, before the first is applied; then every one is applied, also when an app of another does not come up, or its files
+// are not there: such a project is named, and stays as it is. Where config.yaml or a project is not right, everything does;
+// where no project's files are there, config.yaml is taken up all the same. Faults: invalid (config_invalid), conflict
+// (file_unreadable: of every project), not_found, failed (with one result an app; file_unreadable: of some), internal
+// (state_not_durable).
 func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	out := Reread{Projects: []RereadProject{}}
+	settings, err := s.settings.Read()
+	if err != nil {
+		return out, err
+	}
 	list, missing, err := s.read(ctx, in.Project)
+	if fault.Is(err, fault.Conflict) { // files that are not there are no reason to keep former rules
+		s.settings.Use(settings)
+	}
 	if err != nil {
 		return out, err
 	}
@@ -153,6 +165,7 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 		}
 		out.Projects = append(out.Projects, p)
 	}
+	s.settings.Use(settings)
 	var first error
 	var all []supervisor.Result
 	for i, r := range list {
@@ -204,14 +217,23 @@ func (s *Service) keep(ctx context.Context, r reread) (int64, error) {
 	return s.revs.Add(ctx, next, s.sup.RevisionsInUse(r.def.Project, r.def.Stack)...)
 }
 
-// PlanReload says what reading the files again would change.
+// PlanReload says what reading the files again would change. Its digest covers what the files say, so that what a person
+// agreed to is what is read.
 func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error) {
+	settings, err := s.settings.Read()
+	if err != nil {
+		return nil, err
+	}
 	list, missing, err := s.read(ctx, in.Project)
 	if err != nil {
 		return nil, err
 	}
-	plan := &op.Plan{Items: []op.Item{}}
+	plan := &op.Plan{Items: changes(s.settings.Get(), settings)}
+	content := sha256.New()
+	says := json.NewEncoder(content)
+	_ = says.Encode(settings) // plain values, as what follows
 	for _, r := range list {
+		_ = says.Encode(r.def)
 		for _, c := range s.sup.Compare(r.def) {
 			if c.What != "unchanged" {
 				plan.Items = append(plan.Items, c.Item())
@@ -221,7 +243,37 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 	for _, m := range missing {
 		plan.Items = append(plan.Items, op.Item{Target: m.stack, From: "declared", To: "left as it is: " + m.why.Message})
 	}
+	_ = says.Encode(plan.Items)
+	plan.Digest = hex.EncodeToString(content.Sum(nil)[:16])
 	return plan, nil
+}
+
+// changes are the settings that differ.
+func changes(old, next *config.DaemonConfig) []op.Item {
+	var was, is []Setting
+	walk(reflect.ValueOf(*old), "", &was)
+	walk(reflect.ValueOf(*next), "", &is)
+	items := []op.Item{}
+	value := func(all []Setting, key string) string {
+		if i := slices.IndexFunc(all, func(s Setting) bool { return s.Key == key }); i >= 0 {
+			return all[i].Value
+		}
+		return ""
+	}
+	for _, s := range is {
+		if from := value(was, s.Key); from != s.Value {
+			items = append(items, op.Item{Target: s.Key, From: from, To: s.Value})
+		}
+	}
+	for _, s := range was {
+		if !slices.ContainsFunc(is, func(n Setting) bool { return n.Key == s.Key }) {
+			items = append(items, op.Item{Target: s.Key, From: s.Value, To: "removed"})
+		}
+	}
+	if len(items) == 0 && !reflect.DeepEqual(old, next) { // the order of rules, or what is not shown in full
+		items = append(items, op.Item{Target: "config.yaml", To: "changed"})
+	}
+	return items
 }
 
 // Ending is the answer of a daemon that is about to end.
@@ -238,7 +290,7 @@ func (s *Service) Restart(ctx context.Context, _ Nothing) (Ending, error) {
 
 // PlanRestart says that the daemon is replaced.
 func (s *Service) PlanRestart(context.Context, Nothing) (*op.Plan, error) {
-	return &op.Plan{Items: []op.Item{{Target: "daemon", From: fmt.Sprintf("pid %d", os.Getpid()), To: "a new one; applications live on"}}}, nil
+	return &op.Plan{Items: []op.Item{{Target: "daemon", From: "this one", To: "a new one; applications live on"}}}, nil
 }
 
 // Shutdown stops every app in order, dependents first, and marks the home down: until up or start nothing is started, after
@@ -256,8 +308,8 @@ func (s *Service) Shutdown(ctx context.Context, _ Nothing) (Ending, error) {
 func (s *Service) PlanShutdown(context.Context, Nothing) (*op.Plan, error) {
 	plan := &op.Plan{Items: []op.Item{}}
 	for _, v := range s.sup.Apps() {
-		if v.State != supervisor.Stopped {
-			plan.Items = append(plan.Items, op.Item{Target: v.Key, From: string(v.State), To: "stopped"})
+		if now := v.Settled(); now != string(supervisor.Stopped) {
+			plan.Items = append(plan.Items, op.Item{Target: v.Key, From: now, To: "stopped"})
 		}
 	}
 	plan.Items = append(plan.Items, op.Item{Target: "daemon", From: "running", To: "ended"})

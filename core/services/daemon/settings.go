@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
 )
 
 // Settings are the daemon's settings with every default filled in.
@@ -23,7 +25,7 @@ type Setting struct {
 // Config gives the settings as they are resolved.
 func (s *Service) Config(context.Context, Nothing) (Settings, error) {
 	out := Settings{File: s.home + "/config.yaml", Items: []Setting{}}
-	walk(reflect.ValueOf(*s.settings), "", &out.Items)
+	walk(reflect.ValueOf(*s.settings.Get()), "", &out.Items)
 	return out, nil
 }
 
@@ -35,6 +37,10 @@ func walk(v reflect.Value, prefix string, out *[]Setting) {
 		switch d := f.Interface().(type) {
 		case time.Duration:
 			*out = append(*out, Setting{prefix + name, d.String()})
+		case []config.PolicyRule:
+			for _, r := range d {
+				*out = append(*out, Setting{prefix + name + "." + r.Name, r.String()})
+			}
 		default:
 			if f.Kind() == reflect.Struct {
 				walk(f, prefix+name+".", out)

@@ -42,7 +42,7 @@ type Nothing struct{}
 
 // Following says which events to follow.
 type Following struct {
-	Topics []string `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, custom"`
+	Topics []string `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, approvals, custom"`
 	Apps   []string `json:"apps,omitempty" complete:"apps" jsonschema:"only of these apps, by project/stack/app"`
 	Replay int      `json:"replay,omitempty" min:"0" max:"1000" jsonschema:"how many past events to begin with"`
 	Since  string   `json:"since,omitempty" jsonschema:"cursor of the last event that was seen: go on after it"`
@@ -162,7 +162,7 @@ func cursor(text string) (uint64, error) {
 type Past struct {
 	op.Page
 	Since  time.Time `json:"since,omitzero" cli:"arg?" jsonschema:"only later; RFC 3339; on the command line also 10m, 1h, 2d ago"`
-	Topics []string  `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, custom"`
+	Topics []string  `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, approvals, custom"`
 	Apps   []string  `json:"apps,omitempty" complete:"apps" jsonschema:"only of these apps, by project/stack/app"`
 }
 

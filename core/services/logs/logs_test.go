@@ -69,7 +69,7 @@ func TestTargets(t *testing.T) {
 func TestPlanPurge(t *testing.T) {
 	ctx := op.WithTargets(t.Context(), []op.Target{{Key: "shop/dev/api"}, {Key: "shop/dev/silent"}})
 	p, err := (&Service{&asked{}}).PlanPurge(ctx, op.Selection{})
-	if err != nil || len(p.Items) != 1 || p.Items[0] != (op.Item{Target: "shop/dev/api", From: "5 files of output", To: "deleted for good"}) {
+	if err != nil || len(p.Items) != 1 || p.Items[0] != (op.Item{Target: "shop/dev/api", From: "its output", To: "deleted for good"}) {
 		t.Errorf("%+v %v", p, err)
 	}
 }

@@ -2,12 +2,11 @@ package logs
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
-// PlanPurge says how much would be deleted.
+// PlanPurge says whose output would be deleted; how much that is moves by itself.
 func (s *Service) PlanPurge(ctx context.Context, _ op.Selection) (*op.Plan, error) {
 	plan := &op.Plan{Items: []op.Item{}}
 	ks := keys(ctx)
@@ -18,14 +17,15 @@ func (s *Service) PlanPurge(ctx context.Context, _ op.Selection) (*op.Plan, erro
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]int{}
+	printed := map[string]bool{}
 	for _, st := range stats {
-		key := st.Project + "/" + st.Stack + "/" + st.App
-		files[key] += st.Files
+		if st.Files > 0 {
+			printed[st.Project+"/"+st.Stack+"/"+st.App] = true
+		}
 	}
 	for _, t := range op.TargetsOf(ctx) {
-		if files[t.Key] > 0 {
-			plan.Items = append(plan.Items, op.Item{Target: t.Key, From: fmt.Sprintf("%d files of output", files[t.Key]), To: "deleted for good"})
+		if printed[t.Key] {
+			plan.Items = append(plan.Items, op.Item{Target: t.Key, From: "its output", To: "deleted for good"})
 		}
 	}
 	return plan, nil
