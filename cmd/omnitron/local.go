@@ -192,6 +192,27 @@ func kill(ctx context.Context, home string) (cli.Killed, error) {
 	return cli.Killed{Was: true, PID: pid}, err
 }
 
+// forAgent is how an agent gets at the daemon, which is started when the agent begins, and later when it has died. What a
+// person took down meanwhile stays down until a person says otherwise.
+func forAgent(home string) bridge.Daemon {
+	begun := false // only the bridge's connecting part calls these
+	return bridge.Daemon{
+		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(home, "daemon.sock"))
+			begun = begun || err == nil
+			return c, err
+		},
+		Ensure: func(ctx context.Context) error {
+			if begun && !daemonservice.Wanted(home) {
+				return fault.New(fault.Unavailable, "a person took the daemon down while this agent was connected").WithReason("taken_down").
+					WithHint("ask the person to run: omnitron up")
+			}
+			_, err := ensure(ctx, home)
+			return err
+		},
+	}
+}
+
 // speakMCP serves MCP on standard input and output. Nothing else may write there: the real output is put aside first.
 func speakMCP(ctx context.Context, home string, l cli.Launch) error {
 	out, err := unix.Dup(1)
@@ -206,12 +227,6 @@ func speakMCP(ctx context.Context, home string, l cli.Launch) error {
 	if err != nil {
 		return err
 	}
-	d := bridge.Daemon{
-		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(abs, "daemon.sock"))
-		},
-		Ensure: func(ctx context.Context) error { _, err := ensure(ctx, home); return err },
-	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), d, mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly, Session: rand.Text()}, log)
+	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), forAgent(abs), mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly, Session: rand.Text()}, log)
 }

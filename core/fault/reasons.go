@@ -151,6 +151,7 @@ var Reasons = map[string]Reason{
 	"not_the_daemon":       {"Only the daemon may ask the keeper for this.", "Ask the daemon."},
 	"panic":                {"Something went wrong inside the daemon; it is our fault.", "The call id leads to the lines in logs/daemon.log in the home; please report them."},
 	"rotate_failed":        {"A log file cannot be set aside for a new one.", "omnitron doctor; see whether there is room on the disk."},
+	"taken_down":           {"A person took the daemon down while the agent was connected.", "Ask the person to run omnitron up."},
 	"shutting_down":        {"The daemon is ending and takes no new work.", "omnitron up starts it again."},
 	"socket_path_taken":    {"Something that is no socket is where the daemon's socket has to be.", "Move it away."},
 	"socket_path_too_long": {"The path of the daemon's socket is longer than the kernel allows.", "Set OMNITRON_HOME to a shorter path."},

@@ -318,6 +318,9 @@ func (b *bridge) say(line []byte) {
 }
 
 func unreachable(err error) *fault.Error {
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == fault.Unavailable {
+		return f
+	}
 	return fault.Wrap(err, fault.Unavailable, "the daemon is not reachable: %v", err).WithReason("daemon").
 		WithHint("%s, and when it answers, call again", fault.Do("daemon.status")).WithRetryAfter(1)
 }

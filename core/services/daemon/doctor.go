@@ -46,7 +46,7 @@ func WithoutDaemon(home string, keeper, hung bool) Checkup {
 			What: "neither daemon nor keeper runs in " + home + ", and what they ran may live on", Why: "both were killed, or the machine went down: nothing is supervised",
 			Fix: "omnitron up, which starts everything anew, or omnitron down, which ends it"})}
 	}
-	if !wanted(home) {
+	if !Wanted(home) {
 		ch.Status, ch.What = "warning", "no daemon runs in "+home+": it was taken down, or never started"
 	}
 	checks := machine(home)
@@ -62,9 +62,9 @@ func leftBehind(home string) bool {
 	return err == nil
 }
 
-// wanted reports whether a daemon should run in a home: there was one, and nobody has said down. What cannot be read is no
+// Wanted reports whether a daemon should run in a home: there was one, and nobody has said down. What cannot be read is no
 // word of anybody.
-func wanted(home string) bool {
+func Wanted(home string) bool {
 	text, err := os.ReadFile(filepath.Join(home, "state.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return false
