@@ -12,11 +12,12 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
-// Deps are what the pipeline needs of the daemon. Gate and Sessions may be nil; Now is time.Now when nil; zero Limits
+// Deps are what the pipeline needs of the daemon. Gate, Sessions and Secrets may be nil; Now is time.Now when nil; zero Limits
 // are DefaultLimits.
 type Deps struct {
 	Log       *slog.Logger
@@ -28,6 +29,7 @@ type Deps struct {
 	Keys      Keys
 	Gate      Gate
 	Sessions  *session.Sessions
+	Secrets   *redact.Live // what no answer and no record shows
 	Limits    Limits
 	Now       func() time.Time
 }

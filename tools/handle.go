@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/tools/schema"
 )
 
@@ -15,6 +16,7 @@ func (r *Registry) handle(ctx context.Context, c *call) (context.Context, error)
 	if err := r.admit(c); err != nil {
 		return ctx, err
 	}
+	c.hide = func() *redact.Matcher { return r.secrets(c) }
 	out, err := c.run(ctx)
 	if err != nil {
 		return ctx, err
@@ -43,7 +45,11 @@ func (c *call) hand(item any) error {
 	if l, ok := item.(op.Lossy); ok {
 		c.ended.Dropped += l.Lost()
 	}
-	if err := c.emit(schema.Complete(item)); err != nil {
+	item = schema.Complete(item)
+	if m := c.hide(); m != nil {
+		item = clean(m, item)
+	}
+	if err := c.emit(item); err != nil {
 		return err
 	}
 	c.ended.Count++

@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
@@ -57,6 +58,7 @@ type call struct {
 	held      bool                   // a person has been asked
 	session   *session.Session
 	ended     Ended
+	hide      func() *redact.Matcher // what no item of the stream shows; a stream may outlive many changes of that
 
 	answered bool // answer is final: the stages after are skipped
 	answer   any
@@ -81,6 +83,7 @@ var stages = [...]func(*Registry, context.Context, *call) (context.Context, erro
 // stream. The error is a *fault.Error with the id of the call.
 func (r *Registry) Do(ctx context.Context, in Call) (any, error) {
 	c := &call{method: in.Method, raw: in.In, emit: in.Emit, caller: op.CallerOf(ctx), start: r.Now(), decision: Refused}
+	c.caller.Client = r.Secrets.String(c.caller.Client) // foreign text, and it is kept with approvals and records
 	c.id = callID(c.start)
 	ctx, err := r.find(op.WithCall(ctx, c.id), c)
 	if err != nil {

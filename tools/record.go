@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // maxArgs bounds the arguments in a record; of larger ones it keeps size and digest.
@@ -20,7 +21,7 @@ const maxArgs = 16 << 10
 // effect. So is what a person has to agree to, a read too, in one transaction with the question or with the use of the
 // answer. The record's number orders the commands. Other calls are recorded by settle, behind the call.
 func (r *Registry) note(ctx context.Context, c *call) (context.Context, error) {
-	c.entry = c.describe()
+	c.entry = c.describe(r.Secrets.Matcher())
 	var with []func(*sql.Tx) error
 	if c.verdict.Verdict == policy.Hold && !c.controls.DryRun {
 		in, answer, err := r.present(ctx, c)
@@ -40,21 +41,21 @@ func (r *Registry) note(ctx context.Context, c *call) (context.Context, error) {
 	return op.WithSeq(ctx, seq), nil
 }
 
-func (c *call) describe() ledger.Entry {
+func (c *call) describe(secrets *redact.Matcher) ledger.Entry {
 	who := c.caller
 	return ledger.Entry{
 		Time: c.start, Call: c.id, User: who.User, UID: who.UID, Channel: string(who.Channel), Client: who.Client, Session: who.Session,
-		Plane: who.Plane, Trace: who.Trace, Method: c.ID(), Targets: targetNames(c.targets), Args: c.args(), Changes: c.changes(),
+		Plane: who.Plane, Trace: who.Trace, Method: c.ID(), Targets: targetNames(c.targets), Args: c.args(secrets), Changes: c.changes(),
 	}
 }
 
 // args is the input as it may be kept: without secrets, and not larger than a record should be. An input that was
 // refused has no form in which secrets could be told from the rest, and is not kept.
-func (c *call) args() json.RawMessage {
+func (c *call) args(secrets *redact.Matcher) json.RawMessage {
 	if c.in == nil {
 		return nil
 	}
-	args := c.Method.in.Redact(c.in)
+	args, _ := secrets.JSON(c.Method.in.Redact(c.in))
 	if len(args) <= maxArgs {
 		return args
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -26,6 +27,10 @@ func (r *Registry) repeat(ctx context.Context, c *call) (context.Context, error)
 	if c.claimed = !found; c.claimed {
 		return ctx, nil
 	}
+	if c.Method.out.Secret() {
+		return ctx, fault.New(fault.Conflict, "the call of %s with this idempotency_key was made before, and its answer, which holds a secret, is shown once and not kept", c.ID()).
+			WithReason("shown_once").WithHint("call again with a new key if the answer was lost")
+	}
 	var was remembered
 	if err := json.Unmarshal(answer, &was); err != nil {
 		return ctx, err
@@ -36,6 +41,14 @@ func (r *Registry) repeat(ctx context.Context, c *call) (context.Context, error)
 	c.decision = Repeated
 	c.finish(was.Outcome)
 	return ctx, nil
+}
+
+// kept is what is remembered of an answer: that it was given, when it holds a secret.
+func (c *call) kept(o op.Outcome) op.Outcome {
+	if c.Method.out.Secret() {
+		return op.Outcome{Status: o.Status}
+	}
+	return o
 }
 
 // remembered is an op.Outcome whose result stays as it was written.
@@ -55,7 +68,7 @@ func (r *Registry) remember(ctx context.Context, c *call, failed error) {
 	var err error
 	if failed != nil || !ok || out.Status != op.Done && out.Status != op.Running {
 		err = r.Keys.Release(ctx, c.claim)
-	} else if answer, bad := json.Marshal(out); bad != nil {
+	} else if answer, bad := json.Marshal(c.kept(out)); bad != nil {
 		err = bad
 	} else {
 		err = r.Keys.Finish(ctx, c.claim, answer)

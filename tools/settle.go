@@ -17,6 +17,8 @@ func (r *Registry) settle(ctx context.Context, c *call, err error) (any, error) 
 	var f *fault.Error
 	if err != nil {
 		f, c.answer = r.fault(ctx, c, err), nil
+	} else if m := r.secrets(c); m != nil {
+		c.answer = clean(m, c.answer)
 	}
 	r.remember(ctx, c, err)
 	r.leave(c)
@@ -43,7 +45,7 @@ func (r *Registry) close(c *call, res ledger.Result) {
 	}
 	e := c.entry
 	if e.Call == "" { // refused before it was described
-		e = c.describe()
+		e = c.describe(r.Secrets.Matcher())
 	}
 	e.Decision, e.Code, e.Reason, e.Took, e.Changes = res.Decision, res.Code, res.Reason, res.Took, false
 	r.Ledger.Read(e)
@@ -54,6 +56,9 @@ func (r *Registry) close(c *call, res ledger.Result) {
 func (r *Registry) fault(ctx context.Context, c *call, err error) *fault.Error {
 	f := r.translated(ctx, c, err)
 	f.Call = c.id
+	if m := r.Secrets.Matcher(); m != nil {
+		cleanFault(m, f)
+	}
 	if f.Code == fault.Internal {
 		args := []any{"call", c.id, "method", c.method, "caller", c.caller.Principal(), "err", err}
 		if cause := errors.Unwrap(f); cause != nil && cause != err {

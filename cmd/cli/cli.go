@@ -87,10 +87,11 @@ func tree(s *session.Session, args []string) *cobra.Command {
 	s.Bind(root.PersistentFlags())
 	completeFlags(s, root)
 
-	withRun := short.Groups(s)
+	withRun, beside := short.Groups(s), short.Beside(s)
 	var made []*method.Command
 	for _, name := range serviceNames(s.Specs) {
 		cmd, verbs := service(s, name, withRun[name])
+		cmd.AddCommand(beside[name]...)
 		root.AddCommand(cmd)
 		made = append(made, verbs...)
 	}

@@ -274,6 +274,7 @@ func newBench(t *testing.T) *bench {
 		Dir: t.TempDir(), Executable: "/opt/omnitron", Version: Version{Version: "1.2.3", Go: "go1.26", OS: "linux", Arch: "amd64"},
 		Now: func() time.Time { return noon }, Terminal: &Terminal{Size: func() (int, int) { return 100, 30 }},
 		Dial:         func(context.Context, string) (Client, error) { return b.fake, nil },
+		Exec:         func([]string, []string) error { return nil },
 		EnsureDaemon: func(context.Context, string) (bool, error) { return false, nil },
 		Gone:         func(context.Context, string) error { return nil },
 		Kill:         func(context.Context, string) (Killed, error) { return Killed{Was: true, PID: 77}, nil },

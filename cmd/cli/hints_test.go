@@ -182,6 +182,9 @@ func command(root *cobra.Command, words []string) (*cobra.Command, string) {
 		return cmd, "there is no command omnitron " + strings.Join(words, " ")
 	}
 	for _, w := range words[at:] {
+		if w == "--" { // what follows is another program's
+			break
+		}
 		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		switch {
 		case !strings.HasPrefix(w, "-") || name == "help" || name == "h":

@@ -277,7 +277,17 @@ func TestExamplesCanBePasted(t *testing.T) {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-			r := b.run(t, append(strings.Fields(line)[1:], "--json")...)
+			words := append(strings.Fields(line)[1:], "--json")
+			if spec.Effect == op.Destroys {
+				words = append(words, "--yes")
+			}
+			typed := ""
+			for _, f := range fields {
+				if v, ok := want[f.Name].(string); ok && f.Secret { // asked for, here from standard input
+					typed = v + "\n"
+				}
+			}
+			r := b.runIn(t.Context(), typed, words...)
 			ins := b.named(spec.ID())
 			if r.code != 0 || len(ins) != 1 {
 				t.Errorf("%s: exit %d, called with %v; %s", line, r.code, ins, r.out)

@@ -95,6 +95,9 @@ func (d definitions) Definition(ctx context.Context, project, stack string, rev 
 	if err != nil {
 		return nil, err
 	}
+	if r.Unreadable != nil {
+		return nil, r.Unreadable
+	}
 	def := &config.Definition{}
 	if err := json.Unmarshal(r.Definition, def); err != nil {
 		return nil, fmt.Errorf("cannot read revision %d of %s/%s: %w", rev, project, stack, err)

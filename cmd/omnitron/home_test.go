@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // TestSecondDaemon: a home has one daemon, and whoever comes second is told who it is. The lock goes with its owner.
@@ -164,7 +166,7 @@ func TestPrepareHome(t *testing.T) {
 // TestDaemonLogRotates: it begins anew when it has grown, a few old ones are kept, and a folder that does not let it costs
 // neither lines nor old files.
 func TestDaemonLogRotates(t *testing.T) {
-	w := &logFile{path: filepath.Join(t.TempDir(), "daemon.log")}
+	w := &logFile{hide: new(atomic.Pointer[redact.Live]), path: filepath.Join(t.TempDir(), "daemon.log")}
 	if err := w.open(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -42,7 +43,7 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine,
+		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine, Exec: become,
 		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil },
 			Settings: func() (json.RawMessage, error) { return config.DaemonSchema(), nil }},
 		Local: []cli.Local{
@@ -71,6 +72,15 @@ func about() cli.Version {
 		}
 	}
 	return v
+}
+
+// become replaces this process by a program. Faults: not_found (exec_not_found), failed (not_executable).
+func become(argv, env []string) error {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return fault.New(fault.NotFound, "cannot run %s: %v", argv[0], err).WithReason("exec_not_found")
+	}
+	return fault.New(fault.Failed, "cannot run %s: %v", path, syscall.Exec(path, argv, env)).WithReason("not_executable")
 }
 
 func resolve(src config.Source) (json.RawMessage, []config.Warning, error) {

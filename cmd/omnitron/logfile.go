@@ -5,8 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // The daemon's own log is rotated at this size, and this many old files are kept.
@@ -15,9 +17,9 @@ const (
 	daemonLogFiles = 3
 )
 
-// daemonLog opens logs/daemon.log: one JSON object a line, from level on.
-func daemonLog(home string, level *slog.LevelVar) (*slog.Logger, func(), error) {
-	w := &logFile{path: filepath.Join(home, "logs", "daemon.log")}
+// daemonLog opens logs/daemon.log: one JSON object a line, from level on. Once there is something to hide, no line shows it.
+func daemonLog(home string, level *slog.LevelVar, hide *atomic.Pointer[redact.Live]) (*slog.Logger, func(), error) {
+	w := &logFile{hide: hide, path: filepath.Join(home, "logs", "daemon.log")}
 	if err := os.MkdirAll(filepath.Dir(w.path), 0o700); err != nil {
 		return nil, nil, fault.Wrap(err, fault.Conflict, "cannot make the folder of the logs: %v", err).WithReason("home_not_made")
 	}
@@ -33,6 +35,7 @@ func daemonLog(home string, level *slog.LevelVar) (*slog.Logger, func(), error) 
 // logFile is a file that begins anew when it has grown.
 type logFile struct {
 	path string
+	hide *atomic.Pointer[redact.Live]
 	mu   sync.Mutex
 	f    *os.File
 	size int64
@@ -59,9 +62,12 @@ func (w *logFile) Write(p []byte) (int, error) {
 	if w.size > 0 && w.size+int64(len(p)) > daemonLogSize {
 		w.rotate()
 	}
-	n, err := w.f.Write(p)
+	n, err := w.f.Write(w.hide.Load().Matcher().Bytes(p))
 	w.size += int64(n)
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // rotate keeps the old file as daemon.log.1. When that fails the old one goes on, for as much again.

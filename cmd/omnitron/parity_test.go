@@ -72,8 +72,11 @@ func parityOfFaults(t *testing.T, w *world, m *tools.Method, e op.Example) {
 		t.Errorf("command line: %q, native %q", got.fault.Message, native.fault.Message)
 	}
 	want := e.Fails
-	if verdict(m) == policy.Deny {
+	switch said := verdict(m); {
+	case said == policy.Deny:
 		want = string(fault.Denied)
+	case said == policy.Hold && m.Effect == op.Reads: // asked before it is looked at
+		want = string(fault.Held)
 	}
 	switch got := w.agent.tool(t, m, e.In); {
 	case got.code() != want:
@@ -113,7 +116,14 @@ func parityOfReads(t *testing.T, w *world, m *tools.Method, e op.Example) {
 	observing := watchers[m.ID()]
 	native := w.native(t, m, e.In, 0)
 	whole(t, m, "native", native)
-	for plane, a := range map[string]answer{"command line": w.typed(t, m, e.In, 0), "MCP": w.agent.tool(t, m, e.In)} {
+	agent := w.agent.tool(t, m, e.In)
+	if verdict(m) == policy.Hold {
+		if agent.code() != string(fault.Held) || agent.fault.Reason != "awaiting_approval" || agent.fault.Approval == nil {
+			t.Errorf("MCP: a held read answers %s %+v", agent.value, agent.fault)
+		}
+		agent = native
+	}
+	for plane, a := range map[string]answer{"command line": w.typed(t, m, e.In, 0), "MCP": agent} {
 		whole(t, m, plane, a)
 		if a.value == nil || native.value == nil {
 			continue

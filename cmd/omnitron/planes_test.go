@@ -55,6 +55,9 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w.Up(shop)
+	if err := w.Call("secrets.set", map[string]any{"name": "shared/example", "value": "for every row of secrets"}, nil); err != nil {
+		t.Fatal(err)
+	}
 	w.agent = newAgent(t, w.Rig)
 	w.agent.real = w.real
 	return w
@@ -126,6 +129,21 @@ func line(t testing.TB, m *tools.Method, in string) string {
 	return text + " -o json"
 }
 
+// secretOf is what the command line asks for instead of having it typed as an argument.
+func secretOf(t testing.TB, m *tools.Method, in string) (value string) {
+	t.Helper()
+	var values map[string]any
+	if err := json.Unmarshal([]byte(in), &values); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range field.Of(m.In) {
+		if f.Secret {
+			value, _ = values[f.Name].(string)
+		}
+	}
+	return value
+}
+
 // shell runs a line of a shell in which omnitron is the binary under test.
 func (w *world) shell(ctx context.Context, line string) *exec.Cmd {
 	real := w.Command(ctx)
@@ -151,6 +169,7 @@ func (w *world) typed(t testing.TB, m *tools.Method, in string, items int) answe
 	defer cancel()
 	text := line(t, m, w.real(t, in))
 	cmd := w.shell(ctx, "exec "+text)
+	cmd.Stdin = strings.NewReader(secretOf(t, m, in))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,13 +28,14 @@ import (
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
-	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/vault"
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
@@ -50,13 +52,14 @@ func serve(home string) int {
 		debug.SetGCPercent(50)
 	}
 	level := &slog.LevelVar{}
-	log, closer, err := daemonLog(home, level)
+	var shown atomic.Pointer[redact.Live]
+	log, closer, err := daemonLog(home, level, &shown)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitKeep
 	}
 	defer closer()
-	d := &daemon{home: home, log: log, level: level, tooMany: newRotations(), plain: newRotations()}
+	d := &daemon{home: home, log: log, level: level, shown: &shown, tooMany: newRotations(), plain: newRotations()}
 	if err := d.run(); err != nil {
 		log.Error("the daemon ends", "err", err)
 		fmt.Fprintln(os.Stderr, err)
@@ -73,6 +76,8 @@ type daemon struct {
 	home  string
 	log   *slog.Logger
 	level *slog.LevelVar // of log
+
+	shown *atomic.Pointer[redact.Live] // what the log hides, once it is known
 
 	host   host.Host
 	group  *life.Group
@@ -122,7 +127,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
-	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")), store.NewEvents(h.Store, d.log), ledger.New(h.Store, d.log)
+	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")).SealWith(vault.NewBox(filepath.Join(d.home, "revisions.key"), store.OS)), store.NewEvents(h.Store, d.log), ledger.New(h.Store, d.log)
 	first, err := h.Events.First(ctx)
 	if err != nil {
 		return nil, err
@@ -132,10 +137,12 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 		return nil, err
 	}
 	logs := filepath.Join(d.home, "logs")
+	d.keeping()
 	h.Journal = journal.New(logs, d.log)
+	h.Journal.Hide(h.Redact)
 	h.Journal.SetRotate(rotator(h.Keeper))
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: d.log, Keeper: h.Keeper, State: h.State, Bus: h.Bus, LogDir: logs, RunDir: filepath.Join(d.home, "tmp"),
-		Lines: output{h.Journal, h.Keeper}, Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Lost: h.State.Lost() || h.State.Behind()})
+		Lines: output{h.Journal, h.Keeper}, Loader: definitions{h.Revisions}, Check: d.check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String, Lost: h.State.Lost() || h.State.Behind()})
 	h.Shutdown, h.Restart = d.shutdown, d.cancel
 	d.group = life.New(d.log)
 	h.Parts = d.group.Status
@@ -164,7 +171,7 @@ func (d *daemon) registry() (*tools.Registry, error) {
 		return nil, err
 	}
 	r, err := tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: h.Policy, Tokens: tokens, Approvals: h.Approvals,
-		Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Limits: tools.DefaultLimits(), Now: time.Now})
+		Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact, Limits: tools.DefaultLimits(), Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -225,10 +232,11 @@ func (d *daemon) schedule() {
 	h.Sched.Add("log rotation check", time.Minute, time.Second, h.Journal.Maintain)
 	h.Sched.Add("metrics", 5*time.Second, 0, func(context.Context) error { h.Supervisor.Sample(h.Samples); return nil })
 	h.Sched.Add("state flush", 30*time.Second, 0, h.State.Flush)
+	h.Sched.Add("vault", 5*time.Second, 0, func(context.Context) error { _ = h.Vault.Err(); return nil }) // it says itself why it is sealed
 	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {
 		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Events), 1_000_000)
 		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Audit))
-		return errors.Join(err, lerr)
+		return errors.Join(err, lerr, d.forget(ctx))
 	})
 }
 

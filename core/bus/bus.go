@@ -6,6 +6,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -41,6 +42,8 @@ var ErrClosed = errors.New("the subscription is closed")
 
 // Bus is safe for concurrent use.
 type Bus struct {
+	Redact func(string) string // takes secrets out of texts, nil for none; it must be set before the first event
+
 	mu     sync.Mutex
 	next   uint64
 	recent ring
@@ -59,6 +62,9 @@ func (b *Bus) Publish(ev Event) Event {
 	if ev.At.IsZero() {
 		ev.At = time.Now()
 	}
+	if b.Redact != nil {
+		ev = b.redacted(ev)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ev.Seq = b.next
@@ -70,6 +76,47 @@ func (b *Bus) Publish(ev Event) Event {
 		}
 	}
 	return ev
+}
+
+// redacted gives the event with the secrets taken out of its texts; what of Data has some is copied.
+func (b *Bus) redacted(ev Event) Event {
+	ev.Text = b.Redact(ev.Text)
+	if data, hit := b.clean(ev.Data); hit {
+		ev.Data = data.(map[string]any)
+	}
+	return ev
+}
+
+// clean gives a value without the secrets in its texts, and whether there were any.
+func (b *Bus) clean(v any) (clean any, hit bool) {
+	switch v := v.(type) {
+	case string:
+		text := b.Redact(v)
+		return text, text != v
+	case []string:
+		return cleanList(b, v)
+	case []any:
+		return cleanList(b, v)
+	case map[string]any:
+		out := maps.Clone(v)
+		for k, e := range v {
+			c, found := b.clean(e)
+			out[k], hit = c, hit || found
+		}
+		return out, hit
+	}
+	return v, false
+}
+
+func cleanList[T any](b *Bus, list []T) (any, bool) {
+	out, hit := slices.Clone(list), false
+	for i, e := range list {
+		c, found := b.clean(e)
+		if found {
+			out[i], hit = c.(T), true
+		}
+	}
+	return out, hit
 }
 
 // Recent gives the newest events that match, at most limit of them, oldest first; those after the number after only.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -205,5 +206,19 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	for b.Loop() {
 		bus.Publish(Event{Topic: "apps"})
+	}
+}
+
+// TestEventsHideSecrets: no event carries one, in its text or anywhere in its details; the publisher's own stays as it is.
+func TestEventsHideSecrets(t *testing.T) {
+	b := New(1, 10)
+	b.Redact = func(text string) string { return strings.ReplaceAll(text, "hush", "…") }
+	data := map[string]any{"a": "hush", "list": []any{"x", "a hush", map[string]any{"deep": "hush"}}, "words": []string{"hush", "y"}, "n": 1}
+	ev := b.Publish(Event{Topic: "apps", Text: "hush hush", Data: data})
+	if got := fmt.Sprint(ev.Text, ev.Data, b.Recent(Filter{}, 0, 1)); strings.Contains(got, "hush") || strings.Count(got, "…") != 12 {
+		t.Errorf("published %s", got)
+	}
+	if got := fmt.Sprint(data); strings.Count(got, "hush") != 4 {
+		t.Errorf("the publisher's details are now %s", got)
 	}
 }

@@ -37,6 +37,7 @@ type Process struct {
 	Group     string            `json:"group,omitempty"`
 	Umask     *int              `json:"umask,omitempty"`
 	Env       map[string]string `json:"env"`                // complete but for what the supervisor adds: OMNITRON_*, PORT*, and HOME USER LOGNAME SHELL of a User
+	Secrets   map[string]string `json:"secrets,omitempty"`  // variables whose values are secrets, by the names of those: they are looked up at each start
 	Unset     []string          `json:"unset,omitempty"`    // variables that the file removes: the supervisor does not add HOME and the like again
 	Captured  []string          `json:"captured,omitempty"` // names in Env that came from the shell unasked: no part of the hash
 	Ports     []Port            `json:"ports,omitempty"`

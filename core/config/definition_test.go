@@ -30,7 +30,7 @@ apps:
     command: [./api, --token, hunter2, --db=postgres://u:pw@h/x, "$HOME ${X}"]
     user: www
     umask: 027
-    env: {A: "1", API_KEY: secret, DB: "postgres://u:pw@h/db", GONE: null, WEIRD: "a: b # c\n'\"", NUM: "5", B: "yes", N: "null"}
+    env: {A: "1", API_KEY: secret, DB: "postgres://u:pw@h/db", GONE: null, PASS: {secret: db/pass}, WEIRD: "a: b # c\n'\"", NUM: "5", B: "yes", N: "null"}
     ports: {http: 8000, admin: auto}
     ready: {http: /ready, port: http}
     health: {http: "http://127.0.0.1:9000/x", startPeriod: 1s500ms}
@@ -68,7 +68,7 @@ func TestShowLoadsAgain(t *testing.T) {
 
 func TestShowMasksSecrets(t *testing.T) {
 	text := string(Show(load(t, everything, map[string]string{"X": "x"})))
-	for _, secret := range []string{"hunter2", "secret", "u:pw"} {
+	for _, secret := range []string{"hunter2", ": secret", "u:pw"} {
 		if strings.Contains(text, secret) {
 			t.Errorf("%q is shown:\n%s", secret, text)
 		}

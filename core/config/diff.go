@@ -134,8 +134,8 @@ func flatten(a App) map[string]leaf {
 		if !a.Classic {
 			prefix = "processes[" + p.Name + "]."
 		}
-		captured, env := p.Captured, p.Env
-		p.Captured, p.Env = nil, nil
+		captured, env, secrets := p.Captured, p.Env, p.Secrets
+		p.Captured, p.Env, p.Secrets = nil, nil, nil
 		m := plainMap(p)
 		for _, k := range []string{"name", "env", "captured"} {
 			delete(m, k)
@@ -143,6 +143,9 @@ func flatten(a App) map[string]leaf {
 		flattenInto(out, prefix, m)
 		for name, value := range env {
 			out[prefix+"env."+name] = leaf{value, MaskValue(name, value), slices.Contains(captured, name)}
+		}
+		for name, secret := range secrets { // another value of the same secret is no change: it is taken up by the next start
+			out[prefix+"env."+name] = leaf{raw: "\x00" + secret, shown: "{secret: " + secret + "}"} // no variable has a zero byte
 		}
 	}
 	return out

@@ -19,6 +19,7 @@ var EnvVars = []EnvVar{
 	{"NO_COLOR", "set: no colours"},
 	{"TERM", "dumb: no colours, nothing is drawn over itself"},
 	{"COLUMNS", "width of tables, instead of the terminal's"},
+	{"CREDENTIALS_DIRECTORY", "of systemd: omnitron-vault-key in it is the key of the vault"},
 	{"HOME", "your own folder; the default home is in it"},
 	{"PATH", "where programs are found"},
 	{"GOGC", "memory against work of the daemon, as of any Go program; default 50"},
@@ -43,6 +44,18 @@ var identityNames = []string{"HOME", "USER", "LOGNAME", "SHELL"}
 
 func isBase(name string) bool {
 	return slices.Contains(baseNames, name) || strings.HasPrefix(name, "LC_")
+}
+
+// DaemonEnv gives what a daemon that is started from a shell keeps of its variables: those that every app gets, ours,
+// those of Go, and where credentials lie. It lives long, and what else a shell knows, passwords too, is not its business.
+func DaemonEnv(environ []string) (keep []string) {
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if isBase(name) || name == "CREDENTIALS_DIRECTORY" || strings.HasPrefix(name, "OMNITRON_") || strings.HasPrefix(name, "GO") {
+			keep = append(keep, e)
+		}
+	}
+	return keep
 }
 
 // protocolNames are set by the supervisor where they apply, and mean the wrong process when inherited.

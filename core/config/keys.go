@@ -9,6 +9,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
+	naming "github.com/omnitron-dev/omnitron/core/vault/name"
 )
 
 // What the file says, value by value with its place, before anything is resolved. The tables beside these types are the
@@ -129,7 +130,7 @@ func name(what string) schema.Kind[string] {
 	return schema.Pattern("the name of "+what, namePattern, nameHint)
 }
 
-var environment = schema.Dict("a map of environment variables", dotenv.NamePattern, envHint, schema.EnvValue())
+var environment = schema.Dict("a map of environment variables", dotenv.NamePattern, envHint, schema.EnvValue(naming.Pattern, naming.Hint))
 
 var argv = schema.List("an argv list", schema.Written("one word of the command"), 1)
 

@@ -154,3 +154,11 @@ func positioned(t *testing.T, e *config.Errors) {
 		}
 	}
 }
+
+// TestDaemonKeepsLittle: a daemon that a shell starts does not carry the shell's secrets around.
+func TestDaemonKeepsLittle(t *testing.T) {
+	got := config.DaemonEnv([]string{"PATH=/bin", "HOME=/h", "LC_ALL=C", "AWS_SECRET_ACCESS_KEY=x", "OMNITRON_HOME=/o", "GOGC=50", "CREDENTIALS_DIRECTORY=/run/c", "DATABASE_URL=x"})
+	if want := "PATH=/bin HOME=/h LC_ALL=C OMNITRON_HOME=/o GOGC=50 CREDENTIALS_DIRECTORY=/run/c"; strings.Join(got, " ") != want {
+		t.Errorf("it keeps %v", got)
+	}
+}

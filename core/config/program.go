@@ -141,6 +141,7 @@ func portVariable(name string) string {
 // env adds up the environment, weakest first.
 func (l *loader) env(p *Process, k programKeys, app *programKeys) {
 	p.Env = map[string]string{}
+	secrets := map[string]string{}
 	captured, unset := map[string]bool{}, map[string]bool{}
 	all := k.InheritEnv.V.All || app.InheritEnv.V.All
 	for name, value := range l.src.Env {
@@ -180,12 +181,21 @@ func (l *loader) env(p *Process, k programKeys, app *programKeys) {
 			l.mean(e.Key, "%s is set by the ports of %s: a value here would not be used", name, p.Name).Hint = "remove it, or give the number under ports"
 		case e.Value.V.Unset:
 			delete(p.Env, name)
+			delete(secrets, name)
 			unset[name] = true
+		case e.Value.V.Secret != "":
+			delete(p.Env, name)
+			delete(unset, name)
+			secrets[name] = e.Value.V.Secret
 		default:
 			p.Env[name] = e.Value.V.Text
+			delete(secrets, name)
 			delete(unset, name)
 		}
 		delete(captured, name)
+	}
+	if len(secrets) > 0 {
+		p.Secrets = secrets
 	}
 	p.Captured, p.Unset = slices.Sorted(maps.Keys(captured)), slices.Sorted(maps.Keys(unset))
 }

@@ -92,6 +92,9 @@ func showProgram(p Process) yaml.MapSlice {
 	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
 		env = append(env, yaml.MapItem{Key: name, Value: literal(p.Env[name])})
 	}
+	for _, name := range slices.Sorted(maps.Keys(p.Secrets)) {
+		env = append(env, yaml.MapItem{Key: name, Value: yaml.MapSlice{{Key: "secret", Value: p.Secrets[name]}}})
+	}
 	for _, name := range p.Unset {
 		env = append(env, yaml.MapItem{Key: name, Value: nil})
 	}
@@ -217,6 +220,9 @@ func Mask(d *Definition) *Definition {
 	}
 	return &out
 }
+
+// MaskWords gives a command as it may be shown: without passwords of URLs and values of flags that look secret.
+func MaskWords(words []string) []string { return maskAll(words) }
 
 func maskProbe(p Probe) Probe {
 	p.HTTP, p.Exec = MaskText(p.HTTP), maskAll(p.Exec)

@@ -43,7 +43,7 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 		schema.Field("umask", umaskKind, func(s *S) *schema.Value[int] { return &at(s).Umask },
 			"Which permissions new files do not get, in octal.", schema.Default("022"), schema.Example("027")),
 		schema.Field("env", environment, func(s *S) *schema.Value[[]schema.Entry[schema.Variable]] { return &at(s).Env },
-			"Environment variables. Numbers and booleans are taken as written; null unsets. Strongest first: what Omnitron itself sets, the process's env, the app's env, envFiles (later ones first), inheritEnv, the base list PATH HOME USER LOGNAME SHELL LANG LC_* TZ TMPDIR. Names that begin with OMNITRON_ are reserved, but for OMNITRON_HOME and OMNITRON_OUTPUT.", schema.Example("{LOG: debug, WORKERS: 4}")),
+			"Environment variables. Numbers and booleans are taken as written; {secret: name} is a secret of the vault, looked up at each start; null unsets. Strongest first: what Omnitron itself sets, the process's env, the app's env, envFiles (later ones first), inheritEnv, the base list PATH HOME USER LOGNAME SHELL LANG LC_* TZ TMPDIR. Names that begin with OMNITRON_ are reserved, but for OMNITRON_HOME and OMNITRON_OUTPUT.", schema.Example("{LOG: debug, WORKERS: 4, DB_PASSWORD: {secret: db/password}}")),
 		schema.Field("envFile", schema.List("a list of files", schema.Text("a path"), 0), func(s *S) *schema.Value[[]schema.Value[string]] { return &at(s).EnvFile },
 			"Files of KEY=VALUE lines, relative to the file, later ones winning. They are read by up, apply and reload.", schema.Example("[.env]")),
 		schema.Field("inheritEnv", inheritKind, func(s *S) *schema.Value[inheritance] { return &at(s).InheritEnv },

@@ -16,11 +16,13 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
 // Host is the kernel of one daemon.
@@ -33,6 +35,8 @@ type Host struct {
 	Supervisor *supervisor.Supervisor
 	Keeper     *proc.Keeper
 	Journal    *journal.Journal
+	Vault      *vault.Vault
+	Redact     *redact.Live // what nobody is shown
 	Bus        *bus.Bus
 	Store      *store.Store
 	State      *store.StateFile

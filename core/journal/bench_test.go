@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/journal/segment"
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // bulk writes a stream of 61-byte lines, of which a file holds so many bytes.
@@ -148,5 +150,30 @@ func BenchmarkCompress(b *testing.B) {
 				b.StartTimer()
 			}
 		})
+	}
+}
+
+// BenchmarkHidden is what looking for 100 secrets adds to a page of a query and to a search through everything.
+func BenchmarkHidden(b *testing.B) {
+	var values [][]byte
+	for i := range 100 {
+		values = append(values, fmt.Appendf(nil, "%x", sha256.Sum224([]byte{byte(i)})))
+	}
+	for _, secrets := range []int{0, 100} {
+		j := newJournal(b)
+		j.budget = time.Hour
+		j.Hide(redact.NewLive(func() [][]byte { return values[:secrets] }))
+		bulk(b, j, 32<<20, 1<<30)
+		for what, f := range map[string]Filter{"page": {Limit: 1000}, "search": {Grep: "needle"}} {
+			b.Run(fmt.Sprintf("%s, %d secrets", what, secrets), func(b *testing.B) {
+				for b.Loop() {
+					clear(j.ring.tails)
+					j.ring.used = 0
+					if _, _, _, err := j.Query(b.Context(), f); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }

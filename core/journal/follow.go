@@ -12,6 +12,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/journal/level"
 	"github.com/omnitron-dev/omnitron/core/journal/segment"
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // The sizes of a forward chunk. All chunks of a follower together stay near followMemory.
@@ -37,7 +38,8 @@ type front struct {
 func (b *front) pending() bool { return b.given < len(b.c.Items) }
 
 // load reads what comes next.
-func (b *front) load(most int) error {
+func (b *front) load(most int, secrets *redact.Live) error {
+	b.r.Secrets = secrets.Matcher()
 	if err := b.r.Forward(&b.c, b.at, b.size); err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func (w *follower) begin(ctx context.Context, cursor string) error {
 			b.at, err = b.r.Since(time.Unix(0, w.q.since))
 		default:
 			if b.at, err = b.r.Last(true); w.q.limit > 0 {
-				back := newBack(w.j.dir, s, i)
+				back := w.j.newBack(s, i)
 				back.at = b.at
 				m = append(m, back)
 			}
@@ -244,7 +246,7 @@ func (w *follower) gather() error {
 	w.ready = w.ready[:0]
 	for _, b := range w.streams {
 		if b.dirty = b.dirty || rescan; b.dirty && !b.pending() {
-			if err := b.load(max(minForward, min(maxChunk, followMemory/len(w.streams)))); err != nil {
+			if err := b.load(max(minForward, min(maxChunk, followMemory/len(w.streams))), w.j.secrets); err != nil {
 				return err
 			}
 		}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal/segment"
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // Stream names one output of one instance.
@@ -55,6 +56,8 @@ type Journal struct {
 	ring   ring
 	counts counts
 
+	secrets *redact.Live // what no line shows
+
 	mu       sync.Mutex
 	policies map[string]Policy
 	rotate   Rotate
@@ -81,6 +84,9 @@ func (j *Journal) SetPolicy(key string, p Policy) {
 	defer j.mu.Unlock()
 	j.policies[key] = p
 }
+
+// Hide takes secrets out of the lines that it gives, and that filters see. It must come before the first is asked for.
+func (j *Journal) Hide(secrets *redact.Live) { j.secrets = secrets }
 
 // SetRotate hands in how live files are rotated for Purge.
 func (j *Journal) SetRotate(r Rotate) {

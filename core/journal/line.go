@@ -73,9 +73,9 @@ func (l *Line) set(s *Stream, c *segment.Chunk, it segment.Item) {
 	l.Raw = base64.StdEncoding.EncodeToString(b)
 }
 
-// body is the bytes of a line without the newline.
+// body is the bytes of a line without the newline, and without the secrets in it.
 func body(c *segment.Chunk, it segment.Item) []byte {
-	b := c.Data[it.Off:it.End]
+	b := c.Text(it)
 	if n := len(b); n > 0 && b[n-1] == '\n' {
 		b = b[:n-1]
 	}

@@ -172,7 +172,7 @@ func (j *Journal) Query(ctx context.Context, f Filter) (lines []Line, next strin
 	var m merge
 	now := time.Now()
 	for i, s := range list {
-		b := newBack(j.dir, s, i)
+		b := j.newBack(s, i)
 		at, known := points[streamHash(s)]
 		switch {
 		case known:
@@ -191,8 +191,10 @@ func (j *Journal) Query(ctx context.Context, f Filter) (lines []Line, next strin
 }
 
 // newBack makes a walk that is bounded by nothing yet.
-func newBack(dir string, s Stream, nth int) *back {
-	return &back{s: s, nth: nth, r: segment.NewReader(dir, s), size: firstChunk, bound: math.MaxInt64}
+func (j *Journal) newBack(s Stream, nth int) *back {
+	r := segment.NewReader(j.dir, s)
+	r.Secrets = j.secrets.Matcher()
+	return &back{s: s, nth: nth, r: r, size: firstChunk, bound: math.MaxInt64}
 }
 
 // unopened as the marks of a point says that its position is a time: the stream's turn has not come yet, and all that
@@ -278,7 +280,7 @@ func (j *Journal) advance(b *back) error {
 		return b.load()
 	}
 	stamp := segment.Look(j.dir, b.s)
-	if t := j.ring.find(b.s, stamp); t != nil {
+	if t := j.ring.find(b.s, stamp); t != nil && t.chunk.Hides(b.r.Secrets) {
 		b.at, b.shared = t.end, true
 		b.adopt(t.chunk)
 		return nil

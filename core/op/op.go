@@ -88,6 +88,7 @@ type Spec struct {
 	Undo      string        // the method that takes it back
 	Examples  []Example
 	Plannable bool // has a plan
+	Redacts   bool // takes the known secrets out of its answers itself
 	Global    bool // without targets on purpose: speaks of the whole daemon
 }
 

@@ -37,6 +37,9 @@ func Undo(id string) Option { return func(o *options) { o.Spec.Undo = id } }
 // Global says that the method speaks of the whole daemon, so that having no targets is no oversight.
 func Global() Option { return func(o *options) { o.Spec.Global = true } }
 
+// Redacts says that the method takes the known secrets out of its answers itself, so that the pipeline need not look.
+func Redacts() Option { return func(o *options) { o.Spec.Redacts = true } }
+
 // Shows adds an example input that succeeds.
 func Shows(doc, in string) Option {
 	return func(o *options) { o.Examples = append(o.Examples, Example{Doc: doc, In: in}) }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -55,6 +57,47 @@ func (d osDisk) SyncDir(dir string) error {
 	err = d.sync(f)
 	if closed := f.Close(); err == nil {
 		err = closed
+	}
+	return err
+}
+
+// Put makes data the content of a file: at every moment the file holds the former content or the new one, and the new one
+// is durable when Put returns.
+func Put(d Disk, path string, data []byte) error { return replace(d, path, data, false) }
+
+// Replace is Put that keeps the former content as <path>.bak.
+func Replace(d Disk, path string, data []byte) error { return replace(d, path, data, true) }
+
+func replace(d Disk, path string, data []byte, backup bool) error {
+	tmp := path + ".tmp"
+	err := d.Write(tmp, data)
+	if err == nil && backup {
+		err = keep(d, path)
+	}
+	if err == nil {
+		err = d.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = d.Remove(tmp) // so that half a file does not fill the disk of others
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// keep makes the file its .bak by a second name for it, so that at no moment there is no file. A rename between two
+// names of one file does nothing, which happens after a kill between the two steps: hence the removal.
+func keep(d Disk, path string) error {
+	bak := path + ".bak"
+	link := bak + ".tmp"
+	if err := d.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := d.Link(path, link)
+	if err == nil {
+		err = d.Rename(link, bak)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // the first write
+		return nil
 	}
 	return err
 }

@@ -34,17 +34,20 @@ type Revision struct {
 	Definition json.RawMessage
 	Files      json.RawMessage
 	Env        json.RawMessage
+
+	Unreadable error // why a sealed one could not be opened; Definition, Files and Env are then missing
 }
 
 // Revisions is the repository of numbered definitions.
 type Revisions struct {
 	db     database
 	copies copies
+	sealer Sealer // nil: they are kept as they are
 }
 
 // NewRevisions gives the repository in db. The revisions in use have copies below dir, from which they come back when
 // the database was damaged; "" keeps none.
-func NewRevisions(db database, dir string) *Revisions { return &Revisions{db, copies{dir}} }
+func NewRevisions(db database, dir string) *Revisions { return &Revisions{db: db, copies: copies{dir}} }
 
 // Add keeps r under the next number of its stack and returns that once it and its copy are durable. When the newest one
 // has the same definition it returns the number of that, and keeps nothing: so of several who come at once with the same,
@@ -60,14 +63,20 @@ func (r *Revisions) Add(ctx context.Context, rev Revision, used ...int64) (int64
 	if used == nil {
 		keep = []byte("[]")
 	}
+	plain := rev.Definition
+	if rev, err = r.seal(rev); err != nil {
+		return 0, err
+	}
 	var n int64
 	err = r.db.Update(ctx, func(tx *sql.Tx) error {
-		var last []byte
-		err := tx.QueryRowContext(ctx, `SELECT rev, definition FROM revisions WHERE project = ? AND stack = ? ORDER BY rev DESC LIMIT 1`, rev.Project, rev.Stack).Scan(&n, &last)
+		last := Revision{Project: rev.Project, Stack: rev.Stack}
+		err := tx.QueryRowContext(ctx, `SELECT rev, definition FROM revisions WHERE project = ? AND stack = ? ORDER BY rev DESC LIMIT 1`, rev.Project, rev.Stack).Scan(&n, (*[]byte)(&last.Definition))
 		switch {
-		case err == nil && len(rev.Definition) > 0 && bytes.Equal(last, rev.Definition):
-			return nil
-		case err != nil && !errors.Is(err, sql.ErrNoRows):
+		case err == nil:
+			if r.open(&last); len(plain) > 0 && bytes.Equal(last.Definition, plain) {
+				return nil
+			}
+		case !errors.Is(err, sql.ErrNoRows):
 			return fmt.Errorf("cannot read the newest revision: %w", err)
 		}
 		err = tx.QueryRowContext(ctx, `INSERT INTO revisions (project, stack, rev, created, author, definition, files, env)
@@ -117,6 +126,7 @@ func (r *Revisions) Get(ctx context.Context, project, stack string, rev int64) (
 			back.Project, back.Stack, back.Rev, back.Created.UnixNano(), back.By, orNull(back.Definition), orNull(back.Files), orNull(back.Env))
 		return err
 	})
+	r.open(&back)
 	return back, nil
 }
 
@@ -178,6 +188,9 @@ func (r *Revisions) query(ctx context.Context, query string, args ...any) (found
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read revisions: %w", err)
+	}
+	for i := range found {
+		r.open(&found[i])
 	}
 	return found, nil
 }

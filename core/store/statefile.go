@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -134,7 +133,6 @@ func (f *StateFile) warn(text string) {
 }
 
 func (f *StateFile) backup() string { return f.path + ".bak" }
-func (f *StateFile) tmp() string    { return f.path + ".tmp" }
 
 // Warnings says what was wrong with the files when they were read, for status and doctor.
 func (f *StateFile) Warnings() []string { return f.warnings }
@@ -299,32 +297,8 @@ func (f *StateFile) save(s *State) error {
 	if err != nil {
 		return err
 	}
-	if err := f.replace(data); err != nil {
-		_ = f.disk.Remove(f.tmp()) // so that half a state does not fill the disk of others
+	if err := Replace(f.disk, f.path, data); err != nil {
 		return notDurable(err, f.path)
 	}
 	return nil
-}
-
-// replace keeps the former file as .bak by a second name for it, so that at no moment there is no state.json. A rename
-// between two names of one file does nothing, which happens after a kill between the two steps: hence the removal.
-func (f *StateFile) replace(data []byte) error {
-	tmp, link := f.tmp(), f.backup()+".tmp"
-	if err := f.disk.Write(tmp, data); err != nil {
-		return err
-	}
-	if err := f.disk.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	err := f.disk.Link(f.path, link)
-	if err == nil {
-		err = f.disk.Rename(link, f.backup())
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // not there: the first write
-		return err
-	}
-	if err := f.disk.Rename(tmp, f.path); err != nil {
-		return err
-	}
-	return f.disk.SyncDir(filepath.Dir(f.path))
 }

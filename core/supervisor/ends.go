@@ -31,7 +31,7 @@ func (r *runner) spawn(u *unit) {
 		err := g.start(r.s, u.process, u.number)
 		r.mail.post(func() {
 			if err != nil {
-				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: err.Error(), Generation: g.number}
+				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: r.s.Hide(err.Error()), Generation: g.number}
 				r.ended(u, u.exit)
 				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
 				return

@@ -38,6 +38,7 @@ type generation struct {
 	proc   *proc.Process
 	ports  map[string]int
 
+	secrets    map[string]string // variable → value, as at its start; of an adopted one they are not known
 	readyAt    time.Time
 	status     string // what it says of itself
 	health     string
@@ -102,6 +103,9 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 	defer cancel()
 	who, err := account.Of(g.def)
 	if err != nil {
+		return err
+	}
+	if g.secrets, err = s.values(g.app.Key, g.def); err != nil {
 		return err
 	}
 	if g.ports, err = s.ports.Draw(g.def, n); err != nil {
@@ -312,6 +316,9 @@ func signalNamed(name string) unix.Signal {
 func environment(g *generation, who account.Account, process string, n int) []string {
 	env := map[string]string{}
 	for k, v := range g.def.Env {
+		env[k] = v
+	}
+	for k, v := range g.secrets {
 		env[k] = v
 	}
 	if who.Name != "" { // unless the definition says otherwise, even that there is none

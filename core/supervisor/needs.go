@@ -273,6 +273,9 @@ func (r *runner) missing(u *unit) string {
 			return fmt.Sprintf("waits for %s, which a command is on its way to", d.Name)
 		}
 	}
+	if why, _ := r.s.withheld(r.key, u.def); why != "" {
+		return "waits for a secret: " + why
+	}
 	return ""
 }
 
@@ -289,6 +292,11 @@ func (s *Supervisor) WaitsFor(key string) []string {
 			out = append(out, d.Name+" is not known")
 		case !satisfied(d.Until, v.State, v.alive()):
 			out = append(out, fmt.Sprintf("%s is %s, and has to be %s", d.Name, v.State, untilWord(d.Until)))
+		}
+	}
+	for _, p := range r.declared.Load().Processes {
+		if why, _ := s.withheld(key, &p); why != "" {
+			out = append(out, "a secret: "+why)
 		}
 	}
 	return out
@@ -312,8 +320,17 @@ func untilWord(until string) string {
 	return until
 }
 
-// blocked names the dependency that will not become ready by itself, or "".
-func (r *runner) blocked(u *unit) string {
+// blocked names what a waiting slot will not get without somebody's help, or "": a dependency, a secret. code is the
+// reason that the caller is told.
+func (r *runner) blocked(u *unit) (why, code string) {
+	if why, code = r.blockedBy(u), "dependency_failed"; why != "" {
+		return why, code
+	}
+	return r.s.withheld(r.key, u.def)
+}
+
+// blockedBy names the dependency that will not become ready by itself, or "".
+func (r *runner) blockedBy(u *unit) string {
 	for _, d := range u.def.DependsOn {
 		for _, o := range r.units {
 			if s := o.state(); o.process == d.Name && !o.parting && !satisfied(d.Until, s, o.gen != nil) && s.settled() && s != Running {
@@ -343,6 +360,11 @@ func (s *Supervisor) culprit(app *config.App, depth int) string {
 		case v.State == Waiting:
 			if deeper := s.culprit(v.def, depth+1); deeper != "" {
 				return deeper
+			}
+			for i := range v.def.Processes {
+				if why, _ := s.withheld(key, &v.def.Processes[i]); why != "" {
+					return stands(v.Key, v.State, "it waits for a secret: "+why, d.Until)
+				}
 			}
 		case v.State.settled() && v.State != Running: // what runs once has yet to complete
 			return stands(v.Key, v.State, v.Reason, d.Until)

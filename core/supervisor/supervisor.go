@@ -32,7 +32,9 @@ type Deps struct {
 	Loader loader
 	Check  func(ctx context.Context, t probe.Target) probe.Result
 	Now    func() time.Time
-	Lost   bool // the state could not be read: what lives is adopted as desired
+	Hide   func(text string) string                          // takes secrets out of what others say before it is kept
+	Secret func(project, stack, name string) (string, error) // the value that an app means by a name, without waiting for anything
+	Lost   bool                                              // the state could not be read: what lives is adopted as desired
 }
 
 // keeper is the part of *proc.Keeper that starts programs.

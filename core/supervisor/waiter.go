@@ -251,7 +251,7 @@ func (r *runner) outcome(w *waiter) (res Result, culprit *unit, ended bool) {
 		case s == Completed && restarted, s == Running && restarted && (u.gen == nil || u.gen.steady):
 			continue
 		case s == Waiting:
-			if why, code = r.blocked(u), "dependency_failed"; why == "" {
+			if why, code = r.blocked(u); why == "" {
 				return res, nil, false
 			}
 		case u.phase != idle && u.phase != stuck:

@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/services/events"
 	"github.com/omnitron-dev/omnitron/core/services/health"
 	"github.com/omnitron-dev/omnitron/core/services/logs"
+	"github.com/omnitron-dev/omnitron/core/services/secrets"
 	"github.com/omnitron-dev/omnitron/core/services/system"
 )
 
@@ -28,6 +29,7 @@ var Services = []Entry{
 	provide(audit.Methods, audit.New),
 	provide(approvals.Methods, approvals.New),
 	provide(agents.Methods, agents.New),
+	provide(secrets.Methods, secrets.New),
 }
 
 // Entry is a service that can be described without being built.

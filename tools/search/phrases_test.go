@@ -52,7 +52,7 @@ func TestPhrases(t *testing.T) {
 		"config of web":                   "apps.inspect",
 		"settings":                        "daemon.config",
 		"env":                             "apps.env",
-		"secret":                          "apps.env",
+		"secret":                          "secrets.get",
 		"stdout":                          "logs.query",
 		"stack trace":                     "logs.query",
 		"errors":                          "logs.query",

@@ -16,6 +16,7 @@ func Line(command string, fields []Field, in map[string]any) string {
 			continue
 		}
 		switch {
+		case f.Secret: // it is asked for
 		case f.Arg != "":
 			args = append(args, words(v)...)
 		case f.waits():

@@ -44,7 +44,7 @@ func typed(t *testing.T, in string, args ...string) (map[string]any, error) {
 	if err := set.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return b.Input(set.Args(), now, strings.NewReader(in))
+	return b.Input(set.Args(), now, func(string) (string, error) { return strings.TrimSpace(in), nil })
 }
 
 func TestInput(t *testing.T) {
@@ -184,4 +184,21 @@ func shellWords(t *testing.T, line string) []string {
 		}
 	}
 	return append(words, word)
+}
+
+// TestSecretsAreNotTyped: a secret among the arguments is refused, wherever it would go.
+func TestSecretsAreNotTyped(t *testing.T) {
+	for _, arg := range []string{"hunter2", "", "--"} {
+		_, err := typed(t, "asked", "--password", arg, "api")
+		if f := fault.From(err); f == nil || f.Reason != "secret_in_arguments" || strings.Contains(f.Message+f.Hint, "hunter2") {
+			t.Errorf("--password %s: %v", arg, err)
+		}
+	}
+	got, err := typed(t, "asked", "--password", "-", "api")
+	if err != nil || got["password"] != "asked" {
+		t.Errorf("asked for it: %v, %v", got, err)
+	}
+	if got, err := typed(t, "asked", "api"); err != nil || got["password"] != nil {
+		t.Errorf("one that need not be given: %v, %v", got, err)
+	}
 }

@@ -78,14 +78,17 @@ func (f Field) help() string {
 		doc += " (JSON, or @file)"
 	}
 	if f.Secret {
-		doc += " (- reads standard input, so that it is in no process list)"
+		doc += " (- reads standard input; left out, it is asked for: never typed here, where process lists show it)"
 	}
 	return strings.TrimSpace(doc)
 }
 
-// Input makes the method's input of flags and arguments. stdin is read for a secret given as "-".
-// Fault: invalid.
-func (b *Flags) Input(args []string, now time.Time, stdin io.Reader) (map[string]any, error) {
+// Secret asks for a secret without showing it, or reads it from standard input where nobody can be asked.
+type Secret func(what string) (string, error)
+
+// Input makes the method's input of flags and arguments. secret gives what must not be typed as one of them: a secret
+// that is required and left out, or given as "-". Fault: invalid (secret_in_arguments).
+func (b *Flags) Input(args []string, now time.Time, secret Secret) (map[string]any, error) {
 	in := map[string]any{}
 	for _, f := range b.Fields {
 		if t := b.typed[f.Name]; t != nil {
@@ -94,19 +97,22 @@ func (b *Flags) Input(args []string, now time.Time, stdin io.Reader) (map[string
 				in[f.Name] = !no
 				continue
 			}
-			if err := b.put(in, f, t.values, now, stdin); err != nil {
+			if f.Secret && f.Required && len(t.values) == 0 {
+				t.values = []string{"-"}
+			}
+			if err := b.put(in, f, t.values, now, secret); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		switch {
 		case f.Arg == "args":
-			if err := b.put(in, f, args, now, stdin); err != nil {
+			if err := b.put(in, f, args, now, secret); err != nil {
 				return nil, err
 			}
 			args = nil
 		case f.Arg == "arg" && len(args) > 0:
-			if err := b.put(in, f, args[:1], now, stdin); err != nil {
+			if err := b.put(in, f, args[:1], now, secret); err != nil {
 				return nil, err
 			}
 			args = args[1:]
@@ -115,13 +121,13 @@ func (b *Flags) Input(args []string, now time.Time, stdin io.Reader) (map[string
 	return in, nil
 }
 
-func (b *Flags) put(in map[string]any, f Field, values []string, now time.Time, stdin io.Reader) error {
+func (b *Flags) put(in map[string]any, f Field, values []string, now time.Time, secret Secret) error {
 	if len(values) == 0 {
 		return nil
 	}
 	values = slices.Clone(values)
 	for i, v := range values {
-		got, err := f.content(v, stdin)
+		got, err := f.content(v, secret)
 		if err != nil {
 			return err
 		}
@@ -160,10 +166,13 @@ func (b *Flags) put(in map[string]any, f Field, values []string, now time.Time, 
 }
 
 // content reads what a value stands for: @file of structured fields, - of secrets.
-func (f Field) content(v string, stdin io.Reader) (string, error) {
-	if f.Secret && v == "-" && stdin != nil {
-		text, err := f.bounded(stdin)
-		return strings.TrimRight(text, "\n"), err
+func (f Field) content(v string, secret Secret) (string, error) {
+	if f.Secret && v == "-" {
+		return secret(f.Flag())
+	}
+	if f.Secret {
+		return "", fault.New(fault.Invalid, "--%s: a secret must not be an argument: the list of processes shows it to everyone, and the shell keeps it", f.Flag()).
+			WithReason("secret_in_arguments").WithHint("leave --%s out to be asked for it, or send it to standard input: … < file", f.Flag())
 	}
 	if path, ok := strings.CutPrefix(v, "@"); ok && f.Kind() == "json" {
 		file, err := os.Open(path)

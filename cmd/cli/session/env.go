@@ -56,6 +56,8 @@ type Env struct {
 	// Doctor looks at what can be seen when the daemon cannot be asked, and why it cannot; its answer has the form of
 	// daemon.doctor's.
 	Doctor func(ctx context.Context, home string, why error) (json.RawMessage, error)
+	// Exec replaces this process by a program.
+	Exec func(argv, env []string) error
 	// Config are the operations on omnitron.yaml that need no daemon.
 	Config Config
 	// Local are further commands that need no daemon, such as `daemon run`.

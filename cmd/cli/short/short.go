@@ -39,6 +39,18 @@ func Groups(s *session.Session) map[string]*cobra.Command {
 	return all
 }
 
+// Beside are the commands that stand beside a service's verbs and are no methods.
+func Beside(s *session.Session) map[string][]*cobra.Command {
+	all := map[string][]*cobra.Command{}
+	if has(s, "secrets.get") && s.Exec != nil {
+		all["secrets"] = append(all["secrets"], runWithSecrets(s))
+	}
+	if has(s, "secrets.set") {
+		all["secrets"] = append(all["secrets"], importSecrets(s))
+	}
+	return all
+}
+
 // Before is what has to happen before a method is called: start brings a daemon up when there is none.
 func Before(s *session.Session, spec op.Spec) func(context.Context) error {
 	if spec.ID() != "apps.start" || s.EnsureDaemon == nil {

@@ -199,33 +199,41 @@ func (o *oneOf[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
 	return v, false
 }
 
-// Variable is the value of an environment variable, or its removal.
+// Variable is the value of an environment variable, the name of the secret that it is, or its removal.
 type Variable struct {
-	Text  string
-	Unset bool
+	Text   string
+	Secret string
+	Unset  bool
 }
 
-type variable struct{ Kind[string] }
+type variable struct{ Kind[Variable] }
 
-// EnvValue is a scalar taken as written, or null, which unsets.
-func EnvValue() Kind[Variable] { return variable{Written("text, or null to unset it")} }
+// reference is the map that stands for a secret.
+type reference struct{ Secret Value[string] }
+
+// EnvValue is a scalar taken as written, {secret: name}, or null, which unsets. The pattern is that of the names, the hint
+// says what they look like.
+func EnvValue(pattern, hint string) Kind[Variable] {
+	const label = "text, {secret: name}, or null to unset it"
+	return variable{OneOf(label,
+		AsScalar(Written(label), func(s string) Variable { return Variable{Text: s} }),
+		AsMap(Object("secret", []Rule{ExactlyOne("secret")},
+			Field("secret", Pattern("the name of a secret", pattern, hint), func(r *reference) *Value[string] { return &r.Secret },
+				"The name of a secret: that of the stack, of the project, or shared by all.", Example("db/password"))),
+			func(r reference) Variable { return Variable{Secret: r.Secret.V} }))}
+}
 
 func (variable) takesNull() bool { return true }
 
-func (variable) Schema() map[string]any {
-	return map[string]any{"type": []string{"string", "number", "boolean", "null"}}
+func (v variable) Schema() map[string]any {
+	return map[string]any{"anyOf": append(v.Kind.Schema()["anyOf"].([]any), map[string]any{"type": "null"})}
 }
 
 func (v variable) Decode(d *Decoder, n *tree.Node) (Variable, bool) {
 	if n.Kind == tree.Null {
 		return Variable{Unset: true}, true
 	}
-	if n.Find("secret") != nil {
-		d.fail(n.Pairs[0].Key, "secrets are not supported yet").Hint = "use an envFile that only you can read"
-		return Variable{}, false
-	}
-	text, ok := v.Kind.Decode(d, n)
-	return Variable{Text: text}, ok
+	return v.Kind.Decode(d, n)
 }
 
 type notYet[T any] struct {

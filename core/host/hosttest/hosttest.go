@@ -26,11 +26,13 @@ import (
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
 // Host is a host and what a test does with it.
@@ -43,7 +45,12 @@ type Host struct {
 // New makes a host that lives as long as the test.
 func New(t testing.TB) *Host {
 	t.Helper()
-	home := t.TempDir()
+	return At(t, t.TempDir())
+}
+
+// At makes a host in a home that another one may have left.
+func At(t testing.TB, home string) *Host {
+	t.Helper()
 	h := &Host{t: t, Disk: &Disk{Disk: store.OS}}
 	h.Log, h.Home, h.User, h.Version, h.Started = slog.New(slog.DiscardHandler), home, "tester", "test", time.Now()
 	var err error
@@ -54,9 +61,17 @@ func New(t testing.TB) *Host {
 	if h.State, err = store.OpenState(filepath.Join(home, "state.json"), h.Disk, h.Log); err != nil {
 		t.Fatal(err)
 	}
-	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, h.Log)
+	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")).SealWith(vault.NewBox(filepath.Join(home, "revisions.key"), store.OS)), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, h.Log)
 	h.Bus, h.Sessions, h.Sched, h.Samples = bus.New(1, 4096), session.New(time.Now), sched.New(h.Log), sample.New()
+	h.Vault = vault.New(vault.Options{Home: home, Disk: store.OS, Log: h.Log, Now: time.Now})
+	h.Redact = redact.NewLive(h.Vault.Values)
+	h.Vault.OnChange(func() {
+		h.Redact.Stale()
+		h.Supervisor.SecretsChanged()
+	})
+	h.Bus.Redact = h.Redact.String
 	h.Journal = journal.New(filepath.Join(home, "logs"), h.Log)
+	h.Journal.Hide(h.Redact)
 	h.Config, err = config.NewSettings(func() (*config.DaemonConfig, error) {
 		text, err := os.ReadFile(filepath.Join(home, "config.yaml"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -77,7 +92,7 @@ func New(t testing.TB) *Host {
 	})
 	h.Parts = func() []life.Status { return nil }
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: h.Log, Keeper: nobody{}, State: h.State, Bus: h.Bus, LogDir: h.Journal.Dir(), RunDir: home, Lines: output{h.Journal},
-		Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now})
+		Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String})
 	ready := make(chan struct{})
 	h.run(h.State.Run)
 	h.run(h.Ledger.Run)

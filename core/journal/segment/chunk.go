@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // Point is a place in a stream: in front of the byte at Pos, with the losses recorded at Pos seen that are numbered
@@ -36,6 +38,8 @@ type Chunk struct {
 	Live    bool  // whether it comes from the live file
 	Next    Point // where to go on, in the direction of reading
 	Waiting int64 // bytes of a line that is not finished yet
+	secrets *redact.Matcher
+	hidden  []redact.Span // of Data
 	recs    []Record
 	buf     []byte
 	mod     time.Time // when the file last grew: what is known of bytes that no index tells of
@@ -45,7 +49,7 @@ type Chunk struct {
 
 // reset empties the chunk; what it has allocated stays.
 func (c *Chunk) reset(at Point) {
-	*c = Chunk{Pos: at.Pos, Next: at, Items: c.Items[:0], Losses: c.Losses[:0], recs: c.recs[:0], buf: c.buf}
+	*c = Chunk{Pos: at.Pos, Next: at, Items: c.Items[:0], Losses: c.Losses[:0], recs: c.recs[:0], buf: c.buf, hidden: c.hidden[:0]}
 }
 
 // fill reads n bytes of o from pos on into the chunk's buffer, and the records that belong to them.

@@ -7,10 +7,14 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // Reader reads one stream. It keeps no file open between calls.
 type Reader struct {
+	Secrets *redact.Matcher // what its chunks hide
+
 	dir    string
 	stream Stream
 	set    Set
@@ -191,7 +195,7 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 			c.Next = behind(at, c.Losses)
 		}
 		c.weave()
-		return nil
+		return c.hide(r.Secrets, o)
 	}
 }
 
@@ -289,7 +293,7 @@ func (r *Reader) backward(c *Chunk, i int, o *opened, size int) error {
 			return err
 		}
 		c.weave()
-		return nil
+		return c.hide(r.Secrets, o)
 	}
 }
 

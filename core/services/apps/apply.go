@@ -17,7 +17,7 @@ import (
 // File is a file as the caller read it.
 type File struct {
 	Path string `json:"path" jsonschema:"absolute path"`
-	Text string `json:"text" jsonschema:"its content"`
+	Text string `json:"text" secret:"true" jsonschema:"its content"`
 }
 
 // Application is what is applied.

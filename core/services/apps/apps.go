@@ -13,6 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
 // Methods is the whole public surface of the service, on every plane.
@@ -75,11 +76,12 @@ type Service struct {
 	calls   *ledger.Ledger
 	revs    *store.Revisions
 	samples *sample.Sampler
+	vault   *vault.Vault
 	load    func(config.Source) (*config.Definition, []config.Warning, error)
 	user    string // who the daemon runs as
 }
 
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
-	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, revs: h.Revisions, samples: h.Samples, load: config.Load, user: h.User}, nil
+	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, revs: h.Revisions, samples: h.Samples, vault: h.Vault, load: config.Load, user: h.User}, nil
 }

@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -51,7 +52,7 @@ type Inspection struct {
 // ProcessDetail is the resolved definition of a process.
 type ProcessDetail struct {
 	Name      string   `json:"name" jsonschema:"process name"`
-	Argv      []string `json:"argv" jsonschema:"what is executed"`
+	Argv      []string `json:"argv" jsonschema:"what is executed; passwords masked"`
 	Dir       string   `json:"cwd" jsonschema:"working directory"`
 	User      string   `json:"user,omitempty" jsonschema:"who it runs as"`
 	Instances int      `json:"instances" jsonschema:"how many are declared"`
@@ -59,6 +60,14 @@ type ProcessDetail struct {
 	Health    string   `json:"health,omitempty" jsonschema:"how its health is asked for"`
 	Restart   string   `json:"restart" jsonschema:"its restart policy"`
 	Stop      string   `json:"stop" jsonschema:"how it is stopped"`
+	Secrets   []Bound  `json:"secrets,omitempty" jsonschema:"which of its variables are secrets"`
+}
+
+// Bound is a variable whose value is a secret.
+type Bound struct {
+	Variable string `json:"variable" jsonschema:"its name"`
+	Secret   string `json:"secret" jsonschema:"name of the secret, as the file says it"`
+	State    string `json:"state" enum:"ok,changed,missing,sealed" jsonschema:"changed: another value than that of the last start; the next start takes it up. missing, sealed: a start waits for it"`
 }
 
 // Tree is what one instance runs.
@@ -81,7 +90,9 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 	}
 	for i := range def.Processes {
 		if t.Process == "" || t.Process == def.Processes[i].Name {
-			in.Processes = append(in.Processes, detail(&def.Processes[i]))
+			p := detail(&def.Processes[i])
+			p.Secrets = s.bound(v, &def.Processes[i])
+			in.Processes = append(in.Processes, p)
 		}
 	}
 	trees := s.sup.Trees(ctx, v.Key)
@@ -121,8 +132,29 @@ func part(v supervisor.App, t op.Target) supervisor.App {
 	return v
 }
 
+// bound says how the secrets of a process stand.
+func (s *Service) bound(v *supervisor.App, p *config.Process) []Bound {
+	var out []Bound
+	for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
+		b := Bound{variable, p.Secrets[variable], "ok"}
+		secret, err := s.vault.Lookup(v.Project, v.Stack, b.Secret)
+		switch {
+		case fault.Is(err, fault.NotFound):
+			b.State = "missing"
+		case err != nil:
+			b.State = "sealed"
+		case slices.ContainsFunc(v.Instances, func(i supervisor.Instance) bool {
+			return i.Process == p.Name && i.StartedAt != nil && i.StartedAt.Before(secret.Created)
+		}):
+			b.State = "changed"
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
 func detail(p *config.Process) ProcessDetail {
-	d := ProcessDetail{Name: p.Name, Argv: p.Argv, Dir: p.Dir, User: p.User, Instances: p.Instances, Ready: p.Ready.Kind,
+	d := ProcessDetail{Name: p.Name, Argv: config.MaskWords(p.Argv), Dir: p.Dir, User: p.User, Instances: p.Instances, Ready: p.Ready.Kind,
 		Restart: p.Restart.Policy + ", " + strconv.Itoa(p.Restart.MaxRestarts) + " in " + p.Restart.Window.String(),
 		Stop:    p.Stop.Signal + ", SIGKILL after " + p.Stop.Timeout.String()}
 	if h := p.Health; h != nil {
@@ -153,7 +185,7 @@ type ProcessEnv struct {
 // Variable is one variable.
 type Variable struct {
 	Name  string `json:"name" table:"1" jsonschema:"its name"`
-	Value string `json:"value" table:"1" jsonschema:"its value, or a mask"`
+	Value string `json:"value" table:"1" jsonschema:"its value, or a mask; {secret: name} for a secret, which only secrets.get shows"`
 }
 
 // Env gives the environment an app is started with; values are masked unless an admin person reveals them. Faults:
@@ -182,6 +214,10 @@ func (s *Service) Env(ctx context.Context, in Variables) (Environment, error) {
 			}
 			e.Variables = append(e.Variables, Variable{name, value})
 		}
+		for name, secret := range p.Secrets {
+			e.Variables = append(e.Variables, Variable{name, "{secret: " + secret + "}"})
+		}
+		slices.SortFunc(e.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
 		e.Ours = ours(v, p)
 		out.Processes = append(out.Processes, e)
 	}

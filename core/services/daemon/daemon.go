@@ -18,6 +18,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
 // Methods is the whole public surface of the service, on every plane.
@@ -56,6 +57,7 @@ type Service struct {
 	stores   *store.Store
 	ledger   interface{ Health() error }
 	revs     *store.Revisions
+	vault    *vault.Vault
 	tasks    *sched.Scheduler
 	parts    func() []life.Status
 	settings *config.Settings
@@ -88,7 +90,7 @@ func (s *Service) hung(ctx context.Context) string {
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
 	return &Service{log: h.Log, home: h.Home, version: h.Version, started: h.Started, sup: h.Supervisor, keeper: h.Keeper, state: h.State, stores: h.Store,
-		ledger: h.Ledger, revs: h.Revisions, tasks: h.Sched, parts: h.Parts, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load, user: h.User}, nil
+		ledger: h.Ledger, revs: h.Revisions, vault: h.Vault, tasks: h.Sched, parts: h.Parts, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load, user: h.User}, nil
 }
 
 // Pong is the answer to ping.
@@ -148,6 +150,9 @@ func (s *Service) Status(ctx context.Context, _ Nothing) (Status, error) {
 	}
 	if what := s.hung(ctx); what != "" {
 		st.Warnings = append(st.Warnings, what)
+	}
+	if err := s.vault.Err(); err != nil {
+		st.Warnings = append(st.Warnings, err.Error())
 	}
 	for _, v := range s.sup.Apps() {
 		st.Apps[string(v.State)]++

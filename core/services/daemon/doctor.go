@@ -100,6 +100,9 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
 	}
 	add(s.checkKeeper(ctx))
+	for _, ch := range s.checkVault() {
+		add(ch)
+	}
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
@@ -139,6 +142,20 @@ func checkDisk(home string) Check {
 		return Check{Name: "disk", Status: "warning", What: what, Why: "logs are held back or dropped when it is full", Fix: fault.Hint("du -sh " + filepath.Join(home, "logs"))}
 	}
 	return Check{Name: "disk", Status: "ok", What: what}
+}
+
+func (s *Service) checkVault() []Check {
+	if err := s.vault.Err(); err != nil {
+		return []Check{{Name: "vault", Status: "error", What: err.Error(), Why: "apps that need a secret wait, and secrets can be neither read nor set", Fix: fault.Hint(fault.From(err).Hint)}}
+	}
+	checks := []Check{}
+	for _, n := range s.vault.Notices() {
+		checks = append(checks, Check{Name: "vault", Status: "warning", What: n, Why: "what was set last may be missing", Fix: hint("secrets.list")})
+	}
+	if len(checks) == 0 {
+		checks = append(checks, Check{Name: "vault", Status: "ok", What: "secrets can be read and set"})
+	}
+	return checks
 }
 
 func (s *Service) checkKeeper(ctx context.Context) Check {

@@ -109,6 +109,10 @@ func renamed(rev store.Revision, def *config.Definition) *fault.Error {
 // source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
 func (s *Service) source(rev store.Revision) (config.Source, error) {
 	src := config.Source{Stack: rev.Stack, EnvFiles: map[string]string{}, Env: map[string]string{}}
+	if rev.Unreadable != nil {
+		return src, fault.Wrap(rev.Unreadable, fault.Conflict, "%v", rev.Unreadable).WithReason("revision_unreadable").
+			WithHint("omnitron up in the project's folder reads its files and keeps them anew")
+	}
 	var files []config.File
 	if err := json.Unmarshal(rev.Files, &files); err != nil {
 		return src, fmt.Errorf("cannot read the files of %s revision %d: %w", rev.Project, rev.Rev, err)

@@ -13,10 +13,10 @@ import (
 // Methods is the whole public surface of the service, on every plane.
 var Methods = op.Of("logs", "What applications have printed.",
 	op.Unary("query", op.Viewer, op.Reads, (*Service).Query, "Search the stored output of applications; a page of the newest lines, in order of time.",
-		op.Top("logs"), op.Core(), op.Resource("omnitron://logs/{project}/{stack}/{app}", "logs"), op.Keywords("log output stdout stderr print search grep errors lines tail"),
+		op.Top("logs"), op.Core(), op.Redacts(), op.Resource("omnitron://logs/{project}/{stack}/{app}", "logs"), op.Keywords("log output stdout stderr print search grep errors lines tail"),
 		op.Shows("the last lines of one app", `{"names":["web"],"limit":5}`), op.Fails("a regular expression that is none", `{"names":["web"],"grep":"("}`, "invalid")),
 	op.Stream("follow", op.Viewer, op.Reads, (*Service).Follow, "Follow lines as they are printed, across rotation and restarts.",
-		op.Keywords("tail watch live stream"), op.Shows("one app from its last lines on", `{"names":["web"],"limit":5}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
+		op.Redacts(), op.Keywords("tail watch live stream"), op.Shows("one app from its last lines on", `{"names":["web"],"limit":5}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
 	op.Unary("stats", op.Viewer, op.Reads, (*Service).Stats, "Show how much output is stored, lost and retired, by stream.",
 		op.Keywords("size disk usage lost bytes archives"), op.Shows("one app", `{"names":["web"]}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
 	op.Unary("purge", op.Admin, op.Destroys, (*Service).Purge, "Delete the stored output of applications for good.",
