@@ -178,7 +178,7 @@ func TestDaemonDies(t *testing.T) {
 	}
 }
 
-// TestDaemonGone: a daemon that has ended on purpose stays away until somebody asks for something.
+// TestDaemonGone: a daemon that was killed stays away until somebody asks for something.
 func TestDaemonGone(t *testing.T) {
 	w := newWorld(t, steady, generous)
 	p := w.stdio(t).peer(legacy, "later")
@@ -191,9 +191,26 @@ func TestDaemonGone(t *testing.T) {
 	if r := p.tool("apps_get", `{"name":"web"}`); r.IsError || !strings.Contains(string(r.Value), fmt.Sprint(web)) {
 		t.Errorf("the first call after the daemon was killed: %s", r.raw)
 	}
-	w.OK("down")
-	if r := p.tool("apps_get", `{"name":"web"}`); r.IsError || !strings.Contains(string(r.Value), `"stopped"`) {
-		t.Errorf("after down a call starts the daemon, and no app: %s", r.raw)
+}
+
+// TestDownStaysDown: an agent that goes on calling does not bring back what a person has taken down, and is heard again
+// when the person says up.
+func TestDownStaysDown(t *testing.T) {
+	w := newWorld(t, steady, generous)
+	p := w.stdio(t).peer(legacy, "busy")
+	if r := p.tool("apps_list", `{}`); r.fault != nil {
+		t.Fatal(r.fault)
+	}
+	w.OK("down", "--all")
+	for range 3 {
+		coded(t, "a call after down", p.tool("apps_list", `{}`).fault, fault.Unavailable, "taken_down")
+	}
+	if r := w.Run("ls"); r.Code != 2 {
+		t.Errorf("there is a daemon again: %+v", r)
+	}
+	w.OK("up")
+	if r := p.tool("apps_list", `{}`); r.fault != nil {
+		t.Errorf("a call after up: %v", r.fault)
 	}
 }
 
