@@ -48,7 +48,13 @@ func (r *Registry) close(c *call, res ledger.Result) {
 		e = c.describe(r.Secrets.Matcher())
 	}
 	e.Decision, e.Code, e.Reason, e.Took, e.Changes = res.Decision, res.Code, res.Reason, res.Took, false
+	e.Refused = turnedAway(fault.Code(res.Code))
 	r.Ledger.Read(e)
+}
+
+// turnedAway reports whether a call ended because of who made it, not of what it asked for.
+func turnedAway(code fault.Code) bool {
+	return code == fault.Denied || code == fault.Unauthenticated || code == fault.Limited || code == fault.Held
 }
 
 // fault gives err as the fault that the caller sees. An error that says nothing to a caller is logged here, and only

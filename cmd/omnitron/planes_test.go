@@ -366,7 +366,7 @@ func with(t testing.TB, object string, more map[string]any) json.RawMessage {
 // which every plane spells its own way (TestHintsOfPlanes).
 var volatile = map[string]bool{
 	"at": true, "since": true, "started_at": true, "expires_at": true, "last_seen": true, "last_run": true, "next_run": true, "took": true, "took_ms": true, "ran_ms": true,
-	"next_steps": true, "fix": true, "uptime_s": true, "runs": true, "pid": true, "pids": true, "seq": true, "call": true, "created": true, "decided_at": true, "use_by": true, "cursor": true, "next_cursor": true, "session": true, "id": true, "token": true, "digest": true,
+	"next_steps": true, "fix": true, "uptime_s": true, "runs": true, "pid": true, "pids": true, "seq": true, "call": true, "created": true, "decided_at": true, "use_by": true, "cursor": true, "next_cursor": true, "session": true, "id": true, "token": true, "digest": true, "last": true, "sealed": true, "head": true,
 	"cpu_percent": true, "cpu_ms": true, "rss_bytes": true, "fds": true, "threads": true, "goroutines": true,
 	"load_1m": true, "load_5m": true, "load_15m": true, "mem_available_bytes": true, "disk_free_bytes": true,
 }

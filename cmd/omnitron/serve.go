@@ -127,7 +127,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
-	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")).SealWith(vault.NewBox(filepath.Join(d.home, "revisions.key"), store.OS)), store.NewEvents(h.Store, d.log), ledger.New(h.Store, d.log)
+	h.Revisions, h.Events = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")).SealWith(vault.NewBox(filepath.Join(d.home, "revisions.key"), store.OS)), store.NewEvents(h.Store, d.log)
 	first, err := h.Events.First(ctx)
 	if err != nil {
 		return nil, err
@@ -138,6 +138,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	}
 	logs := filepath.Join(d.home, "logs")
 	d.keeping()
+	h.Ledger = ledger.New(h.Store, ledger.Options{Home: d.home, Keys: h.Vault, Log: d.log})
 	h.Journal = journal.New(logs, d.log)
 	h.Journal.Hide(h.Redact)
 	h.Journal.SetRotate(rotator(h.Keeper))
@@ -233,6 +234,10 @@ func (d *daemon) schedule() {
 	h.Sched.Add("metrics", 5*time.Second, 0, func(context.Context) error { h.Supervisor.Sample(h.Samples); return nil })
 	h.Sched.Add("state flush", 30*time.Second, 0, h.State.Flush)
 	h.Sched.Add("vault", 5*time.Second, 0, func(context.Context) error { _ = h.Vault.Err(); return nil }) // it says itself why it is sealed
+	h.Sched.Add("audit", time.Hour, time.Minute, func(ctx context.Context) error {
+		_, err := h.Ledger.Verify(ctx, "") // what it finds is told by status and doctor
+		return errors.Join(err, h.Ledger.Anchor(ctx))
+	})
 	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {
 		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Events), 1_000_000)
 		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Audit))
@@ -254,6 +259,9 @@ func (d *daemon) planes(registry *tools.Registry) error {
 	listening := make(chan struct{})
 	srv := &unix.Server{Path: filepath.Join(d.home, "daemon.sock"), Owner: os.Geteuid(), Log: d.log,
 		OnListen: func() { close(listening) },
+		Refused: func(uid int, why *fault.Error) {
+			h.Ledger.Refuse(ledger.Stranger{Plane: "unix", Address: fmt.Sprintf("uid %d", uid), UID: uid, Code: string(why.Code), Reason: why.Reason})
+		},
 		Native: func(ctx context.Context, conn net.Conn, first []byte) error {
 			s := h.Sessions.Open(op.CallerOf(ctx), func() { conn.Close() })
 			defer s.Close()

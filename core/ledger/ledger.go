@@ -2,8 +2,10 @@
 // effect. How it ended follows within 100 ms; reads and refusals are written behind, in batches, and what had to be
 // left out is itself on record as a gap.
 //
-// Rows are only ever added. Each carries a SHA-256 over itself and the hash before it, so that a row that was edited,
-// deleted, inserted or moved is found, and the first one named. Cutting off the end is not found by a chain alone.
+// Rows are only ever added. Each carries an HMAC over itself and the mac before it, with a key of the vault, so that a row
+// that was edited, deleted, inserted or moved is found, and the first one named. The end of the chain, its head, is in a
+// file of its own, synced before the answer; a third file anchors it every hour. The store is ahead of its head after a
+// death in between: then its last rows are verified. It is never behind, unless somebody has cut it off.
 package ledger
 
 import (
@@ -13,7 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -54,8 +59,10 @@ type Entry struct {
 	Code     string          // fault code, "" for success
 	Reason   string          // reason of the fault
 	Took     time.Duration
-	Open     bool // it has begun and its end is not on record
-	Changes  bool // it was recorded before its effect
+	Count    int64 // how many calls, or rows, this one stands for; 0: itself
+	Open     bool  // it has begun and its end is not on record
+	Changes  bool  // it was recorded before its effect
+	Refused  bool  // it was turned away
 }
 
 // Result is how a call ended.
@@ -66,23 +73,81 @@ type Result struct {
 	Took     time.Duration
 }
 
+// Options say where the files beside the record lie, and who has its key.
+type Options struct {
+	Home string // holds audit.head and audit.anchor
+	Keys Keys
+	Log  *slog.Logger
+}
+
 // Ledger is safe for concurrent use.
 type Ledger struct {
-	db  database
-	log *slog.Logger
+	home string
+	keys Keys
+	db   database
+	log  *slog.Logger
+	sync func(*os.File) error // of the head
 
 	wake  chan struct{} // capacity 1: there is something to write
 	flush sync.Mutex    // one flush at a time, so that rows keep their order
 
-	mu      sync.Mutex
-	waiting []row
-	gap     int64 // reads that found no room since the last flush
-	health  error
+	opened    atomic.Bool
+	mode      sync.RWMutex // held by who writes; to be sealed from now on takes it alone
+	seal      *seal        // nil until the key could be had
+	head      *head
+	anchors   *anchors
+	anchoring sync.Mutex
+	unsealed  atomic.Pointer[error]
+	trouble   atomic.Pointer[Broken]
+	ahead     atomic.Int64
+
+	mu        sync.Mutex
+	waiting   []row
+	gap       int64 // reads that found no room since the last flush
+	health    error
+	strangers map[stranger]*turned
 }
 
 // New gives the ledger in db.
-func New(db database, log *slog.Logger) *Ledger {
-	return &Ledger{db: db, log: log, wake: make(chan struct{}, 1)}
+func New(db database, o Options) *Ledger {
+	return &Ledger{home: o.Home, keys: o.Keys, db: db, log: o.Log, sync: fdatasync, wake: make(chan struct{}, 1), strangers: map[stranger]*turned{}}
+}
+
+func (l *Ledger) path(name string) string { return filepath.Join(l.home, name) }
+
+// errHead says that rows are in the store, and that its head could not be written.
+var errHead = errors.New("the end of the record cannot be written")
+
+// append adds rows to the chain and returns when they and its head are durable, with what the functions have done in the
+// same transaction.
+func (l *Ledger) append(ctx context.Context, rows []row, with ...func(*sql.Tx) error) (seq int64, err error) {
+	if err := l.open(ctx); err != nil {
+		return 0, err
+	}
+	l.mode.RLock()
+	defer l.mode.RUnlock()
+	var known position
+	if l.head != nil {
+		known, _ = l.head.ends()
+	}
+	end := known
+	err = l.db.Update(ctx, func(tx *sql.Tx) error {
+		for _, fn := range with {
+			if err := fn(tx); err != nil {
+				return err
+			}
+		}
+		var err error
+		end, err = l.seal.add(tx, known, rows)
+		return err
+	})
+	if err != nil || l.head == nil {
+		return end.seq, err
+	}
+	if err := l.head.advance(end); err != nil {
+		return end.seq, errors.Join(errHead, err)
+	}
+	return end.seq, nil
 }
 
 // Begin records a changing call and gives its number, which grows in the order in which calls were recorded: the last
@@ -91,18 +156,10 @@ func New(db database, log *slog.Logger) *Ledger {
 //
 // Faults: those of the functions; internal with reason audit_unavailable. Then the call must not go on.
 func (l *Ledger) Begin(ctx context.Context, e Entry, with ...func(*sql.Tx) error) (seq int64, err error) {
-	r := rowOf(begin, e)
-	err = l.db.Update(ctx, func(tx *sql.Tx) error {
-		for _, fn := range with {
-			if err := fn(tx); err != nil {
-				return err
-			}
-		}
-		var err error
-		seq, err = appendRows(tx, []row{r})
-		return err
-	})
-	if err == nil || ctx.Err() != nil {
+	seq, err = l.append(ctx, []row{rowOf(intent, e)}, with...)
+	if errors.Is(err, errHead) {
+		l.Settle(seq, Result{Code: string(fault.Internal), Reason: Unrecorded})
+	} else if err == nil || ctx.Err() != nil {
 		return seq, err
 	}
 	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code != fault.Internal {
@@ -119,7 +176,13 @@ func (l *Ledger) Settle(seq int64, r Result) {
 
 // Read records a call that is over and changed nothing: a read, or a call that was refused before it could be recorded.
 // It costs the caller an append to a list; when nobody can write, calls beyond the list's room become a counted gap.
-func (l *Ledger) Read(e Entry) { l.enqueue(rowOf(read, e), true) }
+func (l *Ledger) Read(e Entry) {
+	kind := read
+	if e.Refused {
+		kind = refusal
+	}
+	l.enqueue(rowOf(kind, e), true)
+}
 
 func (l *Ledger) enqueue(r row, mayDrop bool) {
 	l.mu.Lock()
@@ -151,12 +214,21 @@ func (l *Ledger) Health() error {
 
 // Run writes what waits, at most 100 ms behind, until ctx ends, and then once more.
 func (l *Ledger) Run(ctx context.Context) error {
+	if err := l.open(ctx); err != nil {
+		l.log.Error("cannot take over the record of calls", "err", err)
+	}
 	timer := time.NewTimer(flushDelay)
 	defer timer.Stop()
+	sums := time.NewTicker(sumEvery)
+	defer sums.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			l.sum(time.Now().Add(minute))
 			return l.Flush(context.WithoutCancel(ctx)) // the last word, after the end
+		case <-sums.C:
+			l.sum(time.Now())
+			continue
 		case <-l.wake:
 		}
 		delay := flushDelay
@@ -200,20 +272,19 @@ func (l *Ledger) Flush(ctx context.Context) error {
 	rows, lost := l.waiting, l.gap
 	l.waiting, l.gap = nil, 0
 	l.mu.Unlock()
-	if len(rows) == 0 && lost == 0 {
+	if len(rows) == 0 && lost == 0 && l.Health() == nil {
 		return nil
 	}
 	batch := rows
 	if lost > 0 {
-		batch = append(batch[:len(batch):len(batch)], row{kind: gap, at: time.Now().UnixNano(), count: lost})
+		batch = append(batch[:len(batch):len(batch)], own(gap, "", lost, ""))
 	}
-	err := l.db.Update(ctx, func(tx *sql.Tx) error {
-		_, err := appendRows(tx, batch)
-		return err
-	})
+	_, err := l.append(ctx, batch)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
+	if errors.Is(err, errHead) { // rows are in the store, and must not be there twice
+		l.log.Error("cannot write the end of the record of calls", "err", err)
+	} else if err != nil {
 		l.waiting, l.gap = append(rows, l.waiting...), l.gap+lost
 		if l.health == nil {
 			l.log.Error("cannot write the record of calls", "err", err)

@@ -23,6 +23,32 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// vault gives the key, or says why not.
+type vault struct {
+	mu  sync.Mutex
+	key []byte
+	err error
+}
+
+func (v *vault) Key(string) ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.key, v.err
+}
+
+func (v *vault) set(key string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.key, v.err = []byte(key), err
+}
+
+var errSealed = fault.New(fault.Unavailable, "the vault is sealed").WithReason("vault_sealed")
+
+// newLedger gives one in a folder of its own.
+func newLedger(t testing.TB, db database) *Ledger {
+	return New(db, Options{Home: t.TempDir(), Keys: &vault{key: []byte("key")}, Log: quiet})
+}
+
 func entry(n int) Entry {
 	return Entry{Time: time.Unix(int64(1000+n), 5), Call: fmt.Sprint("c", n), User: "ann", UID: 1000, Channel: "agent", Client: "claude 1", Session: "s1",
 		Plane: "unix", Trace: "t", Method: "apps.stop", Targets: []string{"shop/dev/api"}, Args: json.RawMessage(`{"names":["api"]}`)}
@@ -48,13 +74,14 @@ func list(t *testing.T, l *Ledger, f Filter) []Entry {
 
 func verify(t *testing.T, l *Ledger, wantSound int64) {
 	t.Helper()
-	if n, broken, err := l.Verify(t.Context()); err != nil || broken != nil || n != wantSound {
-		t.Errorf("%d rows are sound, %+v, %v; want %d", n, broken, err, wantSound)
+	t.Helper()
+	if v, err := l.Verify(t.Context(), ""); err != nil || v.Broken != nil || v.Sound != wantSound || v.Unprotected != 0 {
+		t.Errorf("%+v %+v, %v; want %d sound rows", v, v.Broken, err, wantSound)
 	}
 }
 
 func TestCallIsRecordedFromBeginToEnd(t *testing.T) {
-	l := New(storetest.New(t), quiet)
+	l := newLedger(t, storetest.New(t))
 	seq := begun(t, l, entry(1))
 	want := entry(1)
 	want.Seq, want.Changes, want.Open = seq, true, true
@@ -80,7 +107,7 @@ func TestCallIsRecordedFromBeginToEnd(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
-	l := New(storetest.New(t), quiet)
+	l := newLedger(t, storetest.New(t))
 	var seqs []int64
 	for n := range 4 {
 		e := entry(n)
@@ -118,6 +145,9 @@ func TestFilters(t *testing.T) {
 		"together":    {Filter{User: "ann", Method: "apps.*", Changes: true}, "[c0]"},
 		"page":        {Filter{Limit: 2}, "[c4 c3]"},
 		"second page": {Filter{Limit: 2, Before: seqs[3]}, "[c2 c1]"},
+		"gaps":        {Filter{Method: "(gap)"}, "[]"},
+		"forward":     {Filter{Forward: true, Limit: 2}, "[c0 c1]"},
+		"its second":  {Filter{Forward: true, Limit: 2, After: seqs[1]}, "[c2 c3]"},
 		"none":        {Filter{User: "eve"}, "[]"},
 	} {
 		calls := []string{}
@@ -138,7 +168,7 @@ func TestFilters(t *testing.T) {
 
 func TestNoRecordNoCall(t *testing.T) {
 	db := faulty.Wrap(storetest.New(t))
-	l := New(db, quiet)
+	l := newLedger(t, db)
 	full := errors.New("full")
 	db.FailAll(full)
 	seq, err := l.Begin(t.Context(), entry(1))
@@ -177,7 +207,7 @@ func TestRunWritesBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
 		db := faulty.Wrap(m)
-		l := New(db, quiet)
+		l := New(db, Options{Keys: &vault{err: errSealed}, Log: quiet}) // no file of its own either
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -228,7 +258,7 @@ func TestRunWritesBehind(t *testing.T) {
 
 func TestLossIsOnRecord(t *testing.T) {
 	db := faulty.Wrap(storetest.New(t))
-	l := New(db, quiet)
+	l := newLedger(t, db)
 	seq := begun(t, l, entry(0))
 	db.FailAll(errors.New("full"))
 	for n := range room + 7 {
@@ -253,7 +283,7 @@ func TestLossIsOnRecord(t *testing.T) {
 }
 
 func TestManyAtOnceKeepTheChain(t *testing.T) {
-	l := New(storetest.New(t), quiet)
+	l := newLedger(t, storetest.New(t))
 	var mu sync.Mutex
 	seen := map[int64]bool{}
 	var wg sync.WaitGroup
@@ -284,29 +314,32 @@ func TestManyAtOnceKeepTheChain(t *testing.T) {
 }
 
 func TestRetireKeepsTheRestSound(t *testing.T) {
-	l := New(storetest.New(t), quiet)
+	l := newLedger(t, storetest.New(t))
 	for n := range 10 {
 		begun(t, l, entry(n))
 	}
 	if n, err := l.Retire(t.Context(), time.Unix(1004, 5)); err != nil || n != 4 {
 		t.Errorf("retired %d, %v", n, err)
 	}
-	verify(t, l, 6)
+	verify(t, l, 6+1)
 	if n, err := l.Retire(t.Context(), time.Unix(1004, 5)); err != nil || n != 0 {
 		t.Errorf("then retired %d, %v", n, err)
 	}
 	if n, err := l.Retire(t.Context(), time.Unix(9999, 0)); err != nil || n != 6 {
+		t.Errorf("then the rest but for the cut: %d, %v", n, err)
+	}
+	if n, err := l.Retire(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 2 {
 		t.Errorf("at last retired %d, %v", n, err)
 	}
-	if seq := begun(t, l, entry(11)); seq != 11 {
+	if seq := begun(t, l, entry(11)); seq != 14 {
 		t.Errorf("a number was given twice: %d", seq)
 	}
-	verify(t, l, 1)
+	verify(t, l, 1+1)
 }
 
 func benchLedger(b *testing.B) (*Ledger, *store.Store) {
 	db := storetest.New(b)
-	return New(db, quiet), db
+	return newLedger(b, db), db
 }
 
 func BenchmarkBegin(b *testing.B) {

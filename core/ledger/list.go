@@ -25,20 +25,27 @@ type Filter struct {
 	Target   string // key of an app; it finds what was about a part of the app, too
 	Changes  bool   // changing calls only
 	Before   int64  // only numbers below: the next page
+	After    int64  // only numbers above
+	Forward  bool   // oldest first
 	Limit    int    // 1 to 1000; 0: 20
 }
 
 // List gives calls newest first, changing ones together with how they ended, and gaps as calls of the method "(gap)"
-// with what is missing in Reason. next is the Before of the next page, 0 on the last. What waits to be written is
+// with what is missing in Reason, and cuts as "(cut)". next is the Before, or the After if oldest come first, of the next
+// page, 0 on the last. What waits to be written is
 // written first; if that fails, what is on disk is given all the same.
 func (l *Ledger) List(ctx context.Context, f Filter) (calls []Entry, next int64, err error) {
 	_ = l.Flush(ctx) // noted in Health; an audit that shows less is better than none
 	where, args := f.where()
+	order := "DESC"
+	if f.Forward {
+		order = "ASC"
+	}
 	limit := min(cmp.Or(max(f.Limit, 0), 20), 1000)
 	query := `SELECT c.seq, c.kind, c.at, c.call, c.user, c.uid, c.channel, c.client, c.session, c.plane, c.trace, c.method, c.targets, c.args,
 		coalesce(s.decision, c.decision), coalesce(s.code, c.code), coalesce(s.reason, c.reason), coalesce(s.took, c.took), c.count, s.seq IS NOT NULL
 		FROM calls c LEFT JOIN calls s ON s.ref = c.seq AND s.ref > 0
-		WHERE ` + where + ` ORDER BY c.seq DESC LIMIT ?`
+		WHERE ` + where + ` ORDER BY c.seq ` + order + ` LIMIT ?`
 	err = l.db.View(ctx, func(tx *sql.Tx) (err error) {
 		rows, err := tx.QueryContext(ctx, query, append(args, limit+1)...)
 		if err != nil {
@@ -73,13 +80,17 @@ func scan(rows *sql.Rows) (e Entry, err error) {
 		return e, err
 	}
 	e.Time, e.Took = time.Unix(0, at), time.Duration(took)
-	e.Changes = kind == begin
+	e.Changes = kind == intent || kind == legacy
 	e.Open = e.Changes && !settled
 	if args != "" {
 		e.Args = json.RawMessage(args)
 	}
-	if kind == gap {
-		e.Method, e.Reason = "(gap)", fmt.Sprintf("%d calls are not on record", count)
+	e.Count, e.Refused = count, kind == refusal
+	if kind == gap || kind == cut {
+		e.Method = "(" + kind + ")"
+		if e.Reason == "" {
+			e.Reason = fmt.Sprintf("%d calls are not on record", count)
+		}
 		return e, nil
 	}
 	if targets != "[]" {
@@ -98,7 +109,7 @@ func (f Filter) where() (string, []any) {
 		}
 	}
 	if f.Changes {
-		terms[0] = "c.kind = 'begin'"
+		terms[0] = "c.kind IN ('intent', 'begin')"
 	}
 	if !f.Since.IsZero() {
 		add("c.at >= ?", f.Since.UnixNano())
@@ -117,7 +128,7 @@ func (f Filter) where() (string, []any) {
 	}
 	equal("coalesce(s.decision, c.decision)", f.Decision)
 	if f.Code == "ok" {
-		terms = append(terms, "coalesce(s.code, c.code) = '' AND c.kind <> 'gap' AND (c.kind <> 'begin' OR s.seq IS NOT NULL)")
+		terms = append(terms, "coalesce(s.code, c.code) = '' AND c.kind NOT IN ('gap', 'cut') AND (c.kind NOT IN ('intent', 'begin') OR s.seq IS NOT NULL)")
 	} else {
 		equal("coalesce(s.code, c.code)", f.Code)
 	}
@@ -129,6 +140,9 @@ func (f Filter) where() (string, []any) {
 	}
 	if f.Before > 0 {
 		add("c.seq < ?", f.Before)
+	}
+	if f.After > 0 {
+		add("c.seq > ?", f.After)
 	}
 	return strings.Join(terms, " AND "), args
 }

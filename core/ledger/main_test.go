@@ -1,9 +1,16 @@
 package ledger
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the test binary be the program that gets killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimHome); dir != "" {
+		callForEver(dir)
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -13,7 +13,7 @@ import (
 // TestTogether: what is done in the transaction of a record is kept with it, or neither is.
 func TestTogether(t *testing.T) {
 	db := faulty.Wrap(storetest.New(t))
-	l := New(db, quiet)
+	l := newLedger(t, db)
 	kept := func() (n int) {
 		t.Helper()
 		if err := db.View(t.Context(), func(tx *sql.Tx) error {

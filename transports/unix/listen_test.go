@@ -92,6 +92,8 @@ func TestDeadDaemonsSocketIsReplacedAndAnothersKept(t *testing.T) {
 func TestAnotherUserIsRefused(t *testing.T) {
 	p := newPlane(home(t))
 	var said []byte
+	turned := make(chan string, 1)
+	p.Refused = func(_ int, why *fault.Error) { turned <- why.Reason }
 	if os.Getuid() == 0 {
 		p.run(t)
 		must(t, os.Chmod(filepath.Dir(filepath.Dir(p.Path)), 0o755))
@@ -120,6 +122,14 @@ func TestAnotherUserIsRefused(t *testing.T) {
 		p.serve(t.Context(), ours)
 		said, err = io.ReadAll(theirs)
 		must(t, err)
+	}
+	select {
+	case reason := <-turned:
+		if reason != "peer_uid" {
+			t.Errorf("told was %s", reason)
+		}
+	default:
+		t.Error("nobody was told")
 	}
 	var a answer
 	if err := json.Unmarshal(said, &a); err != nil || a.Error == nil || a.Error.Code != -32003 || a.Error.Fault().Reason != "peer_uid" || bytes.Count(said, []byte("\n")) != 1 {

@@ -36,9 +36,10 @@ type Server struct {
 	MCP    func(ctx context.Context, conn net.Conn, first []byte) error
 	Log    *slog.Logger
 
-	OnListen     func()        // called once, when clients can connect; may be nil
-	MaxConns     int           // default 1024
-	FirstTimeout time.Duration // for the first message; default 10 s
+	OnListen     func()                          // called once, when clients can connect; may be nil
+	Refused      func(uid int, why *fault.Error) // called for each peer that may not come in; may be nil
+	MaxConns     int                             // default 1024
+	FirstTimeout time.Duration                   // for the first message; default 10 s
 
 	group   wire.Group
 	users   users
@@ -180,8 +181,12 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 	}
 	if int(peer.Uid) != s.Owner && peer.Uid != 0 {
 		s.refused.log(s.Log, "refusing a connection of another user", "uid", peer.Uid, "pid", peer.Pid)
-		s.refuse(c, fault.New(fault.Denied, "only the owner of this daemon's home and root may use it").
-			WithReason("peer_uid").WithHint("start a daemon of your own: omnitron up"))
+		why := fault.New(fault.Denied, "only the owner of this daemon's home and root may use it").
+			WithReason("peer_uid").WithHint("start a daemon of your own: omnitron up")
+		if s.Refused != nil {
+			s.Refused(int(peer.Uid), why)
+		}
+		s.refuse(c, why)
 		return
 	}
 	first, rest := s.first(ctx, c)

@@ -14,18 +14,24 @@ import (
 // command ends.
 func checkup(spec op.Spec) bool { return spec.ID() == "daemon.doctor" }
 
-// verdict is how a command ends whose answer is a checkup: an error found is a failure, a warning is none.
+// verdict is how a command ends whose answer is what it found: an error found is a failure, a warning is none, and a record
+// that is not whole is one.
 func (c *Command) verdict(raw json.RawMessage) error {
-	if !checkup(c.Spec) {
+	record := c.Spec.ID() == "audit.verify"
+	if !checkup(c.Spec) && !record {
 		return nil
 	}
 	var found struct {
+		OK     *bool `json:"ok"`
 		Checks []struct {
 			Status string `json:"status"`
 		} `json:"checks"`
 	}
 	if err := json.Unmarshal(raw, &found); err != nil {
 		return fmt.Errorf("cannot read the findings of %s: %w", c.Spec.ID(), err)
+	}
+	if record && found.OK != nil && !*found.OK {
+		return session.Exit(session.Failed)
 	}
 	for _, f := range found.Checks {
 		if f.Status == "error" {

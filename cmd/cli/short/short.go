@@ -48,6 +48,9 @@ func Beside(s *session.Session) map[string][]*cobra.Command {
 	if has(s, "secrets.set") {
 		all["secrets"] = append(all["secrets"], importSecrets(s))
 	}
+	if has(s, "audit.list") {
+		all["audit"] = append(all["audit"], exportAudit(s))
+	}
 	return all
 }
 

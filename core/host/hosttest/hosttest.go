@@ -61,7 +61,7 @@ func At(t testing.TB, home string) *Host {
 	if h.State, err = store.OpenState(filepath.Join(home, "state.json"), h.Disk, h.Log); err != nil {
 		t.Fatal(err)
 	}
-	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")).SealWith(vault.NewBox(filepath.Join(home, "revisions.key"), store.OS)), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, h.Log)
+	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")).SealWith(vault.NewBox(filepath.Join(home, "revisions.key"), store.OS)), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, ledger.Options{Home: home, Keys: recordKey{}, Log: h.Log})
 	h.Bus, h.Sessions, h.Sched, h.Samples = bus.New(1, 4096), session.New(time.Now), sched.New(h.Log), sample.New()
 	h.Vault = vault.New(vault.Options{Home: home, Disk: store.OS, Log: h.Log, Now: time.Now})
 	h.Redact = redact.NewLive(h.Vault.Values)
@@ -179,6 +179,11 @@ func (h *Host) Printed(key, stream, text string) {
 		}
 	}
 }
+
+// recordKey seals the record of calls, so that the vault stays as empty as a test wants it.
+type recordKey struct{}
+
+func (recordKey) Key(string) ([]byte, error) { return []byte("a key"), nil }
 
 // nobody is in the keeper's place.
 type nobody struct{}

@@ -15,8 +15,10 @@ import (
 
 // Methods is the whole public surface of the service, on every plane.
 var Methods = op.Of("audit", "The record of calls: who did what, and what came of it.",
-	op.Unary("list", op.Admin, op.Reads, (*Service).List, "List calls, newest first: who, what, on what, decision and result.",
+	op.Unary("list", op.Admin, op.Reads, (*Service).List, "List calls: who, what, on what, decision and result.",
 		op.Global(), op.Keywords("record log who did calls trail accountability"), op.Shows("the last ones", `{"limit":5}`), op.Fails("a cursor of something else", `{"cursor":"x"}`, "invalid")),
+	op.Unary("verify", op.Admin, op.Reads, (*Service).Verify, "Look whether the record of calls was changed, and name the first bad row.",
+		op.Global(), op.Timeout(10*time.Minute), op.Keywords("tamper integrity chain hash mac proof"), op.Shows("is it whole", `{}`), op.Fails("a head of nothing", `{"against":"x"}`, "invalid")),
 )
 
 // Service implements Methods.
@@ -33,10 +35,11 @@ type Search struct {
 	Who      string    `json:"who,omitempty" jsonschema:"only of this account"`
 	Channel  string    `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"only of this kind of caller"`
 	Method   string    `json:"method,omitempty" jsonschema:"only this method, or all of a service as apps.*"`
-	Decision string    `json:"decision,omitempty" enum:"allow,confirm,hold,deny" jsonschema:"only with this decision"`
+	Decision string    `json:"decision,omitempty" enum:"allow,confirm,hold,deny,confirmed,approved,refused,repeated,dry_run" jsonschema:"only with this decision; refused: before the policy was asked, repeated: answered from memory"`
 	Result   string    `json:"result,omitempty" jsonschema:"only with this fault code, or ok"`
 	App      string    `json:"app,omitempty" complete:"apps" jsonschema:"only about this app, by project/stack/app"`
 	Changes  bool      `json:"changes,omitempty" jsonschema:"changing calls only"`
+	Forward  bool      `json:"forward,omitempty" jsonschema:"oldest first"`
 }
 
 // Call is one call on record.
@@ -52,31 +55,38 @@ type Call struct {
 	Method   string          `json:"method" table:"1" jsonschema:"method"`
 	Targets  []string        `json:"targets,omitempty" table:"2" jsonschema:"apps that it was about"`
 	Args     json.RawMessage `json:"args,omitempty" schema:"any" jsonschema:"input, with what is secret taken out"`
-	Decision string          `json:"decision" table:"2" jsonschema:"allow, confirm, hold, deny"`
+	Decision string          `json:"decision" table:"2" jsonschema:"allow, confirm, hold, deny, or what took its place: confirmed, approved, refused, repeated, dry_run"`
 	Result   string          `json:"result" table:"1" jsonschema:"ok, a fault code, or open while it runs"`
 	Reason   string          `json:"reason,omitempty" table:"3" jsonschema:"reason of the fault"`
+	Count    int64           `json:"count,omitempty" table:"4" jsonschema:"how many calls this row stands for, if not for one: refusals are summed per minute and address"`
 	TookMS   float64         `json:"took_ms" table:"3" unit:"ms" jsonschema:"how long it took, in milliseconds"`
 }
 
-// List gives calls, newest first. Faults: invalid (bad_cursor).
+// List gives calls, newest first or oldest first. Pages neither lose nor double a row while calls go on. Faults: invalid (bad_cursor).
 func (s *Service) List(ctx context.Context, in Search) (op.List[Call], error) {
 	out := op.List[Call]{Items: []Call{}}
-	var before int64
+	var from int64
 	if in.Cursor != "" {
 		n, err := strconv.ParseInt(in.Cursor, 10, 64)
 		if err != nil {
 			return out, fault.New(fault.Invalid, "%q is no cursor of this list", in.Cursor).WithReason("bad_cursor").WithHint("pass next_cursor of the answer before")
 		}
-		before = n
+		from = n
 	}
-	calls, next, err := s.calls.List(ctx, ledger.Filter{Since: in.Since, Until: in.Until, User: in.Who, Channel: in.Channel, Method: in.Method,
-		Decision: in.Decision, Code: in.Result, Target: in.App, Changes: in.Changes, Before: before, Limit: in.Limit})
+	f := ledger.Filter{Since: in.Since, Until: in.Until, User: in.Who, Channel: in.Channel, Method: in.Method,
+		Decision: in.Decision, Code: in.Result, Target: in.App, Changes: in.Changes, Forward: in.Forward, Limit: in.Limit}
+	if f.Forward {
+		f.After = from
+	} else {
+		f.Before = from
+	}
+	calls, next, err := s.calls.List(ctx, f)
 	if err != nil {
 		return out, err
 	}
 	for _, e := range calls {
 		c := Call{Seq: e.Seq, At: e.Time, Call: e.Call, Who: e.User, Channel: e.Channel, Client: e.Client, Plane: e.Plane, Session: e.Session, Method: e.Method,
-			Targets: e.Targets, Args: e.Args, Decision: e.Decision, Result: e.Code, Reason: e.Reason, TookMS: float64(e.Took.Microseconds()) / 1000}
+			Targets: e.Targets, Args: e.Args, Decision: e.Decision, Result: e.Code, Reason: e.Reason, Count: e.Count, TookMS: float64(e.Took.Microseconds()) / 1000}
 		switch {
 		case e.Open:
 			c.Result = "open"

@@ -12,6 +12,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
@@ -55,7 +56,7 @@ type Service struct {
 	keeper   keeper
 	state    *store.StateFile
 	stores   *store.Store
-	ledger   interface{ Health() error }
+	ledger   *ledger.Ledger
 	revs     *store.Revisions
 	vault    *vault.Vault
 	tasks    *sched.Scheduler
@@ -188,7 +189,21 @@ func (s *Service) warnings() (out []warning) {
 			out = append(out, warning{fmt.Sprintf("%s cannot be written: %v", h.what, h.err), "changes are refused until they can be kept", fault.Hint("df -h " + s.home)})
 		}
 	}
+	if b := s.ledger.Trouble(); b != nil {
+		out = append(out, warning{"the record of calls is not whole: " + broken(b), "somebody may have changed what it says", hint("audit.verify")})
+	}
+	if err := s.ledger.Unsealed(); err != nil {
+		out = append(out, warning{fmt.Sprintf("the record of calls is kept without a seal: %v", err), "what is recorded meanwhile could be changed unseen", hint("daemon.doctor")})
+	}
 	return out
+}
+
+// broken names the first bad row.
+func broken(b *ledger.Broken) string {
+	if b.Seq == 0 {
+		return b.Why
+	}
+	return fmt.Sprintf("row %d: %s", b.Seq, b.Why)
 }
 
 // self measures this process.

@@ -92,6 +92,7 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 	for _, ch := range machine(s.home) {
 		add(ch)
 	}
+	add(s.checkRecord(ctx))
 	warnings := s.warnings()
 	for _, w := range warnings {
 		add(Check{Name: "stores", Status: "error", What: w.what, Why: w.why, Fix: w.fix})
@@ -112,6 +113,25 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 		}
 	}
 	return c, nil
+}
+
+// checkRecord looks at the whole record of calls.
+func (s *Service) checkRecord(ctx context.Context) Check {
+	v, err := s.ledger.Verify(ctx, "")
+	switch {
+	case err != nil:
+		return Check{Name: "record", Status: "warning", What: "the record of calls cannot be verified: " + err.Error(), Why: "nobody would see that it was changed", Fix: hint("audit.verify")}
+	case v.Broken != nil:
+		return Check{Name: "record", Status: "error", What: "the record of calls is not whole: " + broken(v.Broken), Why: "somebody may have changed what it says", Fix: hint("audit.verify")}
+	}
+	what := "the record of calls is whole"
+	if n := s.ledger.Ahead(); n > 0 {
+		what += fmt.Sprintf("; %d rows were ahead of its head when the daemon started, as a death leaves them, and were verified", n)
+	}
+	if v.Unprotected > 0 {
+		what += fmt.Sprintf("; %d rows have no seal of the present key, which it says itself", v.Unprotected)
+	}
+	return Check{Name: "record", Status: "ok", What: what}
 }
 
 func checkHome(home string) Check {
