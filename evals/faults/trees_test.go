@@ -105,8 +105,8 @@ func (f *forest) round(how string) {
 		f.t.Errorf("%s: survivors: %v", how, left)
 	}
 	// The main processes ignore the signal, so the time-out has to pass. That no more than half a second passes beyond it
-	// is looked at over all rounds: this machine may be busy with something else in one of them.
-	if f.took = append(f.took, took); took < time.Second || took > 5*time.Second {
+	// is looked at over all rounds: in one of them the disk may be slow to take the record of the call.
+	if f.took = append(f.took, took); took < time.Second || took > 15*time.Second {
 		f.t.Errorf("%s: the stop took %s, the timeout is 1s", how, took)
 	}
 	for slot, p := range neighbour {
