@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 	bin := called(t, real)
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
+		WorkdirRoot:        t.TempDir(), // else an empty folder is left behind
 		RequireUniqueNames: true,
 		Setup:              func(e *testscript.Env) error { return stage(e, bin, real) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
