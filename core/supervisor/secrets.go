@@ -37,6 +37,23 @@ func (s *Supervisor) withheld(key string, p *config.Process) (why, code string) 
 	return "", ""
 }
 
+// Wanting gives the calls that would end an app's wait for its secrets.
+func (s *Supervisor) Wanting(key string) []fault.Hint {
+	r := s.runner(key)
+	if r == nil {
+		return nil
+	}
+	var calls []fault.Hint
+	for i := range r.declared.Load().Processes {
+		if _, err := s.values(key, &r.declared.Load().Processes[i]); err != nil {
+			if hint := fault.Hint(fault.From(err).Hint); hint != "" && !slices.Contains(calls, hint) {
+				calls = append(calls, hint)
+			}
+		}
+	}
+	return calls
+}
+
 // SecretsChanged has every app that needs a secret look again.
 func (s *Supervisor) SecretsChanged() {
 	s.mu.RLock()

@@ -175,6 +175,9 @@ func (v *Vault) Retire(before time.Time) (n int, err error) {
 	return n, err
 }
 
+// Shared begins the names of secrets that apps of every project see.
+const Shared = "shared"
+
 // Lookup finds the secret that an app means by a name: that of its stack, of its project, or shared by all. While the
 // vault is sealed it repeats what the last look at the files has said, so that it never waits. Faults: not_found
 // (secret_missing).
@@ -189,7 +192,7 @@ func (v *Vault) Lookup(project, stack, name string) (Secret, error) {
 			return Secret{}, err
 		}
 	}
-	places := []string{project + "/" + stack + "/" + name, project + "/" + name, "shared/" + name}
+	places := []string{project + "/" + stack + "/" + name, project + "/" + name, Shared + "/" + name}
 	for _, place := range places {
 		if s, ok := c.current(place); ok {
 			return s, nil

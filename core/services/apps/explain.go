@@ -96,7 +96,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	}
 	e.Next = advice(v, name)
 	if v.State == supervisor.Waiting {
-		e.Next = append(s.causes(v), e.Next...)
+		e.Next = append(append(s.sup.Wanting(v.Key), s.causes(v)...), e.Next...)
 	}
 	e.fit(mostBytes)
 	return e, nil

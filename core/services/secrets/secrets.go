@@ -4,6 +4,7 @@ package secrets
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,12 +38,25 @@ var Methods = op.Of("secrets", "Values that are not for everyone, sealed at rest
 
 // Service implements Methods.
 type Service struct {
-	vault *vault.Vault
-	bus   *bus.Bus
+	vault    *vault.Vault
+	bus      *bus.Bus
+	projects func() []string
 }
 
 // New copies what the service needs from the host.
-func New(h *host.Host) (*Service, error) { return &Service{h.Vault, h.Bus}, nil }
+func New(h *host.Host) (*Service, error) { return &Service{h.Vault, h.Bus, h.Supervisor.Projects}, nil }
+
+// unseen says of a name that no app looks there for a secret, or "".
+func (s *Service) unseen(name string) string {
+	first, rest, _ := strings.Cut(name, "/")
+	switch {
+	case rest == "":
+		return fmt.Sprintf("no app sees it: an app looks for project/stack/%s, project/%s and shared/%s", name, name, name)
+	case first != vault.Shared && !slices.Contains(s.projects(), first):
+		return fmt.Sprintf("no app sees it as long as there is no project %q: for apps of every project it is %s/%s", first, vault.Shared, name)
+	}
+	return ""
+}
 
 // Search says which secrets are wanted.
 type Search struct {
@@ -139,7 +153,7 @@ func (s *Service) Set(_ context.Context, in Value) (Stored, error) {
 	if err != nil {
 		return Stored{}, err
 	}
-	out := Stored{Name: v.Name, Version: v.Version, Changed: changed}
+	out := Stored{Name: v.Name, Version: v.Version, Changed: changed, Warning: s.unseen(v.Name)}
 	if v.Size < redact.Shortest {
 		out.Warning = fmt.Sprintf("it is shorter than %d bytes: it is not taken out of logs and answers that show it, because too much else would go with it", redact.Shortest)
 	}

@@ -38,8 +38,22 @@ func reason(err error) string {
 	return fault.From(err).Reason
 }
 
+// TestUnseen: whoever stores a secret under a name that no app looks at is told so.
+func TestUnseen(t *testing.T) {
+	s, _ := service(t)
+	for name, want := range map[string]string{"db": "an app looks for project/stack/db", "shop/old": `no project "shop"`, "shared/old": ""} {
+		if out := put(t, s, name, "some value"); !strings.Contains(out.Warning, want) || want == "" && out.Warning != "" {
+			t.Errorf("%s: %+v", name, out)
+		}
+		if _, err := s.Delete(t.Context(), Reference{name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestLifeOfASecret(t *testing.T) {
 	s, h := service(t)
+	h.Declare("project: shop\napps:\n  - {name: api, command: [./api]}\n")
 	if out := put(t, s, "shop/db", "first value"); out.Version != 1 || !out.Changed || out.Warning != "" {
 		t.Errorf("stored %+v", out)
 	}
