@@ -117,7 +117,7 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 	spec := proc.Spec{
 		ID:    generationID(g.app.Key, process, n, g.number, g.rev, g.ports),
 		Group: groupName(g.app.Key, process, n, g.number), Kind: "app",
-		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, who, process, n),
+		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, g.secrets, who, process, n),
 		UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
 		Out: journal.Path(s.LogDir, out), Err: journal.Path(s.LogDir, errs),
 		MaxSize: g.def.Logging.MaxSize, MaxFiles: g.def.Logging.MaxFiles, OnFull: g.def.Logging.OnFull,
@@ -312,13 +312,13 @@ func signalNamed(name string) unix.Signal {
 	return unix.SIGTERM
 }
 
-// environment is the whole environment of an instance: what its definition resolved to, then what is ours.
-func environment(g *generation, who account.Account, process string, n int) []string {
+// environment is the whole environment of an instance: what its definition resolved to, its secrets, then what is ours.
+func environment(g *generation, secrets map[string]string, who account.Account, process string, n int) []string {
 	env := map[string]string{}
 	for k, v := range g.def.Env {
 		env[k] = v
 	}
-	for k, v := range g.secrets {
+	for k, v := range secrets {
 		env[k] = v
 	}
 	if who.Name != "" { // unless the definition says otherwise, even that there is none

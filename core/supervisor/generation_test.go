@@ -61,7 +61,7 @@ func TestEnvironment(t *testing.T) {
 	} {
 		g := &generation{app: app, def: &c.def, ports: c.ports}
 		var got, ours []string
-		for _, v := range environment(g, c.who, "web", 3) {
+		for _, v := range environment(g, nil, c.who, "web", 3) {
 			if strings.HasPrefix(v, "OMNITRON_") {
 				ours = append(ours, v)
 				continue

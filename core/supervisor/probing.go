@@ -137,9 +137,9 @@ func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx co
 		if err != nil {
 			return 0, nil, err
 		}
-		as := *g
-		if as.secrets == nil { // adopted: another value may be in force by now, but that is all that is known
-			if as.secrets, err = s.values(g.app.Key, g.def); err != nil {
+		secrets := g.secrets
+		if secrets == nil { // adopted: another value may be in force by now, but that is all that is known
+			if secrets, err = s.values(g.app.Key, g.def); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -147,7 +147,7 @@ func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx co
 		out := filepath.Join(s.RunDir, fmt.Sprintf("probe-%d-%d.out", os.Getpid(), k))
 		spec := proc.Spec{
 			ID: fmt.Sprintf("probe!%s:%s#%d!%d.%d", g.app.Key, process, n, os.Getpid(), k), Group: fmt.Sprintf("probe.%d.%d", os.Getpid(), k), Kind: "probe",
-			Argv: argv, Dir: g.def.Dir, Env: environment(&as, who, process, n), UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
+			Argv: argv, Dir: g.def.Dir, Env: environment(g, secrets, who, process, n), UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
 			Out: out, Err: out, OnFull: "drop", DieWithDaemon: true,
 		}
 		if g.def.Umask != nil {
