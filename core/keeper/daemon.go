@@ -199,6 +199,7 @@ func (k *keeper) daemonDied(status int, known bool) {
 	}
 	if code == notAgain {
 		if !k.anyRunning() {
+			k.clean()
 			k.finish(1)
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/keeper/logfile"
 	"github.com/omnitron-dev/omnitron/core/proc"
@@ -189,6 +190,11 @@ func TestDaemonThatMustNotRun(t *testing.T) {
 	var x *exec.ExitError
 	if !asExit(err, &x) || x.ExitCode() != 1 || e.starts() != 1 {
 		t.Errorf("the keeper ended with %v after %d starts", err, e.starts())
+	}
+	for _, left := range []string{filepath.Join(e.home, "keeper.json"), filepath.Join(e.home, "keeper.sock"), "/sys/fs/cgroup/*/omnitron-" + keeper.HomeID(e.home), "/sys/fs/cgroup/omnitron-" + keeper.HomeID(e.home)} {
+		if found, _ := filepath.Glob(left); len(found) > 0 {
+			t.Errorf("left behind: %v", found)
+		}
 	}
 }
 

@@ -210,7 +210,7 @@ func (w *world) sweep() {
 			_ = os.Remove(d)
 		}
 	}
-	_ = os.Remove("/run/" + own)
+	must(w.t, os.RemoveAll("/run/"+own)) // the sockets of what a killed keeper ran
 }
 
 // load reads a file's text as up does.

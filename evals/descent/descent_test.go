@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // TestSweep ends a grandchild that has left its session and lost its parent, and only what descends from here.
@@ -24,10 +25,15 @@ func TestSweep(t *testing.T) {
 	if err := tree.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Read(make([]byte, 1)); err != nil { // the grandchild is there
+	if _, err := out.Read(make([]byte, 1)); err != nil { // the grandchild is there, if only as a copy of the shell
 		t.Fatal(err)
 	}
 	pids := Running("987654.25") // as setsid or as sleep
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); len(pids) == 0 && time.Now().Before(end); pids = Running("987654.25") {
+		<-tick.C
+	}
 	if len(pids) != 1 || slices.Contains(pids, stranger) {
 		t.Errorf("running: %v", pids)
 	}
