@@ -24,10 +24,6 @@ func TestStopsEndWholeTrees(t *testing.T) {
 					w.round(how)
 				}
 			}
-			slices.Sort(w.took)
-			if median := w.took[len(w.took)/2]; median > 1500*time.Millisecond {
-				t.Errorf("a stop took %s (median), the timeout is 1s", median)
-			}
 			for range rig.Count(2, 34) {
 				if uid != 0 { // where no control group can be had
 					w.stubKilled()
@@ -42,7 +38,6 @@ type forest struct {
 	t    *testing.T
 	r    *rig.Rig
 	scan *scanner
-	took []time.Duration // by each stop
 }
 
 // descendants is how many an actor in the role of tree has.
@@ -65,7 +60,7 @@ func newForest(t *testing.T, uid int) *forest {
 // grown waits until a tree is complete.
 func (f *forest) grown(names ...string) {
 	f.t.Helper()
-	f.r.Until(30*time.Second, fmt.Sprintf("%v have all their descendants", names), func() bool {
+	f.r.Until(10*time.Second, fmt.Sprintf("%v have all their descendants", names), func() bool {
 		seen := f.scan.now()
 		for _, name := range names {
 			if len(seen[name]) != 1 {
@@ -104,9 +99,8 @@ func (f *forest) round(how string) {
 	if left := others(seen, slices.Collect(maps.Keys(neighbour))...); len(left) > 0 {
 		f.t.Errorf("%s: survivors: %v", how, left)
 	}
-	// The main processes ignore the signal, so the time-out has to pass. That no more than half a second passes beyond it
-	// is looked at over all rounds: in one of them the disk may be slow to take the record of the call.
-	if f.took = append(f.took, took); took < time.Second || took > 15*time.Second {
+	// The main processes ignore the signal, so the time-out has to pass, and no more than half a second beyond.
+	if took < time.Second || took > 1500*time.Millisecond {
 		f.t.Errorf("%s: the stop took %s, the timeout is 1s", how, took)
 	}
 	for slot, p := range neighbour {
