@@ -29,19 +29,19 @@ var floors = map[string]int{
 
 // homes says where a third-party library may be imported; tests may import any of them.
 var homes = map[string][]string{
-	"github.com/mark3labs/mcp-go":       {"mcp"},
-	"github.com/spf13/cobra":            {"cmd"},
-	"github.com/spf13/pflag":            {"cmd/cli"},
-	"github.com/itchyny/gojq":           {"cmd/cli"},
-	"github.com/google/jsonschema-go":   {"tools/schema"},
-	"github.com/goccy/go-yaml":          {"core/config", "cmd/cli"},
-	"modernc.org/sqlite":                {"core/store"},
-	"github.com/pressly/goose/v3":       {"core/store"},
-	"github.com/klauspost/compress":     {"core/journal"},
-	"golang.org/x/sys":                  {"core", "cmd", "transports", "evals"},
-	"golang.org/x/term":                 {"cmd/cli"},
-	"github.com/tink-crypto/tink-go/v2": {"core/vault"},
-	"github.com/coreos/go-systemd/v22":  {"cmd/omnitron"},
+	"github.com/mark3labs/mcp-go":      {"mcp"},
+	"github.com/spf13/cobra":           {"cmd"},
+	"github.com/spf13/pflag":           {"cmd/cli"},
+	"github.com/itchyny/gojq":          {"cmd/cli"},
+	"github.com/google/jsonschema-go":  {"tools/schema"},
+	"github.com/goccy/go-yaml":         {"core/config", "cmd/cli"},
+	"modernc.org/sqlite":               {"core/store"},
+	"github.com/pressly/goose/v3":      {"core/store"},
+	"github.com/klauspost/compress":    {"core/journal"},
+	"golang.org/x/sys":                 {"core", "cmd", "transports", "evals"},
+	"golang.org/x/term":                {"cmd/cli"},
+	"golang.org/x/crypto":              {"core/vault"},
+	"github.com/coreos/go-systemd/v22": {"cmd/omnitron"},
 }
 
 // goers may start goroutines; everything else is called, and returns.

@@ -22,9 +22,9 @@ type output struct {
 	k *proc.Keeper
 }
 
-func (o output) Tail(ctx context.Context, slot string, since time.Time, n int) []string {
+func (o output) Tail(ctx context.Context, slot string, since, until time.Time, n int) []string {
 	for _, stream := range []string{"err", "out"} {
-		found, _, _, err := o.j.Query(ctx, journal.Filter{Keys: []string{slot}, Since: since, Stream: stream, Limit: n})
+		found, _, _, err := o.j.Query(ctx, journal.Filter{Keys: []string{slot}, Since: since, Until: until, Stream: stream, Limit: n})
 		if err != nil || len(found) == 0 {
 			continue
 		}

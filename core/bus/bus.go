@@ -160,14 +160,27 @@ func (b *Bus) Subscribe(f Filter, size int) *Sub {
 	return s
 }
 
+// handy is how many events are remembered although they are kept elsewhere, for those who come back after a moment.
+const handy = 256
+
+// Kept says that the events up to the number last are kept elsewhere: the bus remembers only the last few of them. Most
+// of what it holds in memory would be those.
+func (b *Bus) Kept(last uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.recent.len() > handy && b.recent.at(0).Seq <= last {
+		b.recent.pop()
+	}
+}
+
 // Resume listens as Subscribe does, and first gives what is remembered after the number after. Nothing lies between the
-// two; missed says that the bus does not remember back to after.
-func (b *Bus) Resume(f Filter, size int, after uint64) (s *Sub, missed bool) {
+// two. What is older than the number oldest is not remembered: if after+1 < oldest, something is missing before.
+func (b *Bus) Resume(f Filter, size int, after uint64) (s *Sub, oldest uint64) {
 	s = &Sub{bus: b, filter: f, ring: ring{room: size}, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.subs[s] = struct{}{}
-	oldest := b.next
+	oldest = b.next
 	for i := range b.recent.len() {
 		ev := b.recent.at(i)
 		oldest = min(oldest, ev.Seq)
@@ -175,7 +188,7 @@ func (b *Bus) Resume(f Filter, size int, after uint64) (s *Sub, missed bool) {
 			b.lost += s.push(ev)
 		}
 	}
-	return s, after+1 < oldest
+	return s, oldest
 }
 
 // Sub is one listener. Next is for one goroutine at a time.

@@ -147,8 +147,8 @@ func TestResumeLeavesNoHole(t *testing.T) {
 		for range 8 {
 			b.Publish(Event{})
 		}
-		s, got := b.Resume(Filter{}, 20, after)
-		if got != missed {
+		s, oldest := b.Resume(Filter{}, 20, after)
+		if got := after+1 < oldest; got != missed {
 			t.Errorf("after %d: missed %v", after, got)
 		}
 		b.Publish(Event{})
@@ -160,9 +160,22 @@ func TestResumeLeavesNoHole(t *testing.T) {
 	}
 	c := New(1, 5)
 	c.Publish(Event{})
-	s, missed := c.Resume(Filter{}, 20, 0)
-	if seq, _ := next(t, s); seq != 1 || missed {
-		t.Errorf("from the beginning: %d, missed %v", seq, missed)
+	s, oldest := c.Resume(Filter{}, 20, 0)
+	if seq, _ := next(t, s); seq != 1 || oldest != 1 {
+		t.Errorf("from the beginning: %d, the oldest %d", seq, oldest)
+	}
+}
+
+func TestKeptEventsAreForgotten(t *testing.T) {
+	for last, want := range map[uint64]uint64{0: 1, 10: 11, 500: 501, 900: 1000 - handy + 1, 1000: 1000 - handy + 1} {
+		c := New(1, 4096)
+		for range 1000 {
+			c.Publish(Event{})
+		}
+		c.Kept(last)
+		if _, oldest := c.Resume(Filter{}, 1, 1000); oldest != want {
+			t.Errorf("up to %d kept: it remembers from %d on, want %d", last, oldest, want)
+		}
 	}
 }
 

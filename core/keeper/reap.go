@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/core/keeper/cage"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 )
@@ -134,6 +135,7 @@ func (k *keeper) ended(g *gen, e protocol.Exit) {
 		k.sendNotices()
 	}
 	k.drain(g)
+	e.Alone = g.rec.Cgroup != "" && !cage.Populated(g.rec.Cgroup)
 	g.rec.Exit = &e
 	k.tell(protocol.Exited, protocol.ExitBody{ID: g.rec.ID, Exit: e})
 	k.save()

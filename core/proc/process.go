@@ -145,6 +145,9 @@ func (p *Process) handle(name string) int {
 // Kill sends SIGKILL to everything that the generation ever started, and returns when nothing of it is left. When ctx
 // ends first it gives a *StuckError with the pids that are still there; the keeper goes on trying.
 func (p *Process) Kill(ctx context.Context) error {
+	if p.endedAlone() {
+		return nil
+	}
 	_, err := p.keeper.call(ctx, protocol.Kill, protocol.IDBody{ID: p.id})
 	if err == nil || ctx.Err() == nil {
 		return gone(err)
@@ -163,6 +166,9 @@ func (p *Process) Kill(ctx context.Context) error {
 
 // Tree gives the pids of the generation that are alive.
 func (p *Process) Tree(ctx context.Context) ([]int, error) {
+	if p.endedAlone() {
+		return nil, nil
+	}
 	a, err := p.keeper.call(ctx, protocol.Tree, protocol.IDBody{ID: p.id})
 	if err != nil {
 		return nil, gone(err)
@@ -196,6 +202,13 @@ func (p *Process) hasEnded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ended
+}
+
+// endedAlone reports whether the keeper has said, with the exit, that nothing else was left. It need not be asked again.
+func (p *Process) endedAlone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended && p.gen.Exit != nil && p.gen.Exit.Alone
 }
 
 // update takes in what a keeper tells about a generation that we know already.

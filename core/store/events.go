@@ -87,6 +87,10 @@ func (e *Events) List(ctx context.Context, f EventFilter) (events []bus.Event, m
 		order = "ASC"
 	}
 	query := `SELECT seq, at, topic, type, key, slot, text, data FROM events` + where + ` ORDER BY seq ` + order + ` LIMIT ?`
+	var recent []bus.Event
+	if f.After == 0 && e.bus != nil { // before the disk is looked at: what is written and forgotten meanwhile is in both
+		recent = e.bus.Recent(bus.Filter{Topics: f.Topics, Keys: f.Keys}, 0, eventRoom)
+	}
 	err = e.db.View(ctx, func(tx *sql.Tx) error {
 		events, err = collect(ctx, tx, scanEvent, query, append(args, limit+1)...)
 		return err
@@ -94,26 +98,21 @@ func (e *Events) List(ctx context.Context, f EventFilter) (events []bus.Event, m
 	if err != nil {
 		return nil, false, fmt.Errorf("cannot read events: %w", err)
 	}
-	if f.After == 0 {
-		events = append(e.unwritten(f, events), events...)
-	}
+	events = append(f.unwritten(recent, events), events...)
 	if len(events) > limit {
 		return events[:limit], true, nil
 	}
 	return events, false, nil
 }
 
-// unwritten gives the events, newest first, that a list from the disk lacks at its beginning.
-func (e *Events) unwritten(f EventFilter, written []bus.Event) (fresh []bus.Event) {
-	if e.bus == nil {
-		return nil
-	}
+// unwritten gives those of the recent events, newest first, that a list from the disk lacks at its beginning.
+func (f EventFilter) unwritten(recent, written []bus.Event) (fresh []bus.Event) {
 	var newest uint64
 	if len(written) > 0 {
 		newest = written[0].Seq
 	}
-	for _, ev := range slices.Backward(e.bus.Recent(bus.Filter{Topics: f.Topics, Keys: f.Keys}, newest, eventRoom)) {
-		if (f.Before == 0 || ev.Seq < f.Before) && !ev.At.Before(f.Since) && (f.Until.IsZero() || ev.At.Before(f.Until)) {
+	for _, ev := range slices.Backward(recent) {
+		if ev.Seq > newest && (f.Before == 0 || ev.Seq < f.Before) && !ev.At.Before(f.Since) && (f.Until.IsZero() || ev.At.Before(f.Until)) {
 			fresh = append(fresh, ev)
 		}
 	}
@@ -194,8 +193,8 @@ func (e *Events) Record(b *bus.Bus) func(ctx context.Context) error {
 			if lost > 0 {
 				b.Publish(bus.Event{Topic: "events", Type: "lost", Text: fmt.Sprintf("%d events were not kept", lost), Data: map[string]any{"count": lost}})
 			}
-			if len(batch) > 0 {
-				e.keep(ctx, batch)
+			if len(batch) > 0 && e.keep(ctx, batch) {
+				b.Kept(batch[len(batch)-1].Seq)
 			}
 			if ctx.Err() != nil && len(batch) < eventBatch {
 				return nil
@@ -223,21 +222,21 @@ func gather(ctx context.Context, sub *bus.Sub) (batch []bus.Event, lost int64) {
 	return batch, lost
 }
 
-// keep tries until the batch is on disk or ctx has ended.
-func (e *Events) keep(ctx context.Context, batch []bus.Event) {
+// keep tries until the batch is on disk, which it reports, or ctx has ended.
+func (e *Events) keep(ctx context.Context, batch []bus.Event) bool {
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
 	for failed := false; ; failed = true {
 		err := e.Append(context.WithoutCancel(ctx), batch) // at the end of ctx the last batch is kept too
 		if err == nil {
-			return
+			return true
 		}
 		if !failed {
 			e.log.Error("cannot keep events, trying again", "count", len(batch), "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-retry.C:
 		}
 	}

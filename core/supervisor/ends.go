@@ -25,11 +25,13 @@ const (
 func (r *runner) spawn(u *unit) {
 	u.last++
 	r.epoch++
+	r.spawns++
 	u.former = false
 	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.s.Now()}
 	r.s.calls.Go(func() {
 		err := g.start(r.s, u.process, u.number)
 		r.mail.post(func() {
+			r.spawns--
 			if err != nil {
 				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: r.s.Hide(err.Error()), Generation: g.number}
 				r.ended(u, u.exit)
@@ -89,7 +91,7 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 	}
 	g.quiet()
 	r.s.ports.Free(g.ports)
-	r.dead = append(r.dead, g)
+	r.later = append(r.later, func() { r.bury(g) })
 	failed := u.exit != nil && u.exit.Generation == g.number && u.end.cause != byStop && !(u.end.cause == byItself && u.end.success)
 	forked := g.behind > 0 && u.exit != nil && u.exit.Generation == g.number && u.end.cause == byItself
 	if forked {
@@ -104,7 +106,8 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 		u.reason = u.exit.Message
 	}
 	if failed {
-		r.quote(u)
+		exit, until := u.exit, r.s.Now() // what comes later is the next run's
+		r.later = append(r.later, func() { r.quote(u, exit, until) })
 	}
 }
 
@@ -130,12 +133,12 @@ func background(g *generation) string {
 }
 
 // quote adds what a run that failed printed last to its exit, once it has been read.
-func (r *runner) quote(u *unit) {
-	exit, slot, since := u.exit, SampleKey(r.key, u.process, u.number), began(u.exit)
+func (r *runner) quote(u *unit, exit *Exit, until time.Time) {
+	slot, since := SampleKey(r.key, u.process, u.number), began(exit)
 	r.s.calls.Go(func() {
 		within, cancel := context.WithTimeout(r.s.ctx, 2*time.Second)
 		defer cancel()
-		lines := r.s.Lines.Tail(within, slot, since, lastLines)
+		lines := r.s.Lines.Tail(within, slot, since, until, lastLines)
 		if len(lines) == 0 {
 			return
 		}
@@ -162,22 +165,30 @@ func began(x *Exit) time.Time {
 	return x.At.Add(-time.Duration(x.RanMS)*time.Millisecond - 100*time.Millisecond)
 }
 
-// bury has the keeper forget the generations of which nothing is left, but not before the end is on disk: a daemon that
-// comes after us would otherwise know of neither.
-func (r *runner) bury() {
-	for _, g := range r.dead {
-		r.s.calls.Go(func() {
-			for r.s.State.Put(r.s.ctx, func(*store.State) error { return nil }) != nil {
-				select {
-				case <-r.s.ctx.Done(): // whoever comes next sees both
-					return
-				case <-time.After(time.Second):
-				}
-			}
-			r.s.forget(g.proc)
-		})
+// unhurried does what an end leaves to do, once no start is under way: nothing of it may be in the way of one.
+func (r *runner) unhurried() {
+	if r.spawns > 0 {
+		return
 	}
-	r.dead = nil
+	for _, fn := range r.later {
+		fn()
+	}
+	r.later = nil
+}
+
+// bury has the keeper forget a generation of which nothing is left, but not before the end is on disk: a daemon that comes
+// after us would otherwise know of neither.
+func (r *runner) bury(g *generation) {
+	r.s.calls.Go(func() {
+		for r.s.State.Put(r.s.ctx, func(*store.State) error { return nil }) != nil {
+			select {
+			case <-r.s.ctx.Done(): // whoever comes next sees both
+				return
+			case <-time.After(time.Second):
+			}
+		}
+		r.s.forget(g.proc)
+	})
 }
 
 // forget drops the keeper's record of a generation.

@@ -65,7 +65,7 @@ func (p *printed) path(slot, stream string) string {
 	return journal.Path(p.dir, journal.Stream{Project: f[0], Stack: f[1], App: f[2], Process: process, Instance: n, Name: stream})
 }
 
-func (p *printed) Tail(_ context.Context, slot string, _ time.Time, n int) []string {
+func (p *printed) Tail(_ context.Context, slot string, _, _ time.Time, n int) []string {
 	p.mu.Lock()
 	p.asks++
 	p.mu.Unlock()

@@ -128,7 +128,7 @@ func desiredWord(running bool) string {
 func (s *Supervisor) tail(key string, u *unit) []string {
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 	defer cancel()
-	return s.Lines.Tail(ctx, SampleKey(key, u.process, u.number), began(u.exit), 20)
+	return s.Lines.Tail(ctx, SampleKey(key, u.process, u.number), began(u.exit), time.Time{}, 20)
 }
 
 // remember marks what is kept on disk of the app; the state file takes it along with its next write.

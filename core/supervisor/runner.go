@@ -31,7 +31,8 @@ type runner struct {
 	scale   map[string]int // process → instances, until the file's number changes
 	units   []*unit
 	waiters []*waiter
-	dead    []*generation // nothing of them is left; forgotten once that is on disk
+	spawns  int      // starts that the keeper has not answered yet
+	later   []func() // what is left to do once there are none
 	epoch   uint64
 	obeyed  int32 // of pending, what was carried out since the last snapshot
 	halting bool  // the daemon ends: stop, but leave what is desired alone
@@ -117,7 +118,7 @@ func (r *runner) settle() {
 	}
 	r.part()
 	r.publish()
-	r.bury()
+	r.unhurried()
 	if r.obeyed > 0 {
 		r.pending.Add(-r.obeyed)
 		r.obeyed = 0

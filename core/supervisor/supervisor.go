@@ -52,9 +52,9 @@ type memory interface {
 
 // lines is what the supervisor needs of the apps' output.
 type lines interface {
-	Tail(ctx context.Context, slot string, since time.Time, n int) []string // the last lines that a slot printed
-	Keep(app *config.App)                                                   // as much output as its definition says
-	Ends(s journal.Stream) map[journal.Stream]int64                         // where both streams of an instance go on
+	Tail(ctx context.Context, slot string, since, until time.Time, n int) []string // the last lines that a slot printed; a zero time is no bound
+	Keep(app *config.App)                                                          // as much output as its definition says
+	Ends(s journal.Stream) map[journal.Stream]int64                                // where both streams of an instance go on
 	Await(ctx context.Context, from map[journal.Stream]int64, pattern string) error
 	AwaitSince(ctx context.Context, slot, pattern string, since time.Time) error
 }

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/tink-crypto/tink-go/v2/aead/subtle"
-	"github.com/tink-crypto/tink-go/v2/tink"
-
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
@@ -16,14 +13,14 @@ type Box struct {
 	path string
 	disk store.Disk
 	mu   sync.Mutex
-	key  tink.AEAD
+	key  *aead
 }
 
 // NewBox makes a box whose key is at path. The key is made when something is sealed first.
 func NewBox(path string, disk store.Disk) *Box { return &Box{path: path, disk: disk} }
 
 // use gives the cipher. Without a key there is none, unless one may be made.
-func (b *Box) use(mayMake bool) (tink.AEAD, error) {
+func (b *Box) use(mayMake bool) (*aead, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.key != nil {
@@ -41,8 +38,8 @@ func (b *Box) use(mayMake bool) (tink.AEAD, error) {
 			return nil, fmt.Errorf("cannot write the key %s: %w", b.path, err)
 		}
 	}
-	b.key, err = subtle.NewXChaCha20Poly1305(keys[0])
-	return b.key, err
+	b.key = newAEAD(keys[0])
+	return b.key, nil
 }
 
 // Seal gives a text that only Open with the same binding understands.
@@ -51,7 +48,7 @@ func (b *Box) Seal(text, binding []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key.Encrypt(text, binding)
+	return key.seal(text, binding), nil
 }
 
 // Open is the inverse of Seal. It fails for what was changed, or sealed with another binding or key.
@@ -60,7 +57,7 @@ func (b *Box) Open(sealed, binding []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := key.Decrypt(sealed, binding)
+	text, err := key.open(sealed, binding)
 	if err != nil {
 		return nil, fmt.Errorf("it was changed, or sealed with another key than that of %s", b.path)
 	}

@@ -12,11 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/aead/subtle"
-	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
 // The file has three lines: what it is with the SHA-256 of the rest, the body, and the body's seal. The sum tells damage
@@ -42,7 +37,7 @@ var (
 type body struct {
 	Created time.Time `json:"created"`
 	Rotated time.Time `json:"rotated"`
-	Keyset  []byte    `json:"keyset"` // the data key, wrapped by the key of vault.key
+	Wrapped []byte    `json:"dataKey"` // the data key, wrapped by the key of vault.key
 	Entries []entry   `json:"entries"`
 }
 
@@ -67,41 +62,28 @@ func order(a, b entry) int {
 }
 
 var (
-	keysetBinding = []byte(magic + "\x00keyset")
-	sealPrefix    = magic + "\x00file\x00"
+	keyBinding = []byte(magic + "\x00dataKey")
+	sealPrefix = magic + "\x00file\x00"
 )
 
 // contents is an open vault; it is never changed, only replaced.
 type contents struct {
 	body
-	kek  []byte // the key that wraps the keyset
-	data tink.AEAD
+	kek  []byte // the key that wraps the data key
+	data *aead
 }
 
 // fresh is an empty vault under a key, with a data key of its own.
-func fresh(kek []byte, created, now time.Time) (*contents, error) {
-	handle, err := keyset.NewHandle(aead.XChaCha20Poly1305KeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a data key: %w", err)
+func fresh(kek []byte, created, now time.Time) *contents {
+	key := newKey()
+	return &contents{
+		body: body{Created: created, Rotated: now, Wrapped: newAEAD(kek).seal(key, keyBinding)},
+		kek:  kek, data: newAEAD(key),
 	}
-	c := &contents{body: body{Created: created, Rotated: now}, kek: kek}
-	if c.data, err = aead.New(handle); err != nil {
-		return nil, fmt.Errorf("cannot use a data key: %w", err)
-	}
-	wrap, err := subtle.NewXChaCha20Poly1305(kek)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the vault's key: %w", err)
-	}
-	var wrapped bytes.Buffer
-	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&wrapped), wrap, keysetBinding); err != nil {
-		return nil, fmt.Errorf("cannot wrap the data key: %w", err)
-	}
-	c.Keyset = wrapped.Bytes()
-	return c, nil
 }
 
 // with gives the contents with other entries; those without a sealed form get it.
-func (c *contents) with(entries []entry) (*contents, error) {
+func (c *contents) with(entries []entry) *contents {
 	next := *c
 	next.Entries = slices.SortedFunc(slices.Values(entries), order)
 	for i := range next.Entries {
@@ -109,12 +91,9 @@ func (c *contents) with(entries []entry) (*contents, error) {
 		if e.Sealed != nil {
 			continue
 		}
-		var err error
-		if e.Sealed, err = next.data.Encrypt(e.value, e.binding()); err != nil {
-			return nil, fmt.Errorf("cannot seal %s: %w", e.Name, err)
-		}
+		e.Sealed = next.data.seal(e.value, e.binding())
 	}
-	return &next, nil
+	return &next
 }
 
 func (c *contents) encode() ([]byte, error) {
@@ -122,10 +101,7 @@ func (c *contents) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the vault: %w", err)
 	}
-	seal, err := c.data.Encrypt(nil, append([]byte(sealPrefix), line...))
-	if err != nil {
-		return nil, fmt.Errorf("cannot seal the vault: %w", err)
-	}
+	seal := c.data.seal(nil, append([]byte(sealPrefix), line...))
 	rest := append(append(line, '\n'), base64.StdEncoding.EncodeToString(seal)...)
 	rest = append(rest, '\n')
 	sum := sha256.Sum256(rest)
@@ -160,12 +136,12 @@ func decode(file []byte, keys [][]byte) (*contents, error) {
 	if err != nil {
 		return damaged("its seal cannot be read")
 	}
-	if _, err := c.data.Decrypt(seal, append([]byte(sealPrefix), line...)); err != nil {
+	if _, err := c.data.open(seal, append([]byte(sealPrefix), line...)); err != nil {
 		return damaged("its seal is not the vault's own: somebody without the key has changed it")
 	}
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		if e.value, err = c.data.Decrypt(e.Sealed, e.binding()); err != nil {
+		if e.value, err = c.data.open(e.Sealed, e.binding()); err != nil {
 			return damaged(fmt.Sprintf("version %d of %s is not what was stored under that name", e.Version, e.Name))
 		}
 	}
@@ -174,19 +150,15 @@ func decode(file []byte, keys [][]byte) (*contents, error) {
 
 // unwrap opens the data key.
 func (c *contents) unwrap(keys [][]byte) error {
-	for _, key := range keys {
-		wrap, err := subtle.NewXChaCha20Poly1305(key)
-		if err != nil {
-			return fmt.Errorf("cannot use the vault's key: %w", err)
-		}
-		handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(c.Keyset)), wrap, keysetBinding)
+	for _, kek := range keys {
+		key, err := newAEAD(kek).open(c.Wrapped, keyBinding)
 		if err != nil {
 			continue
 		}
-		if c.data, err = aead.New(handle); err != nil {
+		if len(key) != keySize {
 			return fmt.Errorf("%w: the data key cannot be used", errDamaged)
 		}
-		c.kek = key
+		c.kek, c.data = kek, newAEAD(key)
 		return nil
 	}
 	return errNoFit

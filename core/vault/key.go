@@ -13,9 +13,6 @@ import (
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
-// keySize is the size of the vault's key: XChaCha20-Poly1305.
-const keySize = 32
-
 // CredentialName is the name of systemd's credential that holds the vault's key.
 const CredentialName = "omnitron-vault-key"
 

@@ -51,17 +51,11 @@ func (v *Vault) Rotate() (Rotation, error) {
 // rekey seals c anew under key, with a new data key, and gives what the file holds then, after an error too. The file is
 // written twice, so that its copy, too, is one that the former key does not open.
 func (v *Vault) rekey(c *contents, key []byte) (*contents, error) {
-	next, err := fresh(key, c.Created, v.now().UTC())
-	if err != nil {
-		return c, err
-	}
 	entries := slices.Clone(c.Entries)
 	for i := range entries {
 		entries[i].Sealed = nil
 	}
-	if next, err = next.with(entries); err != nil {
-		return c, err
-	}
+	next := fresh(key, c.Created, v.now().UTC()).with(entries)
 	if err := v.write(next); err != nil {
 		return c, err
 	}

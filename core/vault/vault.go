@@ -237,10 +237,7 @@ func (v *Vault) begin() (*contents, error) {
 	if keys == nil {
 		keys = [][]byte{newKey()}
 	}
-	c, err := fresh(keys[0], v.now(), v.now())
-	if err != nil {
-		return nil, err
-	}
+	c := fresh(keys[0], v.now(), v.now())
 	file, err := c.encode()
 	if err != nil {
 		return nil, err
@@ -284,10 +281,7 @@ func (v *Vault) change(fn func(now time.Time, entries []entry) (next []entry, ch
 	if err != nil || !changed {
 		return err
 	}
-	next, err := c.with(entries)
-	if err != nil {
-		return err
-	}
+	next := c.with(entries)
 	if err := v.write(next); err != nil {
 		return err
 	}

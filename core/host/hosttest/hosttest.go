@@ -222,11 +222,11 @@ func (d *Disk) Write(name string, data []byte) error {
 // output is what the supervisor needs of the journal; nothing prints here.
 type output struct{ *journal.Journal }
 
-func (output) Tail(context.Context, string, time.Time, int) []string         { return nil }
-func (output) Keep(*config.App)                                              {}
-func (output) Ends(journal.Stream) map[journal.Stream]int64                  { return nil }
-func (output) Await(context.Context, map[journal.Stream]int64, string) error { return nil }
-func (output) AwaitSince(context.Context, string, string, time.Time) error   { return nil }
+func (output) Tail(context.Context, string, time.Time, time.Time, int) []string { return nil }
+func (output) Keep(*config.App)                                                 {}
+func (output) Ends(journal.Stream) map[journal.Stream]int64                     { return nil }
+func (output) Await(context.Context, map[journal.Stream]int64, string) error    { return nil }
+func (output) AwaitSince(context.Context, string, string, time.Time) error      { return nil }
 
 type definitions struct{ r *store.Revisions }
 

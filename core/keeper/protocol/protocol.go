@@ -167,8 +167,9 @@ type Exit struct {
 	At     time.Time `json:"at"`
 	User   int64     `json:"user_ns"`
 	Sys    int64     `json:"sys_ns"`
-	MaxRSS int64     `json:"max_rss"`        // bytes
-	Note   string    `json:"note,omitempty"` // how it is known when it was not waited for: pidfd | stat | lost
+	MaxRSS int64     `json:"max_rss"`         // bytes
+	Note   string    `json:"note,omitempty"`  // how it is known when it was not waited for: pidfd | stat | lost
+	Alone  bool      `json:"alone,omitempty"` // nothing else of its tree was left then, so nothing of it can be later
 }
 
 // ExitBody tells of an exit.

@@ -129,21 +129,24 @@ func (f *follower) begin(ctx context.Context, in Following) (*bus.Sub, error) {
 // resume goes on after the last event: from the disk for as long as the bus does not remember that far back, then from
 // there, without a hole between the two.
 func (f *follower) resume(ctx context.Context) (*bus.Sub, error) {
-	for more := true; ; {
-		sub, missed := f.s.bus.Resume(f.filter, room, f.last)
-		if !missed || !more || f.left {
+	for after := f.last; ; {
+		sub, oldest := f.s.bus.Resume(f.filter, room, after)
+		if after+1 >= oldest || f.left {
 			return sub, nil
 		}
 		sub.Close()
-		var past []bus.Event
-		var err error
-		past, more, err = f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, After: f.last, Limit: 1000})
-		if err != nil {
-			return nil, err
+		for more := true; more && !f.left; {
+			var past []bus.Event
+			var err error
+			past, more, err = f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, After: f.last, Limit: 1000})
+			if err != nil {
+				return nil, err
+			}
+			for _, ev := range past {
+				f.give(ev)
+			}
 		}
-		for _, ev := range past {
-			f.give(ev)
-		}
+		after = max(f.last, oldest-1) // the bus had forgotten what comes before: it was on disk, or nowhere
 	}
 }
 
