@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Disk is what StateFile needs of a file system. OS is the real one, faulty.Disk one that fails on demand.
@@ -15,6 +17,8 @@ type Disk interface {
 	Write(name string, data []byte) error
 	// Link gives a file a second name that must not exist yet.
 	Link(from, to string) error
+	// Exchange gives each of two files the name of the other, in one step; errors.ErrUnsupported where that cannot be had.
+	Exchange(a, b string) error
 	// Rename replaces to.
 	Rename(from, to string) error
 	// Remove takes a name away; fs.ErrNotExist where there is none.
@@ -45,7 +49,18 @@ func (d osDisk) Write(name string, data []byte) error {
 	return err
 }
 
-func (osDisk) Link(from, to string) error   { return os.Link(from, to) }
+func (osDisk) Link(from, to string) error { return os.Link(from, to) }
+func (osDisk) Exchange(a, b string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+	if err == unix.EINVAL || err == unix.ENOSYS { // rename(2): the file system, or the kernel, does not know it
+		err = unix.EOPNOTSUPP
+	}
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return nil
+}
+
 func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
 func (osDisk) Remove(name string) error     { return os.Remove(name) }
 
@@ -71,10 +86,11 @@ func Replace(d Disk, path string, data []byte) error { return replace(d, path, d
 func replace(d Disk, path string, data []byte, backup bool) error {
 	tmp := path + ".tmp"
 	err := d.Write(tmp, data)
-	if err == nil && backup {
-		err = keep(d, path)
-	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case backup:
+		err = swap(d, tmp, path)
+	default:
 		err = d.Rename(tmp, path)
 	}
 	if err != nil {
@@ -84,8 +100,26 @@ func replace(d Disk, path string, data []byte, backup bool) error {
 	return d.SyncDir(filepath.Dir(path))
 }
 
-// keep makes the file its .bak by a second name for it, so that at no moment there is no file. A rename between two
-// names of one file does nothing, which happens after a kill between the two steps: hence the removal.
+// swap puts tmp in the place of path and keeps the former file as .bak. At no moment are the two names of one file: what
+// harms the one would harm the other.
+func swap(d Disk, tmp, path string) error {
+	err := d.Exchange(tmp, path)
+	switch {
+	case err == nil:
+		return d.Rename(tmp, path+".bak")
+	case errors.Is(err, errors.ErrUnsupported):
+		if err = keep(d, path); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist): // else it is the first write
+		return err
+	}
+	return d.Rename(tmp, path)
+}
+
+// keep makes the file its .bak by a second name for it, so that at no moment there is no file, for file systems that
+// cannot exchange. A rename between two names of one file does nothing, which happens after a kill between the two steps:
+// hence the removal.
 func keep(d Disk, path string) error {
 	bak := path + ".bak"
 	link := bak + ".tmp"

@@ -15,8 +15,9 @@ type memDisk struct {
 	names   map[string]*[]byte
 	durable map[string]*[]byte
 	pending []func(map[string]*[]byte)
-	steps   int // changing calls so far
-	cutAt   int // from this call on everything fails; 0: never
+	steps   int  // changing calls so far
+	cutAt   int  // from this call on everything fails; 0: never
+	plain   bool // it cannot exchange names
 }
 
 var errCut = errors.New("the power is off")
@@ -31,7 +32,7 @@ func (d *memDisk) afterCut(n int) *memDisk {
 	for _, change := range d.pending[:n] {
 		change(names)
 	}
-	return &memDisk{names: names, durable: maps.Clone(names)}
+	return &memDisk{names: names, durable: maps.Clone(names), plain: d.plain}
 }
 
 func (d *memDisk) step(change func(map[string]*[]byte) error) error {
@@ -70,6 +71,19 @@ func (d *memDisk) Link(from, to string) error {
 			return fs.ErrExist
 		}
 		names[to] = names[from]
+		return nil
+	})
+}
+
+func (d *memDisk) Exchange(a, b string) error {
+	if d.plain {
+		return errors.ErrUnsupported
+	}
+	return d.step(func(names map[string]*[]byte) error {
+		if names[a] == nil || names[b] == nil {
+			return fs.ErrNotExist
+		}
+		names[a], names[b] = names[b], names[a]
 		return nil
 	})
 }

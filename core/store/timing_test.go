@@ -143,7 +143,7 @@ func TestRunRepairsARefusedWrite(t *testing.T) {
 		var wg sync.WaitGroup
 		ctx, cancel := context.WithCancel(t.Context())
 		wg.Go(func() { _ = f.Run(ctx) })
-		disk.FailAt(6, syscall.EIO) // the fsync of the directory, after the rename
+		disk.FailAt(4, syscall.EIO) // the fsync of the directory, after the rename
 		if err := f.Put(t.Context(), func(s *store.State) error { s.Set(number(2)); return nil }); err == nil {
 			t.Fatal("the write was not refused")
 		}

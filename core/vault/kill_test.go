@@ -44,6 +44,7 @@ func (k *killer) Write(name string, data []byte) error {
 }
 
 func (k *killer) Link(from, to string) error   { k.step(func() {}); return k.Disk.Link(from, to) }
+func (k *killer) Exchange(a, b string) error   { k.step(func() {}); return k.Disk.Exchange(a, b) }
 func (k *killer) Rename(from, to string) error { k.step(func() {}); return k.Disk.Rename(from, to) }
 func (k *killer) Remove(name string) error     { k.step(func() {}); return k.Disk.Remove(name) }
 func (k *killer) SyncDir(dir string) error     { k.step(func() {}); return k.Disk.SyncDir(dir) }

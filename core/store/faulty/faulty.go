@@ -125,6 +125,14 @@ func (d *Disk) Link(from, to string) error {
 	return d.Disk.Link(from, to)
 }
 
+// Exchange fails as it was told to.
+func (d *Disk) Exchange(a, b string) error {
+	if err := d.next(); err != nil {
+		return err
+	}
+	return d.Disk.Exchange(a, b)
+}
+
 // Rename fails as it was told to.
 func (d *Disk) Rename(from, to string) error {
 	if err := d.next(); err != nil {
