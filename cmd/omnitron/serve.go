@@ -111,6 +111,7 @@ func (d *daemon) run() error {
 	return d.group.Run(ctx, func() {
 		d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home)
 		debug.FreeOSMemory() // starting takes several times the memory that running does, and would set the pace of collection
+		shed()
 	})
 }
 
