@@ -47,9 +47,6 @@ const exitKeep = 3
 
 // serve is the daemon: the keeper starts it, and starts it again when it dies. It returns the exit status.
 func serve(home string) int {
-	if os.Getenv("GOGC") == "" { // with 100 apps this keeps 6 MB of garbage from standing around
-		debug.SetGCPercent(50)
-	}
 	level := &slog.LevelVar{}
 	var shown atomic.Pointer[redact.Live]
 	log, closer, err := daemonLog(home, level, &shown)
@@ -230,6 +227,9 @@ func (d *daemon) components() {
 // schedule adds the periodic tasks.
 func (d *daemon) schedule() {
 	h := &d.host
+	if os.Getenv("GOGC") == "" { // else somebody has chosen
+		h.Sched.Add("collector", time.Second, 0, newPace().look)
+	}
 	h.Sched.Add("log rotation check", time.Minute, time.Second, h.Journal.Maintain)
 	h.Sched.Add("metrics", 5*time.Second, 0, func(context.Context) error { h.Supervisor.Sample(h.Samples); return nil })
 	h.Sched.Add("state flush", 30*time.Second, 0, h.State.Flush)
