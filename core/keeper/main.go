@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/core/keeper/ident"
+
 	"github.com/omnitron-dev/omnitron/core/keeper/launch"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/keeper/stub"
@@ -203,15 +205,23 @@ func (k *keeper) takeLock() error {
 	return nil
 }
 
-// another reports whether a keeper of this home answers.
+// another reports whether a keeper of this home answers. A child that a dying one was just starting holds its socket, and
+// its lock, until it is another program: then whoever listens lives no more.
 func (k *keeper) another() bool {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: k.path("keeper.sock")})
-	return err == nil || err == unix.EAGAIN // EAGAIN: it has much to do
+	if err = unix.Connect(fd, &unix.SockaddrUnix{Name: k.path("keeper.sock")}); err != nil {
+		return err == unix.EAGAIN // it has much to do
+	}
+	who, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || who.Pid <= 0 {
+		return true
+	}
+	s, err := ident.Read(int(who.Pid))
+	return err == nil && s.State != 'Z'
 }
 
 // inheritNothing lets nothing of who started us reach the programs: descriptors, umask, blocked and ignored signals. A

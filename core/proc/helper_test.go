@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -65,6 +66,32 @@ func helper(name string, args []string) int {
 		fmt.Println("sent")
 	case "knock": // at a keeper's socket
 		fmt.Print(knock(args[0], args[1]))
+	case "bequeath": // the lock and the socket of a keeper to a child, and dies
+		lock, err := os.OpenFile(args[0]+"/keeper.lock", os.O_RDWR|os.O_CREATE, 0o600)
+		if err == nil {
+			err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		l, err := net.Listen("unix", args[0]+"/keeper.sock")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		socket, err := l.(*net.UnixListener).File()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		heir := exec.Command("/bin/sleep", "0.3")
+		heir.ExtraFiles = []*os.File{lock, socket}
+		if err := heir.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 	case "burn":
 		for ru := (unix.Rusage{}); time.Duration(ru.Utime.Nano()+ru.Stime.Nano()) < time.Duration(num(0))*time.Millisecond; {
 			if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {

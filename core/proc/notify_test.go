@@ -39,8 +39,14 @@ func TestNotify(t *testing.T) {
 		}
 		p := e.spawn(s)
 		eventually(t, "the barrier", func() bool { return strings.Contains(read(t, s.Out), "barrier passed") })
-		n := notice(t, p, func(n proc.Notice) bool { return n.Watchdog })
-		if !n.Ready || n.Status != "serving 7" || n.PID != p.Identity().PID || n.Stopping || n.At.IsZero() {
+		ready, status := false, ""
+		n := notice(t, p, func(n proc.Notice) bool { // they may come together or one after the other
+			if ready = ready || n.Ready; n.Status != "" {
+				status = n.Status
+			}
+			return n.Watchdog
+		})
+		if !ready || status != "serving 7" || n.PID != p.Identity().PID || n.Stopping || n.At.IsZero() {
 			t.Errorf("%+v", n)
 		}
 		if got := read(t, s.Err); got != "" {

@@ -363,3 +363,15 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 func TestUnprivileged(t *testing.T) {
 	asNobody(t, "^(TestExit|TestExecFailures|TestNothingInherited|TestKillTree|TestStubKilled|TestKeeperKilled|TestOutput|TestNotify|TestBothDie|TestTakeOver|TestUpgrade)$")
 }
+
+// TestKeeperOfADyingOne: what a dying keeper was just starting holds its lock and its socket for a moment, and is no keeper.
+func TestKeeperOfADyingOne(t *testing.T) {
+	e := &env{t: t, home: shortDir(t), contain: "auto"}
+	out, err := exec.Command(self(t), "helper", "bequeath", e.home).CombinedOutput()
+	if x := (*exec.ExitError)(nil); !asExit(err, &x) || len(out) > 0 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	e.runKeeper()
+	e.dial()
+	e.stop()
+}
