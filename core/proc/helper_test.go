@@ -47,6 +47,8 @@ func helper(name string, args []string) int {
 			n -= k
 		}
 	case "notify": // sends args, with a barrier after the last, then waits for a line on a fifo or for ever
+		term := make(chan os.Signal, 1)
+		signal.Notify(term, unix.SIGTERM) // before it says that it is ready
 		for _, m := range args {
 			if err := sendNotice(os.Getenv("NOTIFY_SOCKET"), strings.ReplaceAll(m, `\n`, "\n")); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -58,7 +60,7 @@ func helper(name string, args []string) int {
 			return 1
 		}
 		fmt.Println("barrier passed")
-		waitTerm()
+		<-term
 	case "stranger": // sends to the socket of somebody else
 		if err := sendNotice(args[0], "READY=1"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -114,12 +116,6 @@ func writeLines(f *os.File, n int, seed int64) {
 		}
 	}
 	f.Write(b)
-}
-
-func waitTerm() {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, unix.SIGTERM)
-	<-c
 }
 
 func sendNotice(path, text string) error {
