@@ -31,7 +31,16 @@ type Caller struct {
 	Role     Role    // the role it acts with; between it and the ceiling a call is held
 	ReadOnly bool    // nothing but Reads
 	Toolsets []string
+	Scope    Scope  // what its token is limited to
 	Trace    string // W3C trace id, or ""
+}
+
+// Scope is what a token is limited to: globs of which one has to match; what is empty does not limit. Whatever lies outside
+// of its projects and stacks is not there for it, and a method that it does not name is denied.
+type Scope struct {
+	Projects []string `json:"projects,omitempty"`
+	Stacks   []string `json:"stacks,omitempty"`
+	Methods  []string `json:"methods,omitempty"`
 }
 
 // Principal names who the caller is for limits, records and tokens: user, channel and session's client are part of it,
