@@ -24,6 +24,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -34,6 +35,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/tools"
@@ -136,6 +138,9 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	logs := filepath.Join(d.home, "logs")
 	d.keeping()
 	h.Ledger = ledger.New(h.Store, ledger.Options{Home: d.home, Keys: h.Vault, Log: d.log})
+	if h.Tokens, err = token.Open(ctx, token.Options{DB: h.Store, Vault: h.Vault, Home: keeper.HomeID(d.home), Log: d.log, Now: time.Now}); err != nil {
+		return nil, err
+	}
 	h.Journal = journal.New(logs, d.log)
 	h.Journal.Hide(h.Redact)
 	h.Journal.SetRotate(rotator(h.Keeper))
@@ -151,14 +156,11 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 // registry makes the methods and the one way to call them, with the policy that config.yaml says.
 func (d *daemon) registry() (*tools.Registry, error) {
 	h := &d.host
-	keys := policy.StoredKeys(h.Store)
-	tokens, err := policy.OpenTokens(h.Store, keys)
+	tokens, err := policy.OpenTokens(h.Store, policy.StoredKeys(h.Store))
 	if err != nil {
 		return nil, err
 	}
-	if h.Approvals, err = approval.Open(h.Store, keys, h.Bus, time.Now); err != nil {
-		return nil, err
-	}
+	h.Approvals = approval.New(h.Store, h.Vault, h.Bus, time.Now)
 	h.Policy = policy.NewEngine(h.Store, time.Now)
 	h.Sched.Add("approvals", 5*time.Second, 0, h.Approvals.Sweep)
 	webhook := approval.NewWebhook(h.Approvals, d.log, func() config.Webhook { return h.Config.Get().Policy.Webhook })
@@ -238,6 +240,7 @@ func (d *daemon) schedule() {
 		_, err := h.Ledger.Verify(ctx, "") // what it finds is told by status and doctor
 		return errors.Join(err, h.Ledger.Anchor(ctx))
 	})
+	h.Sched.Add("tokens", time.Minute, time.Second, h.Tokens.Sweep)
 	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {
 		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Events), 1_000_000)
 		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Audit))
@@ -339,10 +342,10 @@ func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, 
 // quitTimeout is how long the keeper may take to hear that the daemon ends for good.
 const quitTimeout = 10 * time.Second
 
-// complete gives live names for prompts and resources.
-func (d *daemon) complete(_ context.Context, kind, typed string) []string {
+// complete gives those live names that the caller may know, for prompts and resources.
+func (d *daemon) complete(ctx context.Context, kind, typed string) []string {
 	var out []string
-	for _, v := range d.host.Supervisor.Apps() {
+	for _, v := range d.host.Supervisor.AppsOf(ctx) {
 		name := v.Key
 		if kind == "app" || kind == "apps" || kind == "name" {
 			name = v.Name

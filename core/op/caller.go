@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 )
 
@@ -18,19 +19,21 @@ const (
 
 // Caller is who calls. Planes make it from evidence (peer credentials, a token), never from an input.
 type Caller struct {
-	User     string  // account or system user
-	UID      int     // -1 where there is none
-	PID      int     // of the peer process, 0 where unknown
-	Channel  Channel //
-	Session  string  // one a connection
-	Token    string  // identity of what the caller signed in with; of an agent on the socket that of its client's session; never shown
-	Console  bool    // a person who signed in with a password
-	Client   string  // name and version that the client gives itself: foreign text
-	Plane    string  // unix, stdio, tcp, http
-	Ceiling  Role    // the principal's rights; above them a call is denied
-	Role     Role    // the role it acts with; between it and the ceiling a call is held
-	ReadOnly bool    // nothing but Reads
+	User     string     // account or system user
+	UID      int        // -1 where there is none
+	PID      int        // of the peer process, 0 where unknown
+	Channel  Channel    //
+	Session  string     // one a connection
+	Token    string     // identity of what the caller signed in with; of an agent on the socket that of its client's session; never shown
+	Console  bool       // a person who signed in with a password
+	Client   string     // name and version that the client gives itself: foreign text
+	Plane    string     // unix, stdio, tcp, http
+	From     netip.Addr // where it comes from; none on a socket
+	Ceiling  Role       // the principal's rights; above them a call is denied
+	Role     Role       // the role it acts with; between it and the ceiling a call is held
+	ReadOnly bool       // nothing but Reads
 	Toolsets []string
+	Scope    Scope  // what its token is limited to
 	Trace    string // W3C trace id, or ""
 }
 

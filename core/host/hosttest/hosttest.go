@@ -32,6 +32,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
@@ -83,13 +84,14 @@ func At(t testing.TB, home string) *Host {
 		t.Fatal(err)
 	}
 	h.Policy = policy.NewEngine(h.Store, time.Now)
-	if h.Approvals, err = approval.Open(h.Store, policy.StoredKeys(h.Store), h.Bus, time.Now); err != nil {
-		t.Fatal(err)
-	}
+	h.Approvals = approval.New(h.Store, recordKey{}, h.Bus, time.Now)
 	h.Config.Take(func(c *config.DaemonConfig) {
 		h.Policy.Use(c.Policy)
 		h.Approvals.Take(c.Policy)
 	})
+	if h.Tokens, err = token.Open(t.Context(), token.Options{DB: h.Store, Vault: h.Vault, Home: "test", Log: h.Log, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
 	h.Parts = func() []life.Status { return nil }
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: h.Log, Keeper: nobody{}, State: h.State, Bus: h.Bus, LogDir: h.Journal.Dir(), RunDir: home, Lines: output{h.Journal},
 		Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String})
@@ -180,7 +182,7 @@ func (h *Host) Printed(key, stream, text string) {
 	}
 }
 
-// recordKey seals the record of calls, so that the vault stays as empty as a test wants it.
+// recordKey seals the record of calls and those that are held, so that the vault stays as empty as a test wants it.
 type recordKey struct{}
 
 func (recordKey) Key(string) ([]byte, error) { return []byte("a key"), nil }
