@@ -260,8 +260,11 @@ func (s *server) drain(cause error) {
 		s.draining = why
 		s.mu.Unlock()
 		s.end(why)
+		late := time.AfterFunc(lastWords, func() { _ = s.conn.Close() }) // whoever does not read hears nothing
+		defer late.Stop()
 		s.settle(lastWords)
-		_ = s.conn.Close() // ends the read loop
+		_ = s.fault(nil, FromFault(why)) // also to whoever has asked nothing
+		_ = s.conn.Close()               // ends the read loop
 		return
 	}
 	s.mu.Lock()
