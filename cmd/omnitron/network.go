@@ -13,7 +13,6 @@ import (
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
-	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/transports/tcp"
 	"github.com/omnitron-dev/omnitron/transports/wire"
@@ -29,13 +28,6 @@ func (d *daemon) listening() (all []host.Plane) {
 	return all
 }
 
-// nobody is the authority of a home without accounts.
-type nobody struct{}
-
-func (nobody) Admit(context.Context, string, netip.Addr, op.Channel) (*token.Identity, error) {
-	return nil, fault.New(fault.Unauthenticated, "this home has no accounts and no tokens").WithReason("revoked")
-}
-
 // refuse counts a stranger of a network plane.
 func (d *daemon) refuse(plane string) func(from netip.Addr, why *fault.Error) {
 	return func(from netip.Addr, why *fault.Error) {
@@ -49,10 +41,10 @@ func (d *daemon) certificates() *cert.Certificates {
 }
 
 // tcp adds the network plane for the native dialect, which follows config.yaml.
-func (d *daemon) tcp(registry *tools.Registry, certs *cert.Certificates, authority token.Authority, handle wire.Handler, opts wire.Options) {
+func (d *daemon) tcp(registry *tools.Registry, certs *cert.Certificates, handle wire.Handler, opts wire.Options) {
 	h := &d.host
 	opts.WriteTimeout = 10 * time.Second
-	srv := &tcp.Server{Certificates: certs, Authority: authority, Sessions: h.Sessions, Handle: handle, Options: opts, Log: d.log, Refused: d.refuse("tcp"),
+	srv := &tcp.Server{Certificates: certs, Authority: h.Tokens, Ready: h.Tokens.Ready, Sessions: h.Sessions, Handle: handle, Options: opts, Log: d.log, Refused: d.refuse("tcp"),
 		Public: func(id string) bool {
 			m, ok := registry.Find(id)
 			return ok && m.Role == op.Public

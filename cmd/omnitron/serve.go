@@ -278,7 +278,7 @@ func (d *daemon) planes(registry *tools.Registry) error {
 			return m.ServeConn(ctx, conn, first, op.CallerOf(ctx))
 		}}
 	d.group.Add(life.Component{Name: "socket", Run: srv.Run, Ready: listening})
-	d.tcp(registry, d.certificates(), nobody{}, handle, opts)
+	d.tcp(registry, d.certificates(), handle, opts)
 	return nil
 }
 

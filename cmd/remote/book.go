@@ -29,7 +29,7 @@ const DefaultPort = "9700"
 // Remote is a daemon of another machine.
 type Remote struct {
 	Alias   string    `json:"alias"`
-	Address string    `json:"address"` // host:port
+	Address string    `json:"address"`        // host:port
 	User    string    `json:"user,omitempty"` // who is signed in
 	Pin     string    `json:"pin"`
 	Added   time.Time `json:"added"`
@@ -102,7 +102,7 @@ func (b Book) get(alias string) (entry, error) {
 		err = json.Unmarshal(text, &e)
 	}
 	if err != nil {
-		return e, fault.Wrap(err, fault.Invalid, "cannot read %s: %v", b.path(alias), err).WithReason("config_unreadable").WithHint("omnitron remote remove %s, and add it again", alias)
+		return e, fault.Wrap(err, fault.Invalid, "cannot read %s: %v", b.path(alias), err).WithReason("config_unreadable").WithHint("omnitron remote remove %s        then add it again", alias)
 	}
 	return e, nil
 }

@@ -29,7 +29,7 @@ func (g granted) credentials() (credentials, error) {
 
 func signIn(ctx context.Context, c *wire.Client, who SignIn) (credentials, error) {
 	var g granted
-	if err := c.Call(ctx, "auth.signin", map[string]any{"user": who.User, "password": who.Password}, &g); err != nil {
+	if err := c.Call(ctx, "auth.signin", map[string]any{"name": who.User, "password": who.Password}, &g); err != nil {
 		return credentials{}, err
 	}
 	return g.credentials()

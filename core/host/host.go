@@ -54,7 +54,7 @@ type Host struct {
 	Approvals  *approval.Approvals
 	Specs      []op.Spec // of every method
 	Parts      func() []life.Status
-	Planes     func() []Plane // the network planes that are switched on
+	Planes     func() []Plane                                                    // the network planes that are switched on
 	Shutdown   func(ctx context.Context, down bool) ([]supervisor.Result, error) // stops every app in order, then ends the daemon
 	Restart    func()                                                            // replaces the daemon; apps live on
 }

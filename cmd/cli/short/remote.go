@@ -170,7 +170,7 @@ func (a *adding) agree(ctx context.Context, alias string, key session.RemoteKey)
 		}
 		if r.Pin != key.Pin {
 			return fault.New(fault.Denied, "%s shows the key %s, and %s was added with %s", key.Address, key.Pin, alias, r.Pin).WithReason("key_changed").
-				WithHint("compare it with what its machine says: omnitron status --jq .planes\nif it is the same: omnitron remote remove %s, and add it again\nif not, somebody is in between: do not sign in", alias)
+				WithHint("compare it with what its machine says: omnitron status --jq .planes\nif it is the same, then add it again: omnitron remote remove %s\nif not, somebody is in between: do not sign in", alias)
 		}
 		return nil // it was agreed to before
 	}
@@ -217,7 +217,7 @@ func (a *adding) token() (string, error) {
 	case err != nil:
 		return "", fault.Wrap(err, fault.Invalid, "cannot read the token from %s: %v", name, err).WithReason("config_unreadable")
 	case text == "" || len(raw) > maxToken || strings.ContainsAny(text, " \t\r\n"):
-		return "", fault.New(fault.Invalid, "%s holds no token: it has to be one word", name).WithReason("bad_value").WithHint("omnitron tokens create on its machine gives one")
+		return "", fault.New(fault.Invalid, "%s holds no token: it has to be one word", name).WithReason("bad_value").WithHint("omnitron tokens create        on its machine gives one")
 	}
 	return text, nil
 }

@@ -78,10 +78,10 @@ func dial(ctx context.Context, address string, check func(*x509.Certificate) err
 	switch {
 	case errors.As(err, &other):
 		return nil, fault.New(fault.Denied, "the daemon at %s is not the one that was added: it shows the key %s", address, other.got).WithReason("key_changed").
-			WithHint("compare that with what its machine says: omnitron status --jq .planes\nif it is the same, its keys were made anew: omnitron remote remove the alias, and add it again\nif not, somebody is in between: do not sign in")
+			WithHint("compare that with the pin that the daemon itself says on its machine: %s\nif it is the same, its keys were made anew: remove the remote, and add it again\nif not, somebody is in between: do not sign in", fault.Do("daemon.status"))
 	case errors.As(err, &record), errors.As(err, &alert) && alert.Op == "remote error":
 		return nil, fault.Wrap(err, fault.Invalid, "at %s nobody speaks TLS 1.3: %v", address, err).WithReason("no_tls").WithHint("name the port of tcp.listen in the config.yaml of its daemon")
 	}
 	return nil, fault.Wrap(err, fault.Unavailable, "cannot reach %s: %v", address, err).WithReason("remote_unreachable").
-		WithHint("see whether the daemon there runs and listens: omnitron status --jq .planes on its machine")
+		WithHint("see on its machine whether the daemon runs and listens: %s", fault.Do("daemon.status"))
 }
