@@ -70,8 +70,11 @@ func (r *Registry) connect(ctx context.Context) (*Client, error) {
 	if r.client != nil {
 		select {
 		case <-r.client.Done():
+			dismissed(r.client.Err(), &r.over)
 			_ = r.client.Close() // it is lost
-			r.client = nil
+			if r.client = nil; r.over != nil {
+				return nil, r.over
+			}
 		default:
 			return r.client, nil
 		}
@@ -86,10 +89,14 @@ func (r *Registry) connect(ctx context.Context) (*Client, error) {
 
 // ended notes an end that no other connection may follow.
 func (r *Registry) ended(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	dismissed(err, &r.over)
+}
+
+func dismissed(err error, over *error) {
 	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == fault.Denied && f.Reason == "disconnected" {
-		r.mu.Lock()
-		r.over = f
-		r.mu.Unlock()
+		*over = f
 	}
 }
 
