@@ -142,7 +142,7 @@ var Reasons = map[string]Reason{
 	"confirm_used":        {"The confirm token was used already; it is good for one call.", "Call without it to get a new one."},
 	"confirmation_needed": {"The command destroys something for good, and there is nobody to ask.", "--dry-run shows what would go; --yes answers beforehand."},
 	"disconnected":        {"A person has disconnected this client.", "Ask the person; a new session may be started then."},
-	"launch_options":      {"The options with which the MCP connection was started are not right, or came too late.", "omnitron mcp --help shows them."},
+	"launch_options":      {"The options with which the connection was started are not right, or came too late.", "omnitron mcp --help shows them."},
 	"paused":              {"A person has paused this agent: it may read, not change.", "A person resumes it: omnitron agents resume <agent>."},
 	"peer_uid":            {"The daemon belongs to another user.", "Start one of your own: omnitron up."},
 	"policy":              {"The rules of this home do not allow the call.", "The message says which rule; ask whoever runs the daemon."},
@@ -154,6 +154,22 @@ var Reasons = map[string]Reason{
 	"target_changed":      {"What the confirm token was given for has changed since.", "Look at the plan again: call without the token."},
 	"toolset":             {"The method is not among the toolsets that this connection was opened with.", "omnitron mcp --toolsets adds it."},
 	"wrong_tool":          {"The method is to be called by the other of the two tools, the one for reading or the one for changing.", "Call that one with the same arguments."},
+
+	// The network planes.
+	"certificate_unfit":  {"A file of a certificate or its key cannot be used as it is.", "The message says what is wrong with it; a mended file is taken up by itself."},
+	"credential_expired": {"The credential of a connection has ended, and no fresh one came within a minute.", "Sign in again, or make another token."},
+	"hello_first":        {"On the network nobody is known before auth.hello, and without it only a few methods can be called.", "omnitron remote add ALIAS HOST:PORT signs in."},
+	"alias_taken":        {"There is a remote of that name already.", "omnitron remote list shows which; omnitron remote remove ALIAS."},
+	"key_changed":        {"A remote daemon shows another key than the one that was pinned when it was added.", "Compare it with what its machine says: omnitron status --jq .planes. Only if it is the same, remove the remote and add it again."},
+	"not_remote":         {"The command is about this machine: it does not go with --remote.", "The message says what to do instead."},
+	"no_tls":             {"Nobody speaks TLS 1.3 at the address.", "See tcp.listen in the config.yaml of the remote daemon."},
+	"remote_unreachable": {"No connection to the machine of a remote daemon comes about.", "omnitron remote test ALIAS; see whether the daemon there listens."},
+	"remote_unknown":     {"There is no remote of that name.", "omnitron remote list shows which there are; omnitron remote add makes one."},
+	"signed_out":         {"The sign-in at a remote daemon is over, or was ended.", "omnitron remote add ALIAS HOST:PORT signs in again."},
+	"listen_failed":      {"A network plane cannot listen where config.yaml says; it is tried again every second.", "Give it another address or port, or end what holds it: ss -ltnp."},
+	"other_identity":     {"A connection can be renewed only by a credential of the same principal with the same rights.", "Open another connection."},
+	"renewals":           {"A connection was given more credentials than it may have at once.", "Renew it shortly before the end of the one before."},
+	"tls_needed":         {"The port speaks TLS 1.3 and nothing else.", "omnitron remote add ALIAS HOST:PORT; for other clients, TLS 1.3."},
 
 	// The daemon, its keeper and its home.
 	"bad_answer":           {"The other side sent what cannot be read: most likely another version.", "omnitron version shows both; omnitron daemon restart."},

@@ -1,13 +1,17 @@
 package wire
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 func TestHalfCloseStillGetsItsAnswers(t *testing.T) {
@@ -150,4 +154,56 @@ func TestPlainStream(t *testing.T) {
 		t.Fatalf("ended with %v", err)
 	}
 	_ = theirs.Close()
+}
+
+// TestEndWhileReading: that reading was ended for the daemon's end is no sign of a caller who went away.
+func TestEndWhileReading(t *testing.T) {
+	h := newToys()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ours, theirs := net.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ours, []byte(rpc(1, "toy.block", "")), h.handle, Options{Drain: patience}) }()
+	until(t, "it runs", func() bool { return h.running.Load() == 1 })
+	stop()
+	if err := ours.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.SetReadDeadline(time.Now().Add(patience))
+	line, err := bufio.NewReader(theirs).ReadBytes('\n')
+	if err != nil || !strings.Contains(string(line), `"shutting_down"`) {
+		t.Errorf("%q %v", line, err)
+	}
+	_ = theirs.Close()
+	<-done // with what the deadline has ended
+}
+
+// TestCut: a fault as the cause ends every call at once with its words, and the connection soon, whatever a handler does.
+func TestCut(t *testing.T) {
+	h := newToys()
+	ctx, cut := context.WithCancelCause(t.Context())
+	defer cut(nil)
+	p := serve(t, ctx, h.handle, Options{Drain: patience})
+	p.send(rpc("unary", "toy.block", ""), rpc("stubborn", "toy.stubborn", ""))
+	until(t, "it runs", func() bool { return h.running.Load() == 1 })
+	at := time.Now()
+	cut(fault.New(fault.Unauthenticated, "not any more").WithReason("revoked"))
+	if a := p.read(); string(a.ID) != `"unary"` || a.code() != -32001 || a.Error.Fault().Reason != "revoked" {
+		t.Fatalf("got %+v", a)
+	}
+	p.send(rpc("new", "toy.echo", ""))
+	if a := p.read(); string(a.ID) != `"new"` || a.code() != -32001 {
+		t.Fatalf("new call: %+v", a)
+	}
+	if a := p.read(); string(a.ID) != "null" || a.code() != -32001 {
+		t.Fatalf("the connection as such: %+v", a)
+	}
+	p.wantEnd()
+	if took := time.Since(at); took > time.Second {
+		t.Errorf("closed after %s", took)
+	}
+	close(h.release)
+	if err := p.wantServed(); err != nil {
+		t.Fatal(err)
+	}
 }
