@@ -38,6 +38,7 @@ type request struct {
 	token   json.RawMessage // for progress, nil: none wanted
 	client  string
 	trace   string
+	out     Out
 }
 
 // request reads what a message says of its era and its client.
@@ -220,7 +221,7 @@ func (s *Server) services() []string {
 func (c *conn) greet(ctx context.Context, r *request) {
 	line, failed := c.forward(ctx, r, head(nil, r.ID))
 	if failed != nil {
-		c.out.Post(ErrorLine(r.ID, failed))
+		r.out.Post(ErrorLine(r.ID, failed))
 		return
 	}
 	c.introduce(clientName(object.Get(r.Params, "clientInfo")))
@@ -228,7 +229,7 @@ func (c *conn) greet(ctx context.Context, r *request) {
 	c.version = mcplib.NegotiateLegacyVersion(object.String(r.Params, "protocolVersion"))
 	c.elicits = elicitsForms(object.Get(r.Params, "capabilities")) && c.version >= richSince
 	c.mu.Unlock()
-	c.out.Post(append(line, '}'))
+	r.out.Post(append(line, '}'))
 }
 
 // forward lets the library answer. It sees an id of ours, because it would round the client's.
