@@ -17,9 +17,11 @@ func (r *Registry) handle(ctx context.Context, c *call) (context.Context, error)
 		return ctx, err
 	}
 	c.hide = func() *redact.Matcher { return r.secrets(c) }
-	out, err := c.run(ctx)
+	own, over := c.outlive(ctx)
+	defer over()
+	out, err := c.run(own)
 	if err != nil {
-		return ctx, err
+		return own, err
 	}
 	switch {
 	case c.Stream:

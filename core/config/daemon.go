@@ -14,6 +14,7 @@ type DaemonConfig struct {
 	Logging   DaemonLogging   `json:"logging"`
 	Policy    Policy          `json:"policy"`
 	Retention DaemonRetention `json:"retention"`
+	TCP       Listener        `json:"tcp"`
 }
 
 // DaemonLimits is how much one agent may do; persons have no limit.
@@ -39,6 +40,7 @@ type (
 		Logging   schema.Value[daemonLoggingKeys]
 		Policy    schema.Value[policyKeys]
 		Retention schema.Value[retentionKeys]
+		TCP       schema.Value[listenerKeys]
 	}
 	limitsKeys        struct{ AgentCalls, AgentChanges schema.Value[int] }
 	daemonLoggingKeys struct{ Level schema.Value[string] }
@@ -52,6 +54,7 @@ var defaultDaemon = DaemonConfig{
 	Logging:   DaemonLogging{Level: "info"},
 	Policy:    Policy{Approvers: ApproversAny, Rules: []PolicyRule{}},
 	Retention: DaemonRetention{Events: 30 * day, Audit: 365 * day},
+	TCP:       Listener{Listen: "127.0.0.1:9700", Names: []string{}},
 }
 
 var daemonKind = schema.Object("the file", nil,
@@ -68,7 +71,8 @@ var daemonKind = schema.Object("the file", nil,
 		schema.Field("events", schema.Duration(time.Hour), func(k *retentionKeys) *schema.Value[time.Duration] { return &k.Events }, "How long events are kept.", schema.Default("30d"), schema.Example("30d"), schema.Live()),
 		schema.Field("audit", schema.Duration(day), func(k *retentionKeys) *schema.Value[time.Duration] { return &k.Audit }, "How long the record of calls is kept.", schema.Default("365d"), schema.Example("365d"), schema.Live()),
 	), func(k *daemonKeys) *schema.Value[retentionKeys] { return &k.Retention }, "How long records are kept.", schema.Example("{events: 30d}"), schema.Live()),
-	schema.Later[daemonKeys]("tcp", "The network plane for other daemons."),
+	schema.Field("tcp", schema.Object("tcp", nil, listenerFields(func(k *listenerKeys) *listenerKeys { return k }, defaultDaemon.TCP.Listen)...), func(k *daemonKeys) *schema.Value[listenerKeys] { return &k.TCP },
+		"The network plane for omnitron --remote and other programs, over TLS.", schema.Example("{enabled: true, listen: \"0.0.0.0:9700\"}"), schema.Live()),
 	schema.Later[daemonKeys]("http", "The network plane for browsers and agents."),
 	schema.Later[daemonKeys]("auth", "Accounts and tokens."),
 	schema.Later[daemonKeys]("cluster", "Several daemons together."),
@@ -86,6 +90,7 @@ func LoadDaemon(text, path string, methods []string) (*DaemonConfig, error) {
 	if root := tree.ParseOptional(f, &ps); root != nil {
 		k, _ = daemonKind.Decode(&schema.Decoder{Problems: &ps}, root)
 		c.Policy = k.Policy.V.resolve(filepath.Dir(path), methods, &ps)
+		k.TCP.V.resolve(&c.TCP, filepath.Dir(path), &ps)
 	}
 	if err := failed(&ps); err != nil {
 		return nil, err

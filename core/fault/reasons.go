@@ -120,7 +120,7 @@ var Reasons = map[string]Reason{
 	"confirm_used":        {"The confirm token was used already; it is good for one call.", "Call without it to get a new one."},
 	"confirmation_needed": {"The command destroys something for good, and there is nobody to ask.", "--dry-run shows what would go; --yes answers beforehand."},
 	"disconnected":        {"A person has disconnected this client.", "Ask the person; a new session may be started then."},
-	"launch_options":      {"The options with which the MCP connection was started are not right, or came too late.", "omnitron mcp --help shows them."},
+	"launch_options":      {"The options with which the connection was started are not right, or came too late.", "omnitron mcp --help shows them."},
 	"paused":              {"A person has paused this agent: it may read, not change.", "A person resumes it: omnitron agents resume <agent>."},
 	"peer_uid":            {"The daemon belongs to another user.", "Start one of your own: omnitron up."},
 	"policy":              {"The rules of this home do not allow the call.", "The message says which rule; ask whoever runs the daemon."},
@@ -132,6 +132,16 @@ var Reasons = map[string]Reason{
 	"target_changed":      {"What the confirm token was given for has changed since.", "Look at the plan again: call without the token."},
 	"toolset":             {"The method is not among the toolsets that this connection was opened with.", "omnitron mcp --toolsets adds it."},
 	"wrong_tool":          {"The method is to be called by the other of the two tools, the one for reading or the one for changing.", "Call that one with the same arguments."},
+
+	// The network planes.
+	"certificate_unfit":  {"A file of a certificate or its key cannot be used as it is.", "The message says what is wrong with it; a mended file is taken up by itself."},
+	"credential_expired": {"The credential of a connection has ended, and no fresh one came within a minute.", "Sign in again, or make another token."},
+	"hello_first":        {"On the network nobody is known before auth.hello, and without it only a few methods can be called.", "omnitron remote add ALIAS HOST:PORT signs in."},
+	"listen_failed":      {"A network plane cannot listen where config.yaml says; it is tried again every second.", "Give it another address or port, or end what holds it: ss -ltnp."},
+	"other_identity":     {"A connection can be renewed only by a credential of the same principal with the same rights.", "Open another connection."},
+	"renewals":           {"A connection was given more credentials than it may have at once.", "Renew it shortly before the end of the one before."},
+	"revoked":            {"The credential was ended: it, its session, its account or what that may do.", "Sign in again, or ask whoever runs the daemon for another token."},
+	"tls_needed":         {"The port speaks TLS 1.3 and nothing else.", "omnitron remote add ALIAS HOST:PORT; for other clients, TLS 1.3."},
 
 	// The daemon, its keeper and its home.
 	"bad_answer":           {"The other side sent what cannot be read: most likely another version.", "omnitron version shows both; omnitron daemon restart."},

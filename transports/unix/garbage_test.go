@@ -20,6 +20,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/transports/wire"
+	"github.com/omnitron-dev/omnitron/transports/wire/door"
 	"golang.org/x/sys/unix"
 )
 
@@ -244,7 +245,7 @@ func TestDescriptorsAreKeptInReserve(t *testing.T) {
 		}
 		open = append(open, conn)
 	}
-	until(t, "the reserve is free", func() bool { return descriptors(t) <= limit-reserveFDs+2 }) // ours to look, and the refused one
+	until(t, "the reserve is free", func() bool { return descriptors(t) <= limit-door.ReserveFDs+2 }) // ours to look, and the refused one
 	if len(open) < 20 {
 		t.Errorf("%d connections are open", len(open))
 	}
@@ -259,7 +260,7 @@ func TestDescriptorsAreKeptInReserve(t *testing.T) {
 	for _, conn := range open[:10] {
 		_ = conn.Close()
 	}
-	until(t, "descriptors are free again", func() bool { return descriptors(t) <= limit-reserveFDs-6 })
+	until(t, "descriptors are free again", func() bool { return descriptors(t) <= limit-door.ReserveFDs-6 })
 	conn := p.dial(t)
 	conn.send(`{"jsonrpc":"2.0","id":1,"method":"toy.echo"}` + "\n")
 	conn.wantCode(0)

@@ -2,13 +2,11 @@ package unix
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"os/user"
 	"strconv"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,24 +73,4 @@ func (u *users) name(uid int) string {
 	}
 	u.names[uid] = n
 	return n
-}
-
-// quiet is a log line that whoever causes it cannot turn into a flood.
-type quiet struct {
-	mu      sync.Mutex
-	last    time.Time
-	swallow int
-}
-
-const quietFor = 5 * time.Second
-
-func (q *quiet) log(log *slog.Logger, msg string, args ...any) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if now := time.Now(); now.Sub(q.last) >= quietFor {
-		log.Warn(msg, append(args, "more", q.swallow)...)
-		q.last, q.swallow = now, 0
-		return
-	}
-	q.swallow++
 }

@@ -18,13 +18,10 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/transports/wire"
-	"golang.org/x/sys/unix"
+	"github.com/omnitron-dev/omnitron/transports/wire/door"
 )
 
-const (
-	reserveConns = 8  // connections beyond MaxConns that may only look
-	reserveFDs   = 16 // descriptors that clients may not use up: supervision needs them
-)
+const reserveConns = 8 // connections beyond MaxConns that may only look
 
 // Server takes in connections and hands each to the plane of its dialect, with its caller in the context. The planes
 // own the connection they are given; first is the message that was read already.
@@ -43,8 +40,8 @@ type Server struct {
 
 	group   wire.Group
 	users   users
-	refused quiet // peers of another uid
-	full    quiet // no descriptor, or no place
+	refused door.Quiet // peers of another uid
+	full    door.Quiet // no descriptor, or no place
 }
 
 // Run listens until ctx ends and all connections have ended. The faults before it listens are invalid
@@ -68,62 +65,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.OnListen != nil {
 		s.OnListen()
 	}
-	err = s.accept(ctx, l)
+	err = door.Accept(ctx, l, &s.full, s.Log, nil, func(c net.Conn) { s.take(ctx, c.(*net.UnixConn)) })
 	_ = l.Close() // closed already when ctx has ended
 	s.group.Wait()
 	return err
 }
 
-func (s *Server) accept(ctx context.Context, l *listener) error {
-	wait := time.Duration(0)
-	for {
-		c, err := l.AcceptUnix()
-		switch {
-		case ctx.Err() != nil:
-			if c != nil {
-				_ = c.Close()
-			}
-			return nil
-		case err != nil && transient(err):
-			wait = min(max(2*wait, 10*time.Millisecond), 500*time.Millisecond)
-			s.full.log(s.Log, "cannot accept connections for now", "err", err)
-			if !pause(ctx, wait) {
-				return nil
-			}
-			continue
-		case err != nil:
-			return fmt.Errorf("cannot accept connections on %s: %w", s.Path, err)
-		}
-		wait = 0
-		s.take(ctx, c)
-	}
-}
-
-// transient reports errors after which another accept may succeed.
-func transient(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EAGAIN, unix.EPERM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // take starts serving a connection, or refuses it.
 func (s *Server) take(ctx context.Context, c *net.UnixConn) {
-	if scarce(c) {
-		s.full.log(s.Log, "refusing connections: few file descriptors are left")
+	if door.Scarce(c) {
+		s.full.Log(s.Log, "refusing connections: few file descriptors are left")
 		s.refuse(c, fault.New(fault.Limited, "the daemon has few file descriptors left").
 			WithReason("descriptors").WithHint("raise the limit of open files (ulimit -n), or close some connections").WithRetryAfter(1))
 		return
@@ -132,25 +83,10 @@ func (s *Server) take(ctx context.Context, c *net.UnixConn) {
 		ctx = wire.Reserved(ctx)
 	}
 	if !s.group.Go(func() { s.serve(ctx, c) }) {
-		s.full.log(s.Log, "refusing connections: too many are open", "limit", s.MaxConns)
+		s.full.Log(s.Log, "refusing connections: too many are open", "limit", s.MaxConns)
 		s.refuse(c, fault.New(fault.Limited, "%d connections are open", s.MaxConns).
 			WithReason("connections").WithHint("close some connections, then try again").WithRetryAfter(1))
 	}
-}
-
-// scarce reports whether so many descriptors are in use that only the reserve is left. The kernel gives the lowest free
-// number, so the number of the newest tells.
-func scarce(c *net.UnixConn) bool {
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
-		return false
-	}
-	number := uint64(0)
-	raw, err := c.SyscallConn()
-	if err != nil || raw.Control(func(fd uintptr) { number = uint64(fd) }) != nil {
-		return false
-	}
-	return number+reserveFDs >= limit.Cur
 }
 
 // refuse says why in one line and closes. The line fits the socket's buffer, so this never waits for the peer.
@@ -180,7 +116,7 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 		return
 	}
 	if int(peer.Uid) != s.Owner && peer.Uid != 0 {
-		s.refused.log(s.Log, "refusing a connection of another user", "uid", peer.Uid, "pid", peer.Pid)
+		s.refused.Log(s.Log, "refusing a connection of another user", "uid", peer.Uid, "pid", peer.Pid)
 		why := fault.New(fault.Denied, "only the owner of this daemon's home and root may use it").
 			WithReason("peer_uid").WithHint("start a daemon of your own: omnitron up")
 		if s.Refused != nil {

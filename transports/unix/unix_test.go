@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -208,19 +207,5 @@ func TestPanicOfAPlaneEndsOnlyItsConnection(t *testing.T) {
 	good.wantCode(0)
 	if !strings.Contains(p.logs.String(), "oh no") {
 		t.Error("the log does not tell")
-	}
-}
-
-func TestQuietLog(t *testing.T) {
-	var b syncBuffer
-	log := slog.New(slog.NewTextHandler(&b, nil))
-	var q quiet
-	for range 1000 {
-		q.log(log, "again")
-	}
-	q.last = q.last.Add(-quietFor)
-	q.log(log, "again")
-	if text := b.String(); strings.Count(text, "again") != 2 || !strings.Contains(text, "more=999") {
-		t.Errorf("log: %s", text)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 func TestHalfCloseStillGetsItsAnswers(t *testing.T) {
@@ -150,4 +152,31 @@ func TestPlainStream(t *testing.T) {
 		t.Fatalf("ended with %v", err)
 	}
 	_ = theirs.Close()
+}
+
+// TestCut: a fault as the cause ends every call at once with its words, and the connection soon, whatever a handler does.
+func TestCut(t *testing.T) {
+	h := newToys()
+	ctx, cut := context.WithCancelCause(t.Context())
+	defer cut(nil)
+	p := serve(t, ctx, h.handle, Options{Drain: patience})
+	p.send(rpc("unary", "toy.block", ""), rpc("stubborn", "toy.stubborn", ""))
+	until(t, "it runs", func() bool { return h.running.Load() == 1 })
+	at := time.Now()
+	cut(fault.New(fault.Unauthenticated, "not any more").WithReason("revoked"))
+	if a := p.read(); string(a.ID) != `"unary"` || a.code() != -32001 || a.Error.Fault().Reason != "revoked" {
+		t.Fatalf("got %+v", a)
+	}
+	p.send(rpc("new", "toy.echo", ""))
+	if a := p.read(); string(a.ID) != `"new"` || a.code() != -32001 {
+		t.Fatalf("new call: %+v", a)
+	}
+	p.wantEnd()
+	if took := time.Since(at); took > time.Second {
+		t.Errorf("closed after %s", took)
+	}
+	close(h.release)
+	if err := p.wantServed(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // frame is a message being written: a pooled buffer with an encoder on it.
@@ -113,5 +115,15 @@ func ErrorLine(id json.RawMessage, e *Error) []byte {
 	f := newFrame()
 	defer f.free()
 	f.error(id, e)
+	return bytes.Clone(f.bytes())
+}
+
+// ResultLine is a whole answer, for planes that answer before Serve does.
+func ResultLine(id json.RawMessage, v any) []byte {
+	f := newFrame()
+	defer f.free()
+	if err := f.result(id, v); err != nil {
+		f.error(id, FromFault(fault.From(err)))
+	}
 	return bytes.Clone(f.bytes())
 }

@@ -25,8 +25,10 @@ var (
 
 // Serve answers the calls of one connection, which it closes at the end. The first line has been read already, or is
 // nil. It returns when the other end is gone, has sent a line that is too long, or has not read for too long; and when
-// ctx ends: then streams end, unary calls get Options.Drain to finish, and what is new is refused as unavailable. All
-// handlers have returned when it does. Only a failure of the connection is an error.
+// ctx ends: then streams end, unary calls get Options.Drain to finish, and what is new is refused as unavailable. A ctx
+// that ends with a fault as its cause is a cut: every call's context ends with that fault at once, what is new is refused
+// with it, and the connection is closed within lastWords. All handlers have returned when Serve does. Only a failure of the
+// connection is an error.
 func Serve(ctx context.Context, conn io.ReadWriteCloser, first []byte, h Handler, o Options) error {
 	o = o.withDefaults()
 	if IsReserved(ctx) {
@@ -42,7 +44,7 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, first []byte, h Handler
 		done:  make(chan struct{}),
 	}
 	s.out.broken = func() { _ = conn.Close() } // calls whose answers cannot be given are not worth taking
-	stop := context.AfterFunc(ctx, s.drain)
+	stop := context.AfterFunc(ctx, func() { s.drain(context.Cause(ctx)) })
 	err := s.read(first)
 	end(errGone)
 	if !stop() {
@@ -67,11 +69,11 @@ type server struct {
 	mu       sync.Mutex
 	calls    map[string]*call // in flight, by raw id
 	alive    int              // goroutines of calls, those included that only wait for their answer to be written
-	draining bool
-	half     bool          // the other end sends nothing more
-	done     chan struct{} // closed when draining is over
-	freed    chan struct{} // a goroutine of a call has ended
-	empty    chan struct{} // the last call in flight has been answered
+	draining *fault.Error     // why nothing new is taken any more
+	half     bool             // the other end sends nothing more
+	done     chan struct{}    // closed when draining is over
+	freed    chan struct{}    // a goroutine of a call has ended
+	empty    chan struct{}    // the last call in flight has been answered
 }
 
 // read takes lines until the connection ends.
@@ -108,7 +110,7 @@ func (s *server) read(first []byte) error {
 // cause keeps quiet about endings that are nobody's fault.
 func (s *server) cause(err error) error {
 	s.mu.Lock()
-	draining := s.draining
+	draining := s.draining != nil
 	s.mu.Unlock()
 	if unwritten := s.out.failure(); unwritten != nil {
 		err = unwritten
@@ -162,9 +164,10 @@ func (s *server) request(m Message) error {
 	}
 	s.mu.Lock()
 	switch limit := s.o.InFlight; {
-	case s.draining:
+	case s.draining != nil:
+		why := s.draining
 		s.mu.Unlock()
-		return s.fault(m.ID, FromFault(errDraining))
+		return s.fault(m.ID, FromFault(why))
 	case s.calls[string(m.ID)] != nil:
 		s.mu.Unlock()
 		return s.refuse(nil, CodeInvalidRequest, "the id is that of a call in flight")
@@ -245,12 +248,24 @@ func (s *server) ended() {
 	}
 }
 
+// lastWords is how long the answers of calls that were cut may take to be written.
+const lastWords = 500 * time.Millisecond
+
 // drain ends the connection in an orderly way: streams at once, since they would never end, the other calls when they
-// are done or out of time.
-func (s *server) drain() {
+// are done or out of time. A fault cuts all of them.
+func (s *server) drain(cause error) {
 	defer close(s.done)
+	if why, is := errors.AsType[*fault.Error](cause); is {
+		s.mu.Lock()
+		s.draining = why
+		s.mu.Unlock()
+		s.end(why)
+		s.settle(lastWords)
+		_ = s.conn.Close() // ends the read loop
+		return
+	}
 	s.mu.Lock()
-	s.draining = true
+	s.draining = errDraining
 	var streams []*call
 	for _, c := range s.calls {
 		if c.items.Load() > 0 {
