@@ -40,7 +40,9 @@ var homes = map[string][]string{
 	"github.com/klauspost/compress":    {"core/journal"},
 	"golang.org/x/sys":                 {"core", "cmd", "transports", "evals"},
 	"golang.org/x/term":                {"cmd/cli"},
-	"golang.org/x/crypto":              {"core/vault"},
+	"golang.org/x/crypto":              {"core/vault", "core/token"},
+	"golang.org/x/text":                {"core/token"},
+	"github.com/golang-jwt/jwt/v5":     {"core/token"},
 	"github.com/coreos/go-systemd/v22": {"cmd/omnitron"},
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -34,6 +35,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/tools"
@@ -138,6 +140,9 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	logs := filepath.Join(d.home, "logs")
 	d.keeping()
 	h.Ledger = ledger.New(h.Store, ledger.Options{Home: d.home, Keys: h.Vault, Log: d.log})
+	if h.Tokens, err = token.Open(ctx, token.Options{DB: h.Store, Vault: h.Vault, Home: keeper.HomeID(d.home), Log: d.log, Now: time.Now}); err != nil {
+		return nil, err
+	}
 	h.Journal = journal.New(logs, d.log)
 	h.Journal.Hide(h.Redact)
 	h.Journal.SetRotate(rotator(h.Keeper))
@@ -237,6 +242,7 @@ func (d *daemon) schedule() {
 		_, err := h.Ledger.Verify(ctx, "") // what it finds is told by status and doctor
 		return errors.Join(err, h.Ledger.Anchor(ctx))
 	})
+	h.Sched.Add("tokens", time.Minute, time.Second, h.Tokens.Sweep)
 	h.Sched.Add("retention", time.Hour, time.Minute, func(ctx context.Context) error {
 		_, err := h.Events.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Events), 1_000_000)
 		_, lerr := h.Ledger.Retire(ctx, time.Now().Add(-h.Config.Get().Retention.Audit))

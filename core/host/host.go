@@ -22,6 +22,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
@@ -46,6 +47,7 @@ type Host struct {
 	Sessions   *session.Sessions
 	Sched      *sched.Scheduler
 	Samples    *sample.Sampler
+	Tokens     *token.Tokens // accounts, sessions and tokens: who comes over the network
 	Config     *config.Settings
 	Policy     *policy.Engine
 	Approvals  *approval.Approvals

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 )
 
@@ -18,29 +19,22 @@ const (
 
 // Caller is who calls. Planes make it from evidence (peer credentials, a token), never from an input.
 type Caller struct {
-	User     string  // account or system user
-	UID      int     // -1 where there is none
-	PID      int     // of the peer process, 0 where unknown
-	Channel  Channel //
-	Session  string  // one a connection
-	Token    string  // identity of what the caller signed in with; of an agent on the socket that of its client's session; never shown
-	Console  bool    // a person who signed in with a password
-	Client   string  // name and version that the client gives itself: foreign text
-	Plane    string  // unix, stdio, tcp, http
-	Ceiling  Role    // the principal's rights; above them a call is denied
-	Role     Role    // the role it acts with; between it and the ceiling a call is held
-	ReadOnly bool    // nothing but Reads
+	User     string     // account or system user
+	UID      int        // -1 where there is none
+	PID      int        // of the peer process, 0 where unknown
+	Channel  Channel    //
+	Session  string     // one a connection
+	Token    string     // identity of what the caller signed in with; of an agent on the socket that of its client's session; never shown
+	Console  bool       // a person who signed in with a password
+	Client   string     // name and version that the client gives itself: foreign text
+	Plane    string     // unix, stdio, tcp, http
+	From     netip.Addr // where it comes from; none on a socket
+	Ceiling  Role       // the principal's rights; above them a call is denied
+	Role     Role       // the role it acts with; between it and the ceiling a call is held
+	ReadOnly bool       // nothing but Reads
 	Toolsets []string
 	Scope    Scope  // what its token is limited to
 	Trace    string // W3C trace id, or ""
-}
-
-// Scope is what a token is limited to: globs of which one has to match; what is empty does not limit. Whatever lies outside
-// of its projects and stacks is not there for it, and a method that it does not name is denied.
-type Scope struct {
-	Projects []string `json:"projects,omitempty"`
-	Stacks   []string `json:"stacks,omitempty"`
-	Methods  []string `json:"methods,omitempty"`
 }
 
 // Principal names who the caller is for limits, records and tokens: user, channel and session's client are part of it,

@@ -183,3 +183,27 @@ func TestReadsWhileItIsRotated(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyOfTheDaemonsOwnCanBeDropped(t *testing.T) {
+	home := t.TempDir()
+	v := at(home)
+	was, err := v.Key("token.signing.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := v.Set("token.signing.a", []byte("a secret of that name")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := v.DropKey("token.signing.a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v = at(home)
+	if got, err := v.Get("token.signing.a", 0); err != nil || string(got.Value) != "a secret of that name" {
+		t.Errorf("a secret went with it: %v", err)
+	}
+	if again, err := v.Key("token.signing.a"); err != nil || bytes.Equal(was, again) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

@@ -323,3 +323,11 @@ func (v *Vault) Key(name string) (key []byte, err error) {
 	}
 	return key, nil
 }
+
+// DropKey forgets a key of the daemon's own for good; one that is not there is no error.
+func (v *Vault) DropKey(name string) error {
+	return v.change(func(_ time.Time, entries []entry) ([]entry, bool, error) {
+		next := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return e.Space == spaceKey && e.Name == name })
+		return next, len(next) != len(entries), nil
+	})
+}

@@ -32,6 +32,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
@@ -90,6 +91,9 @@ func At(t testing.TB, home string) *Host {
 		h.Policy.Use(c.Policy)
 		h.Approvals.Take(c.Policy)
 	})
+	if h.Tokens, err = token.Open(t.Context(), token.Options{DB: h.Store, Vault: h.Vault, Home: "test", Log: h.Log, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
 	h.Parts = func() []life.Status { return nil }
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: h.Log, Keeper: nobody{}, State: h.State, Bus: h.Bus, LogDir: h.Journal.Dir(), RunDir: home, Lines: output{h.Journal},
 		Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String})

@@ -1,0 +1,42 @@
+package op
+
+import "path"
+
+// Scope is what a token is limited to: globs of which one has to match; what is empty does not limit. Whatever lies outside
+// of its projects and stacks is not there for it, and a method that it does not name is denied.
+type Scope struct {
+	Projects []string `json:"projects,omitempty"`
+	Stacks   []string `json:"stacks,omitempty"`
+	Methods  []string `json:"methods,omitempty"`
+}
+
+// Bounded reports whether it keeps to some projects or stacks.
+func (s Scope) Bounded() bool { return len(s.Projects)+len(s.Stacks) > 0 }
+
+// Covers reports whether a stack of a project lies within it.
+func (s Scope) Covers(project, stack string) bool {
+	return matches(s.Projects, project) && matches(s.Stacks, stack)
+}
+
+// CoversKey is Covers for the key of an app, project/stack/app. What is no key lies outside, unless nothing does.
+func (s Scope) CoversKey(key string) bool {
+	if !s.Bounded() {
+		return true
+	}
+	stack, app := path.Split(key)
+	project, name := path.Split(path.Clean(stack))
+	return app != "" && project != "" && s.Covers(path.Clean(project), name)
+}
+
+// Allows reports whether it lets a method be called.
+func (s Scope) Allows(method string) bool { return matches(s.Methods, method) }
+
+// matches reports whether one of the globs matches; none at all match everything. One that is no glob matches nothing.
+func matches(globs []string, text string) bool {
+	for _, g := range globs {
+		if ok, err := path.Match(g, text); ok && err == nil {
+			return true
+		}
+	}
+	return len(globs) == 0
+}

@@ -1,0 +1,27 @@
+package op_test
+
+import (
+	"testing"
+
+	"github.com/omnitron-dev/omnitron/core/op"
+)
+
+func TestScope(t *testing.T) {
+	shop := op.Scope{Projects: []string{"shop", "web*"}, Stacks: []string{"dev"}, Methods: []string{"apps.*", "logs.query"}}
+	for key, want := range map[string]bool{"shop/dev/api": true, "website/dev/x": true, "shop/prod/api": false, "shopping/dev/api": false, "other/dev/api": false, "": false, "api": false, "dev/api": false, "shop/dev/": false} {
+		if shop.CoversKey(key) != want {
+			t.Errorf("%q: %v", key, !want)
+		}
+	}
+	for method, want := range map[string]bool{"apps.list": true, "logs.query": true, "logs.follow": false, "daemon.status": false} {
+		if shop.Allows(method) != want {
+			t.Errorf("%s: %v", method, !want)
+		}
+	}
+	if all := (op.Scope{}); all.Bounded() || !all.CoversKey("") || !all.Covers("x", "y") || !all.Allows("z") {
+		t.Error("nothing limits, and yet something is out")
+	}
+	if (op.Scope{Projects: []string{"["}}).CoversKey("x/dev/a") || !(op.Scope{Stacks: []string{"dev"}}).Bounded() {
+		t.Error("a glob that is none")
+	}
+}

@@ -1,0 +1,200 @@
+package token_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/token"
+)
+
+func address(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}) }
+
+// flood guesses n times and says how many were checked.
+func (w *world) flood(name string, n int, from func(int) netip.Addr) (checked int) {
+	for i := range n {
+		switch _, err := w.Check(w.t.Context(), name, fmt.Sprint("not this one ", i), from(i), false); {
+		case fault.Is(err, fault.Unauthenticated):
+			checked++
+		case reason(err) != "too_many_guesses" || fault.From(err).RetryAfter <= 0:
+			w.t.Fatal(err)
+		}
+	}
+	return checked
+}
+
+// TestAHundredThousandGuesses is row I3 of the reliability bar: from one address and from 200.
+func TestAHundredThousandGuesses(t *testing.T) {
+	n := 100_000
+	if testing.Short() {
+		n = 5_000
+	}
+	for what, from := range map[string]func(int) netip.Addr{
+		"one address":   func(int) netip.Addr { return address(1) },
+		"200 addresses": func(i int) netip.Addr { return address(i % 200) },
+		"one network":   func(i int) netip.Addr { return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}) },
+	} {
+		w := newWorld(t)
+		w.user("alice", op.Admin)
+		if checked := w.flood("alice", n, from); checked != 10 {
+			t.Errorf("%s: %d guesses were checked", what, checked)
+		}
+		if _, err := w.Check(t.Context(), "alice", good, address(9999), false); reason(err) != "too_many_guesses" {
+			t.Errorf("%s: the right one meanwhile: %v", what, err)
+		}
+		if a, err := w.Check(t.Context(), "alice", good, netip.Addr{}, true); err != nil || a.Name != "alice" {
+			t.Errorf("%s: the owner's socket is limited: %v", what, err)
+		}
+		w.pass(15 * time.Minute)
+		if _, err := w.Check(t.Context(), "alice", good, address(9999), false); err != nil {
+			t.Errorf("%s: the right one afterwards: %v", what, err)
+		}
+	}
+}
+
+func TestAHundredInARowNeedAPerson(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", op.Admin)
+	checked := 0
+	for range 15 {
+		checked += w.flood("alice", 12, address)
+		w.pass(15 * time.Minute)
+		w.again() // who is killed forgets none
+	}
+	if a := must(w.Account("alice"))(t); checked != 100 || !a.Locked() || a.Failures != 100 {
+		t.Errorf("%d were checked: %+v", checked, a)
+	}
+	if _, err := w.Check(t.Context(), "alice", good, address(1), false); reason(err) != "too_many_guesses" {
+		t.Errorf("the right one: %v", err)
+	}
+	if a := must(w.Update(t.Context(), "alice", token.Change{Unlock: true}))(t); a.Locked() {
+		t.Error("it is still locked")
+	}
+	if _, err := w.Check(t.Context(), "alice", good, address(1), false); err != nil {
+		t.Errorf("unlocked: %v", err)
+	}
+	w.in("alice")
+	if a := must(w.Account("alice"))(t); a.Failures != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestAnAddressIsLimitedWhateverItGuesses(t *testing.T) {
+	w := newWorld(t)
+	checked := 0
+	for i := range 50 {
+		checked += w.flood(fmt.Sprint("user", i), 1, func(int) netip.Addr { return address(1) })
+	}
+	if checked != 30 {
+		t.Errorf("%d were checked", checked)
+	}
+	if w.flood("user99", 1, func(int) netip.Addr { return address(2) }) != 1 {
+		t.Error("another address is limited too")
+	}
+}
+
+func TestABearerThatIsGoodIsNeverLimited(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", op.Admin)
+	text, _ := w.issue(named("alice"))
+	limited := 0
+	for i := range 150 {
+		if _, err := w.Admit(t.Context(), fmt.Sprint("guess", i), here, ""); fault.Is(err, fault.Limited) {
+			limited++
+		}
+	}
+	if limited != 50 {
+		t.Errorf("%d were limited", limited)
+	}
+	w.admit(text)
+	if _, err := w.Owner(t.Context(), "omr_x", here, false); !fault.Is(err, fault.Limited) {
+		t.Errorf("refresh tokens are guessed without limit: %v", err)
+	}
+}
+
+// TestANameThatThereIsNotTakesAsLong compares medians: they may differ by a tenth.
+func TestANameThatThereIsNotTakesAsLong(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", op.Admin)
+	took := map[string][]time.Duration{}
+	for i := range 60 {
+		for _, name := range []string{"alice", "nobody"} {
+			w.pass(15 * time.Minute)
+			if i%50 == 0 {
+				must(w.Update(t.Context(), "alice", token.Change{Unlock: true}))(t)
+			}
+			began := time.Now()
+			if _, err := w.Check(t.Context(), name, "not this one either", address(i), false); reason(err) != "bad_credentials" || err.Error() != "the name or the password is wrong" {
+				t.Fatal(err)
+			}
+			took[name] = append(took[name], time.Since(began))
+		}
+	}
+	median := func(name string) float64 { slices.Sort(took[name]); return took[name][len(took[name])/2].Seconds() }
+	if a, b := median("alice"), median("nobody"); a/b > 1.1 || b/a > 1.1 {
+		t.Errorf("%.4f s for one that there is, %.4f s for one that there is not", a, b)
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.user("alice", op.Admin)
+	for want, c := range map[string]struct {
+		name   string
+		role   op.Role
+		secret string
+	}{
+		"user_exists": {"alice", op.Viewer, good}, "bad_user": {"Not A Name", op.Viewer, good}, "bad_role": {"bob", op.Node, good}, "weak_password": {"bob", op.Viewer, "password"},
+	} {
+		if _, err := w.Create(ctx, c.name, c.role, c.secret); reason(err) != want {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	viewer, off := op.Viewer, true
+	for what, do := range map[string]func() error{
+		"deleted":  func() error { _, err := w.Delete(ctx, "alice", false); return err },
+		"demoted":  func() error { _, err := w.Update(ctx, "alice", token.Change{Role: &viewer}); return err },
+		"disabled": func() error { _, err := w.Update(ctx, "alice", token.Change{Disabled: &off}); return err },
+	} {
+		if err := do(); !fault.Is(err, fault.Conflict) || reason(err) != "last_admin" {
+			t.Errorf("the last admin was %s: %v", what, err)
+		}
+	}
+	w.user("bob", op.Admin)
+	if a := must(w.Update(ctx, "alice", token.Change{Role: &viewer}))(t); a.Role != op.Viewer {
+		t.Errorf("%+v", a)
+	}
+	if _, err := w.Delete(ctx, "bob", true); err != nil {
+		t.Errorf("on purpose: %v", err)
+	}
+	if _, err := w.Account("alicia"); reason(err) != "user_unknown" || len(fault.From(err).Candidates) != 1 {
+		t.Errorf("%v", err)
+	}
+	id := must(w.Account("alice"))(t).ID
+	w.again()
+	if all := w.Accounts(); len(all) != 1 || all[0].ID != id || all[0].Role != op.Viewer {
+		t.Errorf("%+v", all)
+	}
+	c := w.in("alice")
+	stays, goes := w.admit(c.Access), w.admit(w.in("alice").Access)
+	if err := w.SetPassword(ctx, c.Session, "wrong one, is it", other, here); reason(err) != "bad_credentials" {
+		t.Error(err)
+	}
+	if err := w.SetPassword(ctx, c.Session, good, "short", here); reason(err) != "weak_password" {
+		t.Error(err)
+	}
+	if err := w.SetPassword(ctx, c.Session, good, other, here); err != nil || over(stays) || !over(goes) {
+		t.Errorf("%v: %v %v", err, over(stays), over(goes))
+	}
+	if _, err := w.Check(ctx, "alice", good, here, false); reason(err) != "bad_credentials" {
+		t.Errorf("the former password: %v", err)
+	}
+	if _, err := w.Check(ctx, "alice", other, here, false); err != nil {
+		t.Error(err)
+	}
+}
