@@ -159,7 +159,6 @@ var Reasons = map[string]Reason{
 	"listen_failed":      {"A network plane cannot listen where config.yaml says; it is tried again every second.", "Give it another address or port, or end what holds it: ss -ltnp."},
 	"other_identity":     {"A connection can be renewed only by a credential of the same principal with the same rights.", "Open another connection."},
 	"renewals":           {"A connection was given more credentials than it may have at once.", "Renew it shortly before the end of the one before."},
-	"revoked":            {"The credential was ended: it, its session, its account or what that may do.", "Sign in again, or ask whoever runs the daemon for another token."},
 	"tls_needed":         {"The port speaks TLS 1.3 and nothing else.", "omnitron remote add ALIAS HOST:PORT; for other clients, TLS 1.3."},
 
 	// The daemon, its keeper and its home.

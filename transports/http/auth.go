@@ -17,19 +17,11 @@ import (
 // Browser is the sessions of browsers. A cookie alone is worth nothing: browsers send it to every port of a host, and whoever
 // listens on one of them has it then. So a page also sends a key that it was given once, in a header, which no other origin can.
 type Browser interface {
-	// SignIn begins a session of whoever has the password, on pages of an origin. Faults: those of auth.signin.
-	SignIn(ctx context.Context, user, password, origin string, from netip.Addr) (BrowserSession, error)
-	// Admit gives who the cookie and the key of a session on an origin stand for. Faults: unauthenticated, limited.
-	Admit(ctx context.Context, cookie, key, origin string, from netip.Addr) (*token.Identity, error)
-	// SignOut ends the session of a cookie and its key. Faults: unauthenticated.
-	SignOut(ctx context.Context, cookie, key, origin string) error
-}
-
-// BrowserSession is what a browser is given once.
-type BrowserSession struct {
-	Cookie  string // kept by the browser, unreadable for pages
-	Key     string // kept by the page
-	Expires time.Time
+	// Browse gives a session a cookie and a key. Faults: not_found (session_unknown).
+	Browse(ctx context.Context, session string) (cookie, key string, err error)
+	// AdmitBrowser gives who a cookie stands for together with its key. Faults: unauthenticated (no_token, bad_token), limited
+	// (too_many_guesses).
+	AdmitBrowser(cookie, key string, from netip.Addr) (*token.Identity, error)
 }
 
 // keyHeader carries the key of a browser session.
@@ -68,7 +60,7 @@ func (x *exchange) authenticate(a access) *refusal {
 		if x.r.Method != http.MethodGet && x.r.Header.Get("Origin") == "" {
 			return &refusal{http.StatusUnauthorized, fault.New(fault.Unauthenticated, "a browser session is used from a page, and this request has no Origin").WithReason("bad_token")}
 		}
-		return x.identified(x.s.Browser.Admit(x.r.Context(), cookie.Value, x.r.Header.Get(keyHeader), x.s.origin(x.r, x.proxied), x.from))
+		return x.identified(x.s.Browser.AdmitBrowser(cookie.Value, x.r.Header.Get(keyHeader), x.from))
 	case a == signedIn && x.public():
 		x.caller = anonymous(x.from)
 		return nil

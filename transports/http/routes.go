@@ -1,7 +1,6 @@
 package http
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -181,42 +180,4 @@ func (x *exchange) agent(l Launch) {
 	default: // the client has gone
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// browser begins and ends the session of a browser.
-func (x *exchange) browser() {
-	origin := x.s.origin(x.r, x.proxied)
-	if x.r.Header.Get("Origin") != origin {
-		x.fail(fault.New(fault.Denied, "a browser session begins and ends on a page of this daemon").WithReason("origin"))
-		return
-	}
-	cookie := &http.Cookie{Name: x.s.cookieName(), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: strings.HasPrefix(origin, "https:")}
-	if x.r.Method == http.MethodDelete {
-		c, err := x.r.Cookie(cookie.Name)
-		if err != nil {
-			x.fail(errNoToken)
-			return
-		}
-		if err := x.s.Browser.SignOut(x.r.Context(), c.Value, x.r.Header.Get(keyHeader), origin); err != nil {
-			x.fail(fault.From(err))
-			return
-		}
-		cookie.MaxAge = -1
-		http.SetCookie(x.w, cookie)
-		x.json(http.StatusOK, struct{}{})
-		return
-	}
-	var in struct{ User, Password string }
-	if err := json.Unmarshal(x.body, &in); err != nil || in.User == "" || in.Password == "" {
-		x.fail(fault.New(fault.Invalid, "the body must be {user, password}").WithReason("input"))
-		return
-	}
-	s, err := x.s.Browser.SignIn(x.r.Context(), in.User, in.Password, origin, x.from)
-	if err != nil {
-		x.fail(fault.From(err))
-		return
-	}
-	cookie.Value, cookie.Expires = s.Cookie, s.Expires
-	http.SetCookie(x.w, cookie)
-	x.json(http.StatusOK, map[string]any{"key": s.Key, "expires_at": s.Expires})
 }
