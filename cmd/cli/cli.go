@@ -30,6 +30,7 @@ type (
 	Demo     = session.Demo
 	Config   = session.Config
 	Local    = session.Local
+	Remotes  = session.Remotes
 )
 
 // New makes the whole command tree.
@@ -75,7 +76,7 @@ func tree(s *session.Session, args []string) *cobra.Command {
 		Long:          "Omnitron runs your apps, keeps them running and shows why they stopped.",
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return s.Settle() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return s.Settle(cmd) },
 	}
 	root.SetIn(s.Stdin)
 	root.SetOut(s.Stdout)
@@ -260,5 +261,5 @@ func local(s *session.Session, root *cobra.Command, l Local) {
 	if l.Flags != nil {
 		l.Flags(cmd)
 	}
-	at.AddCommand(cmd)
+	at.AddCommand(session.Here(cmd, "run it on that machine"))
 }

@@ -262,6 +262,8 @@ type bench struct {
 	specs []op.Spec
 	env   Env
 	vars  map[string]string
+
+	remotes fakeRemotes
 }
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -292,7 +294,8 @@ func newBench(t *testing.T) *bench {
 			Schema:   func() (json.RawMessage, error) { return json.RawMessage(toySchema), nil },
 			Settings: func() (json.RawMessage, error) { return json.RawMessage(toySettings), nil },
 		},
-		Local: []Local{{Path: []string{"daemon", "run"}, Short: "Run the daemon in the foreground"}},
+		Remotes: b.remotes.env(),
+		Local:   []Local{{Path: []string{"daemon", "run"}, Short: "Run the daemon in the foreground"}},
 	}
 	return b
 }

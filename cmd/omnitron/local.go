@@ -43,7 +43,7 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine, Exec: become,
+		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine, Exec: become, Remotes: remotes(),
 		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil },
 			Settings: func() (json.RawMessage, error) { return config.DaemonSchema(), nil }},
 		Local: []cli.Local{
@@ -223,20 +223,29 @@ func forAgent(home string) bridge.Daemon {
 	}
 }
 
-// speakMCP serves MCP on standard input and output. Nothing else may write there: the real output is put aside first.
-func speakMCP(ctx context.Context, home string, l cli.Launch) error {
+// putOutAside gives the real standard output, and makes what writes there by mistake write to standard error.
+func putOutAside() (*os.File, error) {
 	out, err := unix.Dup(1)
 	if err != nil {
-		return fmt.Errorf("cannot keep standard output: %w", err)
+		return nil, fmt.Errorf("cannot keep standard output: %w", err)
 	}
 	unix.CloseOnExec(out)
 	if err := unix.Dup2(2, 1); err != nil {
-		return fmt.Errorf("cannot set standard output aside: %w", err)
+		return nil, fmt.Errorf("cannot set standard output aside: %w", err)
+	}
+	return os.NewFile(uintptr(out), "stdout"), nil
+}
+
+// speakMCP serves MCP on standard input and output. Nothing else may write there: the real output is put aside first.
+func speakMCP(ctx context.Context, home string, l cli.Launch) error {
+	out, err := putOutAside()
+	if err != nil {
+		return err
 	}
 	abs, err := homeOf(home)
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return bridge.Run(ctx, os.Stdin, os.NewFile(uintptr(out), "stdout"), forAgent(abs), mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly, Session: rand.Text()}, log)
+	return bridge.Run(ctx, os.Stdin, out, forAgent(abs), mcp.Launch{Role: l.Role, Profile: l.Profile, Toolsets: l.Toolsets, ReadOnly: l.ReadOnly, Session: rand.Text()}, log)
 }

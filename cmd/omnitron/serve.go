@@ -85,6 +85,8 @@ type daemon struct {
 	cancel context.CancelFunc
 
 	tooMany, plain *rotations // logs for retention and for compression
+
+	network []func() (p host.Plane, on bool) // the network planes
 }
 
 func (d *daemon) run() error {
@@ -150,7 +152,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 		Lines: output{h.Journal, h.Keeper}, Loader: definitions{h.Revisions}, Check: d.check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String, Lost: h.State.Lost() || h.State.Behind()})
 	h.Shutdown, h.Restart = d.shutdown, d.cancel
 	d.group = life.New(d.log)
-	h.Parts = d.group.Status
+	h.Parts, h.Planes = d.group.Status, d.listening
 	d.components()
 	return d.registry()
 }
@@ -276,6 +278,7 @@ func (d *daemon) planes(registry *tools.Registry) error {
 			return m.ServeConn(ctx, conn, first, op.CallerOf(ctx))
 		}}
 	d.group.Add(life.Component{Name: "socket", Run: srv.Run, Ready: listening})
+	d.tcp(registry, d.certificates(), handle, opts)
 	return nil
 }
 

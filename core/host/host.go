@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/life"
@@ -53,6 +54,15 @@ type Host struct {
 	Approvals  *approval.Approvals
 	Specs      []op.Spec // of every method
 	Parts      func() []life.Status
+	Planes     func() []Plane                                                    // the network planes that are switched on
 	Shutdown   func(ctx context.Context, down bool) ([]supervisor.Result, error) // stops every app in order, then ends the daemon
 	Restart    func()                                                            // replaces the daemon; apps live on
+}
+
+// Plane is how a network plane stands.
+type Plane struct {
+	Name    string       // tcp or http
+	Listen  string       // where it listens; "" while it does not
+	Pin     string       // of the key that it shows; "" without TLS
+	Trouble *fault.Error // what keeps it from being as config.yaml says; nil: nothing
 }

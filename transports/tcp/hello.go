@@ -209,8 +209,8 @@ func (s *Server) early(ctx context.Context, c *conn, m wire.Message, from netip.
 		s.say(c, m.ID, f)
 		return nil, said{}, f
 	}
-	stranger := op.Caller{User: "anonymous@" + from.String(), UID: -1, Plane: "tcp", Ceiling: op.Public, Role: op.Public}
-	out, err := s.Handle(token.From(op.WithCaller(ctx, stranger), from), m.Method, m.Params, func(any) error { return errors.New("no stream before the hello") })
+	stranger := op.Caller{User: "anonymous@" + from.String(), UID: -1, From: from, Plane: "tcp", Ceiling: op.Public, Role: op.Public}
+	out, err := s.Handle(op.WithCaller(ctx, stranger), m.Method, m.Params, func(any) error { return errors.New("no stream before the hello") })
 	if err != nil {
 		s.say(c, m.ID, fault.From(err))
 		return nil, said{}, nil
@@ -247,7 +247,7 @@ func (s *Server) admit(ctx context.Context, params json.RawMessage, from netip.A
 	if own.Caller, err = h.Launch.lower(own.Caller); err != nil {
 		return nil, said{}, err
 	}
-	own.Caller.Plane, own.Caller.UID, own.Caller.PID = "tcp", -1, 0
+	own.Caller.Plane, own.Caller.From, own.Caller.UID, own.Caller.PID = "tcp", from, -1, 0
 	return &own, said{launch: h.Launch, channel: h.Channel}, nil
 }
 

@@ -69,7 +69,7 @@ func (l *live) handle(ctx context.Context, method string, params json.RawMessage
 		l.end(why)
 		return nil, why
 	}
-	return l.s.Handle(token.From(op.WithCaller(ctx, l.session.Caller()), l.from), method, params, emit)
+	return l.s.Handle(op.WithCaller(ctx, l.session.Caller()), method, params, emit)
 }
 
 // over says why the credential counts no more, or nil.

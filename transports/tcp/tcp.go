@@ -31,6 +31,7 @@ const retryEvery = time.Second
 type Server struct {
 	Certificates *cert.Certificates
 	Authority    token.Authority
+	Ready        func(context.Context) error // nil once credentials can be told apart, before which nobody is let in; may be nil
 	Sessions     *session.Sessions
 	Handle       wire.Handler             // makes a call of the caller in the context
 	Public       func(method string) bool // whether a method may be called without a credential
@@ -159,6 +160,12 @@ func (s *Server) try() error {
 	if !s.want.Enabled {
 		s.close()
 		return nil
+	}
+	if s.Ready != nil {
+		if err := s.Ready(s.ctx); err != nil {
+			s.leave() // what was let in stays
+			return err
+		}
 	}
 	served, err := s.Certificates.Serve(cert.Use{Names: s.want.Names, Cert: s.want.Cert, Key: s.want.Key})
 	if err != nil {

@@ -92,6 +92,13 @@ func (c *Client) Close() error {
 // Done is closed when the connection is over.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
+// Err says why the connection is over; nil while it is not.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
 // Call makes a call and decodes its answer into out, unless that is nil. The error is the fault that the daemon gave;
 // unavailable when the connection is lost; cancelled or deadline when ctx ends first, and the daemon is told to stop.
 func (c *Client) Call(ctx context.Context, method string, params, out any) error {

@@ -171,6 +171,9 @@ func TestCut(t *testing.T) {
 	if a := p.read(); string(a.ID) != `"new"` || a.code() != -32001 {
 		t.Fatalf("new call: %+v", a)
 	}
+	if a := p.read(); string(a.ID) != "null" || a.code() != -32001 {
+		t.Fatalf("the connection as such: %+v", a)
+	}
 	p.wantEnd()
 	if took := time.Since(at); took > time.Second {
 		t.Errorf("closed after %s", took)

@@ -248,7 +248,7 @@ func (s *server) ended() {
 	}
 }
 
-// lastWords is how long the answers of calls that were cut may take to be written.
+// lastWords is how long the answers of calls that were cut may take to be written; half of it is for those that do not end.
 const lastWords = 500 * time.Millisecond
 
 // drain ends the connection in an orderly way: streams at once, since they would never end, the other calls when they
@@ -260,8 +260,11 @@ func (s *server) drain(cause error) {
 		s.draining = why
 		s.mu.Unlock()
 		s.end(why)
-		s.settle(lastWords)
-		_ = s.conn.Close() // ends the read loop
+		late := time.AfterFunc(lastWords, func() { _ = s.conn.Close() }) // whoever does not read hears nothing
+		defer late.Stop()
+		s.settle(lastWords / 2)
+		_ = s.fault(nil, FromFault(why)) // also to whoever has asked nothing
+		_ = s.conn.Close()               // ends the read loop
 		return
 	}
 	s.mu.Lock()

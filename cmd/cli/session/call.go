@@ -54,7 +54,7 @@ func (s *Session) connect(ctx context.Context) (Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
-	c, err := s.Dial(ctx, s.Home)
+	c, err := s.dial(ctx)
 	if err = unreachable(ctx, err); s.had && fault.Is(err, fault.Unavailable) { // whoever calls next finds what the one before lost
 		return nil, fault.Wrap(err, fault.Unavailable, "the daemon went away").WithReason("connection_lost").WithHint("omnitron status")
 	}
@@ -236,8 +236,11 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 	ending := reason(err) == "shutting_down" // it can still be reached, and says the same again
 	for {
 		if !ending {
-			if _, cerr := s.Connect(ctx); cerr == nil {
+			switch _, cerr := s.Connect(ctx); {
+			case cerr == nil:
 				return nil
+			case ctx.Err() == nil && !fault.Is(cerr, fault.Unavailable): // it is there, and does not let us in
+				return cerr
 			}
 		}
 		ending = false

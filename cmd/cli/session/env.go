@@ -60,6 +60,8 @@ type Env struct {
 	Exec func(argv, env []string) error
 	// Config are the operations on omnitron.yaml that need no daemon.
 	Config Config
+	// Remotes are the daemons of other machines.
+	Remotes Remotes
 	// Local are further commands that need no daemon, such as `daemon run`.
 	Local []Local
 }

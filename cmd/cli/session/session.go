@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
@@ -25,6 +26,7 @@ type Session struct {
 
 	// The flags that every command has.
 	Home, Project, Stack string
+	Remote               string
 	Quiet                bool
 	Columns              []string
 
@@ -108,6 +110,9 @@ func (s *Session) Bind(set *pflag.FlagSet) {
 	set.StringVar(&s.jq, "jq", "", "filter the JSON answer with a jq expression")
 	set.StringSliceVar(&s.Columns, "columns", nil, "columns of a table")
 	set.StringVar(&s.Home, "home", "", "home of the daemon (default ~/.omnitron, or OMNITRON_HOME)")
+	if s.Remotes.Dial != nil {
+		set.StringVar(&s.Remote, "remote", "", "daemon of another machine, by its `alias` (omnitron remote)")
+	}
 	set.StringVar(&s.Project, "project", "", "project; default: the one whose omnitron.yaml is here or above ('*': all)")
 	set.StringVar(&s.Stack, "stack", "", "stack; default: dev, else the only one (or OMNITRON_STACK)")
 	set.StringVar(&s.timeout, "timeout", "", "how long to wait for an answer, such as 30s")
@@ -116,8 +121,15 @@ func (s *Session) Bind(set *pflag.FlagSet) {
 	set.BoolVar(&s.noColor, "no-color", false, "no colours")
 }
 
-// Settle makes the format of flags and environment; no call is made before. Fault: invalid.
-func (s *Session) Settle() error {
+// Settle makes the format of flags and environment for a command; no call is made before. Fault: invalid.
+func (s *Session) Settle(cmd *cobra.Command) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	return s.away(cmd)
+}
+
+func (s *Session) settle() error {
 	format := s.output
 	source := "-o"
 	if format == "" {
@@ -310,7 +322,7 @@ func (s *Session) Ambient(command string, fields []field.Field, in map[string]an
 	case s.Project != "":
 		in["project"] = s.Project
 	default:
-		if path := s.FindConfig(); path != "" && !full(in) && in["project"] == nil {
+		if path := s.FindConfig(); s.Remote == "" && path != "" && !full(in) && in["project"] == nil {
 			in["project"] = filepath.Dir(path)
 		}
 	}

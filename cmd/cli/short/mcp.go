@@ -67,8 +67,11 @@ func oneOf(flag, word string, words []string) error {
 	return e
 }
 
-func (l *launchFlags) args() []string {
+func (l *launchFlags) args(s *session.Session) []string {
 	args := []string{"mcp"}
+	if s.Remote != "" {
+		args = append(args, "--remote", s.Remote)
+	}
 	if l.role != "" {
 		args = append(args, "--role", l.role)
 	}
@@ -102,7 +105,11 @@ Local: no method.`,
 			if err := l.check(s); err != nil {
 				return err
 			}
-			return s.MCP(cmd.Context(), s.Home, session.Launch{Role: l.role, Profile: l.profile, Toolsets: l.toolsets, ReadOnly: l.readOnly})
+			launch := session.Launch{Role: l.role, Profile: l.profile, Toolsets: l.toolsets, ReadOnly: l.readOnly}
+			if s.Remote != "" {
+				return s.Remotes.MCP(cmd.Context(), s.Home, s.Remote, launch)
+			}
+			return s.MCP(cmd.Context(), s.Home, launch)
 		},
 	}
 	l.bind(cmd)
@@ -119,10 +126,10 @@ Local: no method.`,
 			if err := oneOf("--client", client, clients); err != nil {
 				return err
 			}
-			return s.ShowValue(cmd.Context(), settings(s, client, l.args()), func(o render.Options) {
+			return s.ShowValue(cmd.Context(), settings(s, client, l.args(s)), func(o render.Options) {
 				// The value was encoded a moment ago.
-				_ = render.Document(s.Stdout, render.JSON, encode(settings(s, client, l.args())), true)
-				s.Note("%s", place(client, l.args()))
+				_ = render.Document(s.Stdout, render.JSON, encode(settings(s, client, l.args(s))), true)
+				s.Note("%s", place(client, l.args(s)))
 			})
 		},
 	}

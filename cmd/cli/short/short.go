@@ -21,13 +21,29 @@ var Usual = map[string]string{
 func Commands(s *session.Session) []*cobra.Command {
 	var all []*cobra.Command
 	for _, make := range []func(*session.Session) *cobra.Command{
-		up, down, kill, wait, configuration, mcp, doctor, demo, completion, explain, version,
+		up, down, kill, wait, configuration, mcp, remote, doctor, demo, completion, explain, version,
 	} {
 		if cmd := make(s); cmd != nil {
+			if instead, is := notRemote[cmd.Name()]; is {
+				session.Here(cmd, instead)
+			}
 			all = append(all, cmd)
 		}
 	}
 	return all
+}
+
+// notRemote says of commands that are about this machine what to do at a remote one.
+var notRemote = map[string]string{
+	"up":         "omnitron start --remote ALIAS        start what is declared there\na project's files and folder are those of its own machine: run omnitron up there",
+	"down":       "omnitron stop --remote ALIAS        stop apps there\nomnitron daemon shutdown --remote ALIAS        end the daemon too; only somebody on its machine can start it again",
+	"kill":       "omnitron daemon restart --remote ALIAS        replace its daemon by a new one",
+	"config":     "omnitron daemon config --remote ALIAS        the settings of its daemon\nomnitron config works without a daemon",
+	"demo":       "omnitron demo        it runs here",
+	"completion": "omnitron completion works without a daemon",
+	"explain":    "omnitron explain works without a daemon",
+	"version":    "omnitron daemon version --remote ALIAS        the version of its daemon",
+	"remote":     "omnitron remote works on the remotes of this home",
 }
 
 // Groups are the short forms that carry a service's name; its verbs stand below them.

@@ -95,6 +95,7 @@ func At(t testing.TB, home string) *Host {
 		t.Fatal(err)
 	}
 	h.Parts = func() []life.Status { return nil }
+	h.Planes = func() []host.Plane { return nil }
 	h.Supervisor = supervisor.New(supervisor.Deps{Log: h.Log, Keeper: nobody{}, State: h.State, Bus: h.Bus, LogDir: h.Journal.Dir(), RunDir: home, Lines: output{h.Journal},
 		Loader: definitions{h.Revisions}, Check: probe.Check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String})
 	ready := make(chan struct{})

@@ -61,6 +61,7 @@ type Service struct {
 	vault    *vault.Vault
 	tasks    *sched.Scheduler
 	parts    func() []life.Status
+	planes   func() []host.Plane
 	settings *config.Settings
 	shutdown func(ctx context.Context, down bool) ([]supervisor.Result, error)
 	restart  func()
@@ -91,7 +92,7 @@ func (s *Service) hung(ctx context.Context) string {
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
 	return &Service{log: h.Log, home: h.Home, version: h.Version, started: h.Started, sup: h.Supervisor, keeper: h.Keeper, state: h.State, stores: h.Store,
-		ledger: h.Ledger, revs: h.Revisions, vault: h.Vault, tasks: h.Sched, parts: h.Parts, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load, user: h.User}, nil
+		ledger: h.Ledger, revs: h.Revisions, vault: h.Vault, tasks: h.Sched, parts: h.Parts, planes: h.Planes, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load, user: h.User}, nil
 }
 
 // Pong is the answer to ping.
@@ -129,6 +130,7 @@ type Status struct {
 	Keeper    KeeperStatus   `json:"keeper" jsonschema:"the process that holds the programs"`
 	Tasks     []sched.Task   `json:"tasks" jsonschema:"what the scheduler does"`
 	Parts     []life.Status  `json:"parts" wide:"1" jsonschema:"the parts of the daemon in the order of their start"`
+	Planes    []PlaneStatus  `json:"planes" jsonschema:"the network planes that are switched on"`
 	StartedAt time.Time      `json:"started_at" unit:"time" jsonschema:"when it was started"`
 }
 
@@ -140,11 +142,32 @@ type KeeperStatus struct {
 	Contains string `json:"contains" jsonschema:"how process trees are held together: by cgroup (v2, v1), or by a stub of the keeper as the parent of each app"`
 }
 
+// PlaneStatus is how a network plane stands.
+type PlaneStatus struct {
+	Name    string `json:"name" table:"1" jsonschema:"tcp or http"`
+	Listen  string `json:"listen" table:"1" jsonschema:"where it listens; nothing while it does not"`
+	Pin     string `json:"pin" table:"1" jsonschema:"hash of the key that it shows, as omnitron remote add shows it"`
+	Trouble string `json:"trouble,omitempty" table:"1" jsonschema:"what keeps it from being as config.yaml says"`
+}
+
+// network tells how the network planes stand.
+func (s *Service) network() []PlaneStatus {
+	out := []PlaneStatus{}
+	for _, p := range s.planes() {
+		st := PlaneStatus{Name: p.Name, Listen: p.Listen, Pin: p.Pin}
+		if p.Trouble != nil {
+			st.Trouble = p.Trouble.Message
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
 // Status tells how the daemon stands.
 func (s *Service) Status(ctx context.Context, _ Nothing) (Status, error) {
 	k := s.keeper.Info()
 	st := Status{Version: s.version, PID: os.Getpid(), Home: s.home, Uptime: int64(time.Since(s.started).Seconds()), Routines: runtime.NumGoroutine(),
-		Down: s.state.View().HomeDown, Apps: map[string]int{}, StartedAt: s.started, Tasks: s.tasks.Tasks(), Parts: s.parts(), Warnings: []string{},
+		Down: s.state.View().HomeDown, Apps: map[string]int{}, StartedAt: s.started, Tasks: s.tasks.Tasks(), Parts: s.parts(), Planes: s.network(), Warnings: []string{},
 		Keeper: KeeperStatus{PID: k.PID, Version: k.Version, RSS: k.RSS, Contains: k.Contain}}
 	for _, w := range s.warnings() {
 		st.Warnings = append(st.Warnings, w.what)
@@ -179,6 +202,11 @@ func (s *Service) warnings() (out []warning) {
 	for _, p := range s.parts() {
 		if p.State == life.Failed || p.State == life.Stuck {
 			out = append(out, warning{fmt.Sprintf("the part %q of the daemon is %s", p.Name, p.State), "what it does is not done", hint("daemon.restart")})
+		}
+	}
+	for _, p := range s.planes() {
+		if p.Trouble != nil {
+			out = append(out, warning{fmt.Sprintf("the %s plane is not as config.yaml says: %s", p.Name, p.Trouble.Message), "others may not reach this daemon", hint("daemon.config")})
 		}
 	}
 	for _, h := range []struct {
