@@ -278,7 +278,9 @@ func (d *daemon) planes(registry *tools.Registry) error {
 			return m.ServeConn(ctx, conn, first, op.CallerOf(ctx))
 		}}
 	d.group.Add(life.Component{Name: "socket", Run: srv.Run, Ready: listening})
-	d.tcp(registry, d.certificates(), handle, opts)
+	certs := d.certificates()
+	d.tcp(registry, certs, handle, opts)
+	d.http(registry, certs, m)
 	return nil
 }
 

@@ -307,10 +307,17 @@ func (h *Handler) end(c *client) {
 	c.close()
 }
 
-// Close ends all clients and returns when nothing of them is left.
+// Close ends all clients, takes no more, and returns when nothing of them is left.
 func (h *Handler) Close() {
 	h.mu.Lock()
 	h.closed = true
+	h.mu.Unlock()
+	h.Clear()
+}
+
+// Clear ends all clients and returns when nothing of them is left.
+func (h *Handler) Clear() {
+	h.mu.Lock()
 	open := h.open
 	h.open = map[string]*client{}
 	h.mu.Unlock()

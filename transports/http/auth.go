@@ -85,7 +85,7 @@ func (x *exchange) identified(id *token.Identity, err error) *refusal {
 	default:
 	}
 	x.identity, x.caller = id, id.Caller
-	x.caller.Plane, x.caller.Session = plane, ""
+	x.caller.Plane, x.caller.Session, x.caller.From = plane, "", x.from
 	x.caller.Client = client(x.r.UserAgent())
 	x.caller.Trace = trace(x.r.Header.Get("Traceparent"))
 	return nil

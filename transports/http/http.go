@@ -202,7 +202,7 @@ func peerOf(remote string) netip.Addr {
 
 // anonymous is a caller of whom nothing is known but the address.
 func anonymous(from netip.Addr) op.Caller {
-	return op.Caller{User: "anonymous@" + from.String(), UID: -1, Plane: plane, Ceiling: op.Public, Role: op.Public}
+	return op.Caller{User: "anonymous@" + from.String(), UID: -1, From: from, Plane: plane, Ceiling: op.Public, Role: op.Public}
 }
 
 const plane = "http"
