@@ -82,6 +82,18 @@ func (s *stream) end() {
 	}
 }
 
+func (s *stream) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
+}
+
+func (s *stream) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
 func (s *stream) last() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,10 +114,10 @@ func (s *stream) from(n int) (next int, events [][]byte, over bool, changed <-ch
 	return n, events, s.over, s.changed
 }
 
-// answer writes the answer as one JSON object when it is all there is, and else everything as a stream of events. A client that
+// answer writes the answer as one JSON object when it is all there is (and reports that), and else everything as a stream of events. A client that
 // waits for long gets a stream, so that nobody between takes the connection for dead. Nothing is written when the context ends
 // first. The headers are for what sets more of them.
-func (s *stream) answer(w http.ResponseWriter, r *http.Request, modern bool, headers func()) {
+func (s *stream) answer(w http.ResponseWriter, r *http.Request, modern bool, headers func()) (whole bool) {
 	if headers != nil {
 		headers()
 	}
@@ -124,20 +136,20 @@ func (s *stream) answer(w http.ResponseWriter, r *http.Request, modern bool, hea
 				w.WriteHeader(statusOf(line, modern))
 				_, _ = w.Write(line) // who has gone needs none
 			}
-			return
+			return true
 		case spoken && events:
 			s.pump(w, r, 0)
-			return
+			return false
 		}
 		select {
 		case <-changed:
 		case <-waited:
 			if waited = nil; events {
 				s.pump(w, r, 0)
-				return
+				return false
 			}
 		case <-r.Context().Done():
-			return
+			return false
 		}
 	}
 }
@@ -226,13 +238,17 @@ func (p *replay) begin() *stream {
 	defer p.mu.Unlock()
 	p.last++
 	s := newStream(strconv.Itoa(p.last))
-	if len(p.streams) >= keepStreams {
-		for i, old := range p.streams {
-			if _, _, over, _ := old.from(0); over {
-				p.streams = append(p.streams[:i:i], p.streams[i+1:]...)
-				break
-			}
+	bytes := 0
+	for _, o := range p.streams {
+		bytes += o.size()
+	}
+	for i := 0; i < len(p.streams) && (len(p.streams) >= keepStreams || bytes > keepBytes); {
+		if o := p.streams[i]; o.ended() {
+			bytes -= o.size()
+			p.streams = slices.Delete(p.streams, i, i+1)
+			continue
 		}
+		i++
 	}
 	p.streams = append(p.streams, s)
 	return s

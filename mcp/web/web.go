@@ -138,8 +138,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, body []byte, l mc
 		ctx, stop := c.outlasting(r)
 		s := c.replay.begin()
 		h.calls.Go(func() { defer stop(); c.Serve(ctx, m, s); s.end() })
-		s.answer(w, r, false, nil)
-		if r.Context().Err() == nil { // it has been told
+		if s.answer(w, r, false, nil) { // it was no stream: there is nothing to come back for
 			c.replay.drop(s)
 		}
 	}

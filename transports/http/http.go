@@ -142,7 +142,7 @@ var errDraining = fault.New(fault.Unavailable, "the daemon ends, or takes this p
 // server is the library's part: it reads requests, within bounds of ours.
 func (s *Server) server(streams context.Context) *http.Server {
 	srv := &http.Server{
-		Handler: s, ReadHeaderTimeout: sendFor, ReadTimeout: sendFor, IdleTimeout: idleFor, MaxHeaderBytes: maxHeader,
+		Handler: s, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: sendFor, ReadTimeout: sendFor, IdleTimeout: idleFor, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return streams },
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // what strangers do to a socket is no news
 		Protocols:   &http.Protocols{},

@@ -13,6 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
+// TestCalls makes calls of every kind and outcome.
 func TestCalls(t *testing.T) {
 	w := start(t)
 	for name, c := range map[string]struct {
