@@ -83,7 +83,9 @@ func TestForeignRequests(t *testing.T) {
 
 type refuser struct{}
 
-func (refuser) ServeMCP(w http.ResponseWriter, _ *http.Request, _ []byte, _ Launch) { w.WriteHeader(200) }
+func (refuser) ServeMCP(w http.ResponseWriter, _ *http.Request, _ []byte, _ Launch) {
+	w.WriteHeader(200)
+}
 
 // TestMalformedRequests smuggles, spells and repeats: nothing of it has an effect, and the plane goes on.
 func TestMalformedRequests(t *testing.T) {
@@ -261,7 +263,9 @@ func TestPlainBeyondLoopback(t *testing.T) {
 
 // TestOverTLS speaks HTTP/2 there, and only there.
 func TestOverTLS(t *testing.T) {
-	w := start(t, func(s *Server) { s.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MinVersion: tls.VersionTLS13} })
+	w := start(t, func(s *Server) {
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MinVersion: tls.VersionTLS13}
+	})
 	res, err := w.http.Do(w.request("POST", "/api/v1/toys/list", "viewer", "{}"))
 	if err != nil {
 		t.Fatal(err)
