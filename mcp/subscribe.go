@@ -180,6 +180,9 @@ func (c *conn) follow(ctx context.Context, sub *bus.Sub) {
 		pending := map[string]subscription{}
 		ev, lost, err := sub.Next(ctx)
 		note := func() {
+			if lost == 0 && ev.Key != "" && !c.caller.Scope.CoversKey(ev.Key) { // of an app that is not there for this client
+				return
+			}
 			for _, s := range c.subs.stale(ev, lost > 0) {
 				pending[s.stream+" "+s.uri] = s
 			}

@@ -56,6 +56,8 @@ type Ledger interface {
 	Settle(seq int64, r ledger.Result)
 	// Read records a call that is over and had no effect, in batches; it never waits.
 	Read(e ledger.Entry)
+	// Refuse counts a call of somebody who has not signed in; it never waits.
+	Refuse(s ledger.Stranger)
 }
 
 // The decisions that are on record beside those of the policy.

@@ -40,7 +40,7 @@ func goldens(t *testing.T, methods []*tools.Method) map[string][]byte {
 	for _, m := range methods {
 		g := golden{Tool: m.Tool(), Doc: m.Doc, Role: m.Role.String(), Effect: m.Effect.String(), Resource: m.Resource, Topics: m.Topics, InSchema: m.InSchema, OutSchema: m.OutSchema}
 		for name, on := range map[string]bool{
-			"core": m.Core, "global": m.Global, "job": m.Job, "local": m.Local, "plan": m.Plannable, "stream": m.Stream, "targets": m.Targets,
+			"any scope": m.AnyScope, "core": m.Core, "global": m.Global, "job": m.Job, "local": m.Local, "plan": m.Plannable, "stream": m.Stream, "targets": m.Targets,
 		} {
 			if on {
 				g.Traits = append(g.Traits, name)

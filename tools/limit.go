@@ -42,7 +42,7 @@ func (r *Registry) limit(ctx context.Context, c *call) (context.Context, error) 
 	if err := r.limiter.enter(c.Method, c.caller); err != nil {
 		return ctx, err
 	}
-	c.admitted = true
+	c.admitted, c.counted = true, c.caller
 	d := c.Timeout
 	if d == 0 && !c.Stream {
 		d = r.Limits.Deadline
@@ -59,7 +59,7 @@ func (r *Registry) leave(c *call) {
 		c.cancel()
 	}
 	if c.admitted {
-		r.limiter.exit(c.caller)
+		r.limiter.exit(c.counted)
 	}
 }
 

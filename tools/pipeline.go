@@ -39,7 +39,8 @@ type call struct {
 	raw    json.RawMessage // as it came
 	emit   op.Emit
 
-	admitted  bool // counted as in flight
+	admitted  bool      // counted as in flight
+	counted   op.Caller // as whose
 	cancel    context.CancelFunc
 	in        json.RawMessage // as the handler gets it
 	controls  Controls
@@ -73,6 +74,7 @@ var stages = [...]func(*Registry, context.Context, *call) (context.Context, erro
 	(*Registry).target,
 	(*Registry).repeat,
 	(*Registry).judge,
+	(*Registry).prove,
 	(*Registry).note,
 	(*Registry).decide,
 	(*Registry).preview,

@@ -36,9 +36,9 @@ func expected(s op.Spec, seat string) policy.Verdict {
 	case "person":
 		return map[bool]policy.Verdict{true: policy.Allow, false: policy.Deny}[s.Role != op.Node]
 	case "node":
-		return map[bool]policy.Verdict{true: policy.Allow, false: policy.Deny}[s.Role == op.Node]
+		return map[bool]policy.Verdict{true: policy.Allow, false: policy.Deny}[s.Role == op.Node || s.Role == op.Public]
 	case "app":
-		return policy.Deny
+		return map[bool]policy.Verdict{true: policy.Allow, false: policy.Deny}[s.Role <= op.Operator]
 	case "agent-viewer":
 		if s.Role > op.Viewer {
 			return policy.Deny

@@ -15,6 +15,9 @@ func (r *Registry) repeat(ctx context.Context, c *call) (context.Context, error)
 	if c.controls.IdempotencyKey == "" || c.controls.DryRun {
 		return ctx, nil
 	}
+	if c.caller.Channel == "" { // answers are remembered for somebody, and not for strangers together
+		return ctx, fault.New(fault.Invalid, "idempotency_key is for callers who have signed in").WithReason("no_principal").WithHint("leave it out")
+	}
 	digest, err := policy.Digest(c.in)
 	if err != nil {
 		return ctx, err

@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -21,6 +22,12 @@ func (r *Registry) role(ctx context.Context, c *call) (context.Context, error) {
 	case who.ReadOnly && m.Effect.Changes():
 		return ctx, fault.New(fault.Denied, "%s changes something (%s), and this connection only reads", m.ID(), m.Effect).
 			WithReason("read_only")
+	case !m.allowed(who):
+		return ctx, fault.New(fault.Denied, "%s is beyond what the token is limited to: methods %s", m.ID(), strings.Join(who.Scope.Methods, ", ")).
+			WithReason("scope")
+	case who.Scope.Bounded() && !m.keeps():
+		return ctx, fault.New(fault.Denied, "%s speaks of the whole daemon, and the token is limited to %s", m.ID(), bounds(who.Scope)).
+			WithReason("scope")
 	case !m.offered(who):
 		return ctx, fault.New(fault.Denied, "%s is not among the toolsets of this connection", m.ID()).WithReason("toolset")
 	}
@@ -37,7 +44,25 @@ func (r *Registry) admit(c *call) error {
 
 // Visible reports whether a plane should show the method to the caller: everything that role would not refuse.
 func (m *Method) Visible(who op.Caller) bool {
-	return m.reaches(who) && who.Ceiling.Covers(m.Role) && !(who.ReadOnly && m.Effect.Changes()) && m.offered(who)
+	return m.reaches(who) && who.Ceiling.Covers(m.Role) && !(who.ReadOnly && m.Effect.Changes()) && m.offered(who) && m.allowed(who) && (!who.Scope.Bounded() || m.keeps())
+}
+
+// allowed reports whether the caller's token lets the method be called.
+func (m *Method) allowed(who op.Caller) bool { return m.Role == op.Public || who.Scope.Allows(m.ID()) }
+
+// keeps reports whether the method keeps to the projects that a caller is limited to: the resolver gives it no others as
+// targets, or it sees to it itself.
+func (m *Method) keeps() bool { return m.Targets || m.AnyScope }
+
+func bounds(s op.Scope) string {
+	var parts []string
+	if len(s.Projects) > 0 {
+		parts = append(parts, "projects "+strings.Join(s.Projects, ", "))
+	}
+	if len(s.Stacks) > 0 {
+		parts = append(parts, "stacks "+strings.Join(s.Stacks, ", "))
+	}
+	return strings.Join(parts, " and ")
 }
 
 func (m *Method) offered(who op.Caller) bool {

@@ -45,6 +45,12 @@ func TestRole(t *testing.T) {
 			before := w.Toys()
 			fails(t, w, test.who, test.method, test.in, test.code, test.reason)
 			e := w.Ledger.Entries()
+			if test.who.Channel == "" {
+				if len(e) != 1 || e[0].Method != "(connect)" || e[0].Code != string(test.code) || e[0].User != "unknown" {
+					t.Errorf("a stranger is counted, and has no record of his own: %+v", e)
+				}
+				return
+			}
 			if len(e) != 1 || e[0].Code != string(test.code) || e[0].Decision != "refused" || e[0].Open || e[0].Args != nil {
 				t.Errorf("a refusal is a closed record without unchecked arguments: %+v", e)
 			}

@@ -43,6 +43,10 @@ func (r *Registry) close(c *call, res ledger.Result) {
 		r.Ledger.Settle(c.record, res)
 		return
 	}
+	if c.caller.Channel == "" && res.Code != "" { // nobody fills the record who is not let in
+		r.Ledger.Refuse(ledger.Stranger{Plane: c.caller.Plane, Address: c.address(), Code: res.Code, Reason: res.Reason})
+		return
+	}
 	e := c.entry
 	if e.Call == "" { // refused before it was described
 		e = c.describe(r.Secrets.Matcher())

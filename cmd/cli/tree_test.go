@@ -284,7 +284,7 @@ func TestExamplesCanBePasted(t *testing.T) {
 			typed := ""
 			for _, f := range fields {
 				if v, ok := want[f.Name].(string); ok && f.Secret { // asked for, here from standard input
-					typed = v + "\n"
+					typed += v + "\n"
 				}
 			}
 			r := b.runIn(t.Context(), typed, words...)

@@ -160,14 +160,11 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 // registry makes the methods and the one way to call them, with the policy that config.yaml says.
 func (d *daemon) registry() (*tools.Registry, error) {
 	h := &d.host
-	keys := policy.StoredKeys(h.Store)
-	tokens, err := policy.OpenTokens(h.Store, keys)
+	tokens, err := policy.OpenTokens(h.Store, policy.StoredKeys(h.Store))
 	if err != nil {
 		return nil, err
 	}
-	if h.Approvals, err = approval.Open(h.Store, keys, h.Bus, time.Now); err != nil {
-		return nil, err
-	}
+	h.Approvals = approval.New(h.Store, h.Vault, h.Bus, time.Now)
 	h.Policy = policy.NewEngine(h.Store, time.Now)
 	h.Sched.Add("approvals", 5*time.Second, 0, h.Approvals.Sweep)
 	webhook := approval.NewWebhook(h.Approvals, d.log, func() config.Webhook { return h.Config.Get().Policy.Webhook })
@@ -349,10 +346,10 @@ func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, 
 // quitTimeout is how long the keeper may take to hear that the daemon ends for good.
 const quitTimeout = 10 * time.Second
 
-// complete gives live names for prompts and resources.
-func (d *daemon) complete(_ context.Context, kind, typed string) []string {
+// complete gives those live names that the caller may know, for prompts and resources.
+func (d *daemon) complete(ctx context.Context, kind, typed string) []string {
 	var out []string
-	for _, v := range d.host.Supervisor.Apps() {
+	for _, v := range d.host.Supervisor.AppsOf(ctx) {
 		name := v.Key
 		if kind == "app" || kind == "apps" || kind == "name" {
 			name = v.Name

@@ -81,17 +81,14 @@ type Approvals struct {
 	db      database
 	bus     *bus.Bus
 	now     func() time.Time
-	key     []byte
+	keys    policy.Keys
 	console atomic.Bool // only who signed in with a password may decide
 }
 
-// Open gives the repository in db; now is the clock.
-func Open(db database, keys policy.Keys, b *bus.Bus, now func() time.Time) (*Approvals, error) {
-	key, err := keys.Key(keyName)
-	if err != nil {
-		return nil, fmt.Errorf("cannot seal held calls: %w", err)
-	}
-	return &Approvals{db: db, bus: b, now: now, key: key}, nil
+// New gives the repository in db; keys, the vault, has the key that seals held calls, and is not asked before one is held;
+// now is the clock.
+func New(db database, keys policy.Keys, b *bus.Bus, now func() time.Time) *Approvals {
+	return &Approvals{db: db, bus: b, now: now, keys: keys}
 }
 
 // Take takes up who may decide.
@@ -106,9 +103,14 @@ type Answer struct {
 
 // Present brings a call that the policy holds before a person, or uses up what was decided. in is to be run in the
 // transaction that records the call, and may run again if that is rolled back; answer, called after it is durable, says
-// what became of it and tells the world.
+// what became of it and tells the world. Faults: unavailable (vault_sealed, vault_damaged): without its key nobody can tell
+// what was agreed to, so nothing goes through.
 func (a *Approvals) Present(b policy.Binding, call string) (in func(*sql.Tx) error, answer func() Answer, err error) {
-	seal, err := b.Seal(a.key)
+	key, err := a.keys.Key(keyName)
+	if err != nil {
+		return nil, nil, err
+	}
+	seal, err := b.Seal(key)
 	if err != nil {
 		return nil, nil, err
 	}

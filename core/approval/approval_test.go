@@ -38,10 +38,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() {
 	w.t.Helper()
 	b := bus.New(1, 100)
-	var err error
-	if w.Approvals, err = Open(w.db, policy.StoredKeys(w.db), b, func() time.Time { return w.time }); err != nil {
-		w.t.Fatal(err)
-	}
+	w.Approvals = New(w.db, policy.StoredKeys(w.db), b, func() time.Time { return w.time })
 	w.sub = b.Subscribe(bus.Filter{Topics: []string{Topic}}, 100)
 	w.t.Cleanup(w.sub.Close)
 }
@@ -355,4 +352,52 @@ func TestNotTooMany(t *testing.T) {
 	w.time = w.time.Add(Patience)
 	b.Method = "one.more"
 	w.held(b)
+}
+
+type sealedVault struct{}
+
+func (sealedVault) Key(string) ([]byte, error) {
+	return nil, fault.New(fault.Unavailable, "the vault is sealed").WithReason("vault_sealed")
+}
+
+// TestWithoutItsKeyNothingGoesThrough: what was approved before is as good as nothing, and neither is anything held.
+func TestWithoutItsKeyNothingGoesThrough(t *testing.T) {
+	w := newWorld(t)
+	w.Approvals.keys = sealedVault{}
+	in, answer, err := w.Present(policy.Binding{Caller: op.Caller{User: "a", Channel: op.Agent}, Method: "logs.purge"}, "c1")
+	if in != nil || answer != nil || fault.From(err).Reason != "vault_sealed" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAScopedCallerSeesOnlyWhatLiesWithin(t *testing.T) {
+	w := newWorld(t)
+	who := op.Caller{User: "alice", Channel: op.Agent}
+	var ids []string
+	for _, key := range []string{"shop/dev/web", "blog/dev/web", ""} {
+		b := policy.Binding{Caller: who, Method: "logs.purge", Input: []byte(`{}`), Rule: key}
+		if key != "" {
+			project, _, _ := strings.Cut(key, "/")
+			b.Targets = []op.Target{{Key: key, Project: project, Stack: "dev"}}
+		}
+		in, answer, err := w.Present(b, "c")
+		if err == nil {
+			err = w.db.Update(t.Context(), in)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, answer().Ref.ID)
+	}
+	who.Scope = op.Scope{Projects: []string{"shop"}}
+	ctx := op.WithCaller(t.Context(), who)
+	all, more, err := w.List(ctx, Filter{Open: true})
+	if err != nil || more || len(all) != 1 || all[0].ID != ids[0] {
+		t.Errorf("%v %v", all, err)
+	}
+	for i, id := range ids {
+		if _, err := w.Get(ctx, id); (err == nil) != (i == 0) || err != nil && !fault.Is(err, fault.NotFound) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
@@ -111,8 +112,13 @@ func (h Approval) at(now time.Time) Approval {
 	return h
 }
 
+// visible reports whether somebody may see an approval: a person any, everybody else his own; and who is limited to some
+// projects nothing of others, nor what is about no app.
 func visible(h Approval, by op.Caller) bool {
-	return by.Channel == op.Person || h.Who+"/"+h.Channel == by.Principal()
+	if by.Channel != op.Person && h.Who+"/"+h.Channel != by.Principal() {
+		return false
+	}
+	return !by.Scope.Bounded() || len(h.Targets) > 0 && !slices.ContainsFunc(h.Targets, func(t string) bool { return !by.Scope.CoversKey(t) })
 }
 
 // Wait returns when a person has decided, and then what. Faults: not_found, held (denied_by_person, expired), deadline (still_waiting).

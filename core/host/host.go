@@ -49,6 +49,7 @@ type Host struct {
 	Sched      *sched.Scheduler
 	Samples    *sample.Sampler
 	Tokens     *token.Tokens // accounts, sessions and tokens: who comes over the network
+	Endpoint   func() string // URL of the HTTP plane; nil or "": there is none
 	Config     *config.Settings
 	Policy     *policy.Engine
 	Approvals  *approval.Approvals

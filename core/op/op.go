@@ -90,6 +90,7 @@ type Spec struct {
 	Plannable bool // has a plan
 	Redacts   bool // takes the known secrets out of its answers itself
 	Global    bool // without targets on purpose: speaks of the whole daemon
+	AnyScope  bool // without targets, and yet for tokens that are limited to some projects
 }
 
 // Example is an input that help shows and the parity test runs on every plane.
@@ -112,8 +113,9 @@ type Emit func(item any) error
 type Method struct {
 	Spec
 	Handle func(ctx context.Context, in json.RawMessage, emit Emit) (any, error)
-	Plan   func(ctx context.Context, in json.RawMessage) (*Plan, error) // nil without a plan
-	Check  func(in json.RawMessage) error                               // In.Validate; nil when In has none
+	Plan   func(ctx context.Context, in json.RawMessage) (*Plan, error)  // nil without a plan
+	Check  func(in json.RawMessage) error                                // In.Validate; nil when In has none
+	Prove  func(ctx context.Context, in json.RawMessage) (Caller, error) // who the input proves the caller to be; nil for the one that is known
 }
 
 // MethodOf is a method of S that has no S yet.
@@ -127,7 +129,8 @@ type Option func(*options)
 
 type options struct {
 	*Spec
-	plan any // func(S, context.Context, In) (*Plan, error), checked when the row is made
+	plan  any // func(S, context.Context, In) (*Plan, error), checked when the row is made
+	proof any // func(S, context.Context, In) (Caller, error), checked too
 }
 
 // Lossy is an item of a stream that stands for items which the reader did not get.
@@ -138,19 +141,19 @@ type Validator interface{ Validate() error }
 
 // Unary declares a method with one answer.
 func Unary[S, In, Out any](verb string, role Role, effect Effect, fn func(S, context.Context, In) (Out, error), doc string, opts ...Option) MethodOf[S] {
-	m, plan := declare[S, In, Out](verb, role, effect, doc, opts)
+	m, fns := declare[S, In, Out](verb, role, effect, doc, opts)
 	m.bind = func(s S) Method {
-		return erased[S, In](s, m.spec, plan, func(ctx context.Context, in In, _ Emit) (any, error) { return fn(s, ctx, in) })
+		return erased(s, m.spec, fns, func(ctx context.Context, in In, _ Emit) (any, error) { return fn(s, ctx, in) })
 	}
 	return m
 }
 
 // Stream declares a method that answers with items until it or its caller ends.
 func Stream[S, In, Item any](verb string, role Role, effect Effect, fn func(S, context.Context, In) iter.Seq2[Item, error], doc string, opts ...Option) MethodOf[S] {
-	m, plan := declare[S, In, Item](verb, role, effect, doc, opts)
+	m, fns := declare[S, In, Item](verb, role, effect, doc, opts)
 	m.spec.Stream = true
 	m.bind = func(s S) Method {
-		return erased[S, In](s, m.spec, plan, func(ctx context.Context, in In, emit Emit) (any, error) {
+		return erased(s, m.spec, fns, func(ctx context.Context, in In, emit Emit) (any, error) {
 			for item, err := range fn(s, ctx, in) {
 				if err != nil {
 					return nil, err
@@ -165,23 +168,30 @@ func Stream[S, In, Item any](verb string, role Role, effect Effect, fn func(S, c
 	return m
 }
 
-func declare[S, In, Out any](verb string, role Role, effect Effect, doc string, opts []Option) (MethodOf[S], func(S, context.Context, In) (*Plan, error)) {
+// beside are the functions of a method beside its handler; each may be nil.
+type beside[S, In any] struct {
+	plan  func(S, context.Context, In) (*Plan, error)
+	proof func(S, context.Context, In) (Caller, error)
+}
+
+func declare[S, In, Out any](verb string, role Role, effect Effect, doc string, opts []Option) (MethodOf[S], beside[S, In]) {
 	m := MethodOf[S]{spec: Spec{Verb: verb, Role: role, Effect: effect, Doc: doc, In: reflect.TypeFor[In](), Out: reflect.TypeFor[Out]()}}
 	o := options{Spec: &m.spec}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.plan == nil {
-		return m, nil
-	}
-	plan, ok := o.plan.(func(S, context.Context, In) (*Plan, error))
-	if !ok {
+	var fns beside[S, In]
+	var ok bool
+	if fns.plan, ok = o.plan.(func(S, context.Context, In) (*Plan, error)); o.plan != nil && !ok {
 		panic("op: the plan of " + verb + " does not take the input of its method")
 	}
-	return m, plan
+	if fns.proof, ok = o.proof.(func(S, context.Context, In) (Caller, error)); o.proof != nil && !ok {
+		panic("op: the proof of " + verb + " does not take the input of its method")
+	}
+	return m, fns
 }
 
-func erased[S, In any](s S, spec Spec, plan func(S, context.Context, In) (*Plan, error), call func(context.Context, In, Emit) (any, error)) Method {
+func erased[S, In any](s S, spec Spec, fns beside[S, In], call func(context.Context, In, Emit) (any, error)) Method {
 	m := Method{Spec: spec}
 	m.Handle = func(ctx context.Context, raw json.RawMessage, emit Emit) (any, error) {
 		in, err := decode[In](raw)
@@ -199,13 +209,22 @@ func erased[S, In any](s S, spec Spec, plan func(S, context.Context, In) (*Plan,
 			return any(in).(Validator).Validate()
 		}
 	}
-	if plan != nil {
+	if fns.proof != nil {
+		m.Prove = func(ctx context.Context, raw json.RawMessage) (Caller, error) {
+			in, err := decode[In](raw)
+			if err != nil {
+				return Caller{}, err
+			}
+			return fns.proof(s, ctx, in)
+		}
+	}
+	if fns.plan != nil {
 		m.Plan = func(ctx context.Context, raw json.RawMessage) (*Plan, error) {
 			in, err := decode[In](raw)
 			if err != nil {
 				return nil, err
 			}
-			return plan(s, ctx, in)
+			return fns.plan(s, ctx, in)
 		}
 	}
 	return m

@@ -37,6 +37,17 @@ func Undo(id string) Option { return func(o *options) { o.Spec.Undo = id } }
 // Global says that the method speaks of the whole daemon, so that having no targets is no oversight.
 func Global() Option { return func(o *options) { o.Spec.Global = true } }
 
+// AnyScope says that a token which is limited to some projects may call the method although it has no targets: it tells
+// nothing of any project, or of no other than those.
+func AnyScope() Option { return func(o *options) { o.Spec.AnyScope = true } }
+
+// Proves gives the method what finds out who the caller is by what its input proves, such as a password. It comes once the
+// policy lets the call through and before the record, which then says who it was; the handler finds him as the caller. Who
+// proves nothing leaves no record of his own.
+func Proves[S, In any](fn func(S, context.Context, In) (Caller, error)) Option {
+	return func(o *options) { o.proof = fn }
+}
+
 // Redacts says that the method takes the known secrets out of its answers itself, so that the pipeline need not look.
 func Redacts() Option { return func(o *options) { o.Spec.Redacts = true } }
 

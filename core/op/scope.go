@@ -1,6 +1,9 @@
 package op
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Scope is what a token is limited to: globs of which one has to match; what is empty does not limit. Whatever lies outside
 // of its projects and stacks is not there for it, and a method that it does not name is denied.
@@ -18,14 +21,15 @@ func (s Scope) Covers(project, stack string) bool {
 	return matches(s.Projects, project) && matches(s.Stacks, stack)
 }
 
-// CoversKey is Covers for the key of an app, project/stack/app. What is no key lies outside, unless nothing does.
+// CoversKey is Covers for the key of an app, project/stack/app, or of a stack. What is neither lies outside, unless
+// nothing does.
 func (s Scope) CoversKey(key string) bool {
 	if !s.Bounded() {
 		return true
 	}
-	stack, app := path.Split(key)
-	project, name := path.Split(path.Clean(stack))
-	return app != "" && project != "" && s.Covers(path.Clean(project), name)
+	project, rest, ok := strings.Cut(key, "/")
+	stack, _, _ := strings.Cut(rest, "/")
+	return ok && s.Covers(project, stack)
 }
 
 // Allows reports whether it lets a method be called.

@@ -8,7 +8,7 @@ import (
 
 func TestScope(t *testing.T) {
 	shop := op.Scope{Projects: []string{"shop", "web*"}, Stacks: []string{"dev"}, Methods: []string{"apps.*", "logs.query"}}
-	for key, want := range map[string]bool{"shop/dev/api": true, "website/dev/x": true, "shop/prod/api": false, "shopping/dev/api": false, "other/dev/api": false, "": false, "api": false, "dev/api": false, "shop/dev/": false} {
+	for key, want := range map[string]bool{"shop/dev/api": true, "website/dev/x": true, "shop/prod/api": false, "shopping/dev/api": false, "other/dev/api": false, "": false, "api": false, "dev/api": false, "shop/dev": true, "shop/prod": false, "shop": false} {
 		if shop.CoversKey(key) != want {
 			t.Errorf("%q: %v", key, !want)
 		}

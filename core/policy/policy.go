@@ -74,13 +74,15 @@ var fixed = Rules{
 		Why: "agents have no business with accounts and credentials"},
 }
 
-// Default is the policy without configuration: a person may do what his rights cover; an agent may look, add and set,
+// Default is the policy without configuration: a person may do what his rights cover, and a program what its token was made
+// for; an agent may look, add and set,
 // confirms what interrupts, and waits for a person where something is lost for good, a secret is touched, a command is
 // run, or configuration and rights change.
 func Default() Rules {
 	agent := []string{string(op.Agent)}
 	return Rules{
 		{Name: "persons", Channels: []string{string(op.Person), string(op.Peer)}, Verdict: Allow, Why: "within the rights of the caller"},
+		{Name: "programs", Channels: []string{string(op.App)}, Verdict: Allow, Why: "within the rights that its token was given"},
 
 		{Name: "agents-secrets", Channels: agent, Methods: []string{"secrets.*"}, Verdict: Hold, Why: "secrets are shown to and changed for agents only with a person's consent"},
 		{Name: "agents-destroy", Channels: agent, Effects: []string{op.Destroys.String()}, Verdict: Hold, Why: "what is destroyed cannot be brought back"},

@@ -81,7 +81,7 @@ func TestDefaultPolicy(t *testing.T) {
 
 		{"node", node, spec("fleet.heartbeat", op.Node, op.Sets), Allow},
 		{"node", node, spec("apps.list", op.Viewer, op.Reads), Deny},
-		{"app", app, spec("apps.list", op.Viewer, op.Reads), Deny},
+		{"app", app, spec("apps.list", op.Viewer, op.Reads), Allow},
 		{"stranger", stranger, spec("apps.list", op.Viewer, op.Reads), Deny},
 		{"stranger", stranger, spec("daemon.ping", op.Public, op.Reads), Allow},
 		{"stranger", stranger, spec("auth.signin", op.Public, op.Adds), Allow},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/op"
 )
 
 const (
@@ -76,6 +77,8 @@ type EventFilter struct {
 	After  uint64 // only later numbers, and then oldest first
 	Before uint64 // only earlier numbers
 	Limit  int    // 1 to 1000; 0: 20
+
+	Scope op.Scope // only of apps within it
 }
 
 // List gives events newest first, those included that Record has not written yet; with After it gives what is on disk,
@@ -112,7 +115,7 @@ func (f EventFilter) unwritten(recent, written []bus.Event) (fresh []bus.Event) 
 		newest = written[0].Seq
 	}
 	for _, ev := range slices.Backward(recent) {
-		if ev.Seq > newest && (f.Before == 0 || ev.Seq < f.Before) && !ev.At.Before(f.Since) && (f.Until.IsZero() || ev.At.Before(f.Until)) {
+		if ev.Seq > newest && f.Scope.CoversKey(ev.Key) && (f.Before == 0 || ev.Seq < f.Before) && !ev.At.Before(f.Since) && (f.Until.IsZero() || ev.At.Before(f.Until)) {
 			fresh = append(fresh, ev)
 		}
 	}
@@ -135,6 +138,15 @@ func (f EventFilter) where() (string, []any) {
 	}
 	in("topic", f.Topics)
 	in("key", f.Keys)
+	if f.Scope.Bounded() {
+		var any []string
+		for _, project := range orAll(f.Scope.Projects) {
+			for _, stack := range orAll(f.Scope.Stacks) {
+				any, args = append(any, "key GLOB ?"), append(args, project+"/"+stack+"/*") // a key has two slashes
+			}
+		}
+		terms = append(terms, "("+strings.Join(any, " OR ")+")")
+	}
 	if !f.Since.IsZero() {
 		add("at >= ?", f.Since.UnixNano())
 	}
@@ -240,4 +252,12 @@ func (e *Events) keep(ctx context.Context, batch []bus.Event) bool {
 		case <-retry.C:
 		}
 	}
+}
+
+// orAll are globs; none match all.
+func orAll(globs []string) []string {
+	if len(globs) == 0 {
+		return []string{"*"}
+	}
+	return globs
 }

@@ -13,20 +13,20 @@ import (
 
 // Resolve turns selectors into targets. Without names it means every app of the project: the named one, the one whose
 // file lies in the named folder, else the only one; and of its stacks the named one, dev, else the only one. A name means
-// an app of the project in the named folder first. Faults: not_found (app_unknown, slot_unknown, project_unknown) with
+// an app of the project in the named folder first. What lies outside of the scope of the caller is not there. Faults: not_found (app_unknown, slot_unknown, project_unknown) with
 // candidates, invalid (ambiguous, bad_selector).
-func (s *Supervisor) Resolve(_ context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error) {
-	all := filter(s.Apps(), "", string(stack))
+func (s *Supervisor) Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error) {
+	all := filter(s.AppsOf(ctx), "", string(stack))
 	if len(names) == 0 {
-		return s.every(all, project)
+		return s.every(ctx, all, project)
 	}
 	first := all
-	switch name, known := s.projectIn(project); {
+	switch name, known := s.projectIn(ctx, project); {
 	case known:
 		first = filter(all, name, "")
 	case strings.HasPrefix(string(project), "/"): // a folder without a project: names may be known all the same
 	case project != "":
-		return nil, s.unknownProject(project)
+		return nil, s.unknownProject(ctx, project)
 	}
 	var ts []op.Target
 	for _, name := range names {
@@ -50,8 +50,11 @@ func (s *Supervisor) Resolve(_ context.Context, names []op.Selector, project op.
 }
 
 // every gives all apps of a project and one stack of it.
-func (s *Supervisor) every(all []*App, project op.ProjectRef) ([]op.Target, error) {
-	name, err := s.Project(project)
+func (s *Supervisor) every(ctx context.Context, all []*App, project op.ProjectRef) ([]op.Target, error) {
+	name, err := s.Project(ctx, project)
+	if err == nil && name == "" && op.CallerOf(ctx).Scope.Bounded() { // to some methods no target is as good as all
+		err = fault.New(fault.NotFound, "there is no project within the limits of the token").WithReason("project_unknown")
+	}
 	if err != nil || name == "" {
 		return nil, err
 	}
@@ -77,16 +80,17 @@ func (s *Supervisor) every(all []*App, project op.ProjectRef) ([]op.Target, erro
 }
 
 // Project gives the name of the project that a reference means: a name, a folder, or "" for the only one; "" when there is
-// none at all. Faults: not_found (project_unknown), invalid (ambiguous).
-func (s *Supervisor) Project(ref op.ProjectRef) (string, error) {
+// none at all; those outside of the scope of the caller are not there. Faults: not_found (project_unknown), invalid
+// (ambiguous).
+func (s *Supervisor) Project(ctx context.Context, ref op.ProjectRef) (string, error) {
 	if ref != "" {
-		name, known := s.projectIn(ref)
+		name, known := s.projectIn(ctx, ref)
 		if !known {
-			return "", s.unknownProject(ref)
+			return "", s.unknownProject(ctx, ref)
 		}
 		return name, nil
 	}
-	switch ps := s.Projects(); len(ps) {
+	switch ps := s.projectsOf(ctx); len(ps) {
 	case 0:
 		return "", nil
 	case 1:
@@ -97,20 +101,51 @@ func (s *Supervisor) Project(ref op.ProjectRef) (string, error) {
 	}
 }
 
-// projectIn finds a project by its name or its folder.
-func (s *Supervisor) projectIn(ref op.ProjectRef) (string, bool) {
-	if strings.HasPrefix(string(ref), "/") {
-		return s.ProjectAt(string(ref))
+// AppsOf gives the apps that lie within the scope of the caller.
+func (s *Supervisor) AppsOf(ctx context.Context) []*App {
+	all, scope := s.Apps(), op.CallerOf(ctx).Scope
+	if !scope.Bounded() {
+		return all
 	}
-	return string(ref), slices.Contains(s.Projects(), string(ref))
+	var out []*App
+	for _, v := range all {
+		if scope.Covers(v.Project, v.Stack) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
-func (s *Supervisor) unknownProject(ref op.ProjectRef) error {
+// projectsOf gives the projects of which the caller sees something.
+func (s *Supervisor) projectsOf(ctx context.Context) []string {
+	if !op.CallerOf(ctx).Scope.Bounded() {
+		return s.Projects()
+	}
+	var out []string
+	for _, v := range s.AppsOf(ctx) {
+		if !slices.Contains(out, v.Project) {
+			out = append(out, v.Project)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// projectIn finds a project by its name or its folder.
+func (s *Supervisor) projectIn(ctx context.Context, ref op.ProjectRef) (string, bool) {
+	name, known := string(ref), true
+	if strings.HasPrefix(name, "/") {
+		name, known = s.ProjectAt(name)
+	}
+	return name, known && slices.Contains(s.projectsOf(ctx), name)
+}
+
+func (s *Supervisor) unknownProject(ctx context.Context, ref op.ProjectRef) error {
 	e := fault.New(fault.NotFound, "there is no project %q", string(ref))
 	if strings.HasPrefix(string(ref), "/") {
 		e = fault.New(fault.NotFound, "the project in %s is not known to the daemon", string(ref)).WithHint("omnitron up")
 	}
-	return e.WithReason("project_unknown").WithCandidates(s.Projects()...)
+	return e.WithReason("project_unknown").WithCandidates(s.projectsOf(ctx)...)
 }
 
 func filter(all []*App, project, stack string) []*App {

@@ -97,6 +97,9 @@ func CheckName(name string) error {
 	return fault.New(fault.Invalid, "%.80q cannot be the name of a user: lower case letters, digits, dots, dashes and underscores, at most 63", name).WithReason("bad_user")
 }
 
+// CheckPassword says whether an account may have a password. Faults: invalid (weak_password).
+func CheckPassword(name, secret string) error { return password.Check(secret, name) }
+
 func checkRole(role op.Role) error {
 	if role == op.Viewer || role == op.Operator || role == op.Admin {
 		return nil
@@ -253,6 +256,13 @@ func (t *Tokens) Delete(ctx context.Context, name string, last bool) (Account, e
 		}
 	}
 	return a.Account, nil
+}
+
+// Deletable says what is in the way of Delete. Faults: as those of Delete.
+func (t *Tokens) Deletable(name string, last bool) error {
+	t.write.Lock()
+	defer t.write.Unlock()
+	return t.deletable(name, last)
 }
 
 func (t *Tokens) deletable(name string, last bool) error {

@@ -18,8 +18,8 @@ import (
 const (
 	// keyLife is how long a key signs before the next takes its place by itself.
 	keyLife = 30 * 24 * time.Hour
-	// overlap is how long what a former key has signed counts: as long as anything that it signed can live.
-	overlap = accessLife + leeway
+	// Overlap is how long what a former key has signed counts: as long as anything that it signed can live.
+	Overlap = accessLife + leeway
 
 	signingName   = "token.signing." // of a key in the vault, before its kid
 	successorName = "token.successor"
@@ -172,7 +172,7 @@ func (t *Tokens) Rotate(ctx context.Context, atOnce bool) (Rotation, error) {
 		return Rotation{}, err
 	}
 	now := t.now()
-	until := now.Add(overlap)
+	until := now.Add(Overlap)
 	if atOnce {
 		until = now
 	}

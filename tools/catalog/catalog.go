@@ -10,12 +10,15 @@ import (
 	"github.com/omnitron-dev/omnitron/core/services/approvals"
 	"github.com/omnitron-dev/omnitron/core/services/apps"
 	"github.com/omnitron-dev/omnitron/core/services/audit"
+	"github.com/omnitron-dev/omnitron/core/services/auth"
 	"github.com/omnitron-dev/omnitron/core/services/daemon"
 	"github.com/omnitron-dev/omnitron/core/services/events"
 	"github.com/omnitron-dev/omnitron/core/services/health"
 	"github.com/omnitron-dev/omnitron/core/services/logs"
 	"github.com/omnitron-dev/omnitron/core/services/secrets"
 	"github.com/omnitron-dev/omnitron/core/services/system"
+	"github.com/omnitron-dev/omnitron/core/services/tokens"
+	"github.com/omnitron-dev/omnitron/core/services/users"
 )
 
 // Services is every service, in the order in which they are built and listed.
@@ -30,6 +33,9 @@ var Services = []Entry{
 	provide(approvals.Methods, approvals.New),
 	provide(agents.Methods, agents.New),
 	provide(secrets.Methods, secrets.New),
+	provide(auth.Methods, auth.New),
+	provide(users.Methods, users.New),
+	provide(tokens.Methods, tokens.New),
 }
 
 // Entry is a service that can be described without being built.

@@ -116,6 +116,11 @@ func (l *Ledger) Read(e ledger.Entry) {
 	l.entries = append(l.entries, e)
 }
 
+// Refuse implements tools.Ledger.
+func (l *Ledger) Refuse(s ledger.Stranger) {
+	l.Read(ledger.Entry{User: s.Address, Plane: s.Plane, Method: "(connect)", Code: s.Code, Reason: s.Reason, Count: 1, Refused: true})
+}
+
 // Entries gives what is on record. Seq is 0 for a call that was recorded behind.
 func (l *Ledger) Entries() []ledger.Entry {
 	l.mu.Lock()

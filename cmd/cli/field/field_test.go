@@ -44,7 +44,7 @@ func typed(t *testing.T, in string, args ...string) (map[string]any, error) {
 	if err := set.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return b.Input(set.Args(), now, func(string) (string, error) { return strings.TrimSpace(in), nil })
+	return b.Input(set.Args(), now, func(string, bool) (string, error) { return strings.TrimSpace(in), nil })
 }
 
 func TestInput(t *testing.T) {

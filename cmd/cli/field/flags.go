@@ -83,13 +83,26 @@ func (f Field) help() string {
 	return strings.TrimSpace(doc)
 }
 
-// Secret asks for a secret without showing it, or reads it from standard input where nobody can be asked.
-type Secret func(what string) (string, error)
+// Secret asks for a secret without showing it, or reads it from standard input where nobody can be asked: all of that, or
+// only a line where several are wanted.
+type Secret func(what string, line bool) (string, error)
+
+// secrets gives secret with the knowledge of how many are wanted.
+func (b *Flags) secrets(secret Secret) Secret {
+	n := 0
+	for _, f := range b.Fields {
+		if t := b.typed[f.Name]; f.Secret && t != nil && (f.Required || len(t.values) > 0) {
+			n++
+		}
+	}
+	return func(what string, _ bool) (string, error) { return secret(what, n > 1) }
+}
 
 // Input makes the method's input of flags and arguments. secret gives what must not be typed as one of them: a secret
 // that is required and left out, or given as "-". Fault: invalid (secret_in_arguments).
 func (b *Flags) Input(args []string, now time.Time, secret Secret) (map[string]any, error) {
 	in := map[string]any{}
+	secret = b.secrets(secret)
 	for _, f := range b.Fields {
 		if t := b.typed[f.Name]; t != nil {
 			if f.waits() {
@@ -168,7 +181,7 @@ func (b *Flags) put(in map[string]any, f Field, values []string, now time.Time, 
 // content reads what a value stands for: @file of structured fields, - of secrets.
 func (f Field) content(v string, secret Secret) (string, error) {
 	if f.Secret && v == "-" {
-		return secret(f.Flag())
+		return secret(f.Flag(), false)
 	}
 	if f.Secret {
 		return "", fault.New(fault.Invalid, "--%s: a secret must not be an argument: the list of processes shows it to everyone, and the shell keeps it", f.Flag()).

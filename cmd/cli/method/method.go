@@ -124,7 +124,7 @@ func (c *Command) run(ctx context.Context, args []string) error {
 
 // Input makes the input of what was typed. Fault: invalid.
 func (c *Command) Input(args []string) (map[string]any, error) {
-	in, err := c.flags.Input(args, c.Session.Now(), func(what string) (string, error) { return c.Session.Secret(c.Context(), what) })
+	in, err := c.flags.Input(args, c.Session.Now(), func(what string, line bool) (string, error) { return c.Session.Secret(c.Context(), what, line) })
 	if err != nil {
 		return nil, err
 	}

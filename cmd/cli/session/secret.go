@@ -3,6 +3,7 @@ package session
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,11 +17,11 @@ import (
 const maxSecret = 1 << 20
 
 // Secret asks for a secret without showing what is typed; where standard input is no terminal, it is all that comes from
-// there. The newline at the end is no part of it. Fault: invalid.
-func (s *Session) Secret(ctx context.Context, what string) (string, error) {
+// there, or the next line of it. The newline at the end is no part of it. Fault: invalid.
+func (s *Session) Secret(ctx context.Context, what string, line bool) (string, error) {
 	f, ok := s.Stdin.(*os.File)
 	if !s.terminal.In || !ok {
-		return s.piped(what)
+		return s.piped(what, line)
 	}
 	fmt.Fprintf(s.Stderr, "%s (not shown): ", what)
 	defer fmt.Fprintln(s.Stderr)
@@ -39,18 +40,29 @@ func (s *Session) Secret(ctx context.Context, what string) (string, error) {
 	if err := s.typed(ctx); err != nil {
 		return "", err
 	}
-	line, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil && line == "" {
+	text, err := bufio.NewReader(f).ReadString('\n')
+	if err != nil && text == "" {
 		return "", Declined()
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	return strings.TrimRight(text, "\r\n"), nil
 }
 
-func (s *Session) piped(what string) (string, error) {
+func (s *Session) piped(what string, line bool) (string, error) {
 	if s.Stdin == nil {
 		return "", nil
 	}
-	raw, err := io.ReadAll(io.LimitReader(s.Stdin, maxSecret+1))
+	if s.lines == nil {
+		s.lines = bufio.NewReader(io.LimitReader(s.Stdin, maxSecret+1))
+	}
+	var raw []byte
+	var err error
+	if line {
+		if raw, err = s.lines.ReadBytes('\n'); errors.Is(err, io.EOF) {
+			err = nil
+		}
+	} else {
+		raw, err = io.ReadAll(s.lines)
+	}
 	switch {
 	case err != nil:
 		return "", fault.New(fault.Invalid, "cannot read the %s from standard input: %v", what, err)

@@ -61,7 +61,7 @@ func TestSecretIsNotShown(t *testing.T) {
 	}
 	done := make(chan answer, 1)
 	go func() {
-		text, err := s.Secret(t.Context(), "value")
+		text, err := s.Secret(t.Context(), "value", false)
 		done <- answer{text, err}
 	}()
 	tick := time.NewTicker(time.Millisecond)
@@ -98,7 +98,7 @@ func TestAskingEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := asking(program, &said).Secret(ctx, "value")
+		_, err := asking(program, &said).Secret(ctx, "value", false)
 		done <- err
 	}()
 	tick := time.NewTicker(time.Millisecond)
@@ -115,12 +115,22 @@ func TestAskingEnds(t *testing.T) {
 func TestSecretFromAPipe(t *testing.T) {
 	for in, want := range map[string]string{"hush\n": "hush", "a\nb\n": "a\nb", "hush": "hush", "hush\r\n": "hush"} {
 		s := New(nil, Env{Stdin: strings.NewReader(in), Terminal: &Terminal{}})
-		if got, err := s.Secret(t.Context(), "value"); err != nil || got != want {
+		if got, err := s.Secret(t.Context(), "value", false); err != nil || got != want {
 			t.Errorf("%q is %q, %v", in, got, err)
 		}
 	}
 	s := New(nil, Env{Stdin: strings.NewReader(strings.Repeat("a", maxSecret+1)), Terminal: &Terminal{}})
-	if _, err := s.Secret(t.Context(), "value"); err == nil {
+	if _, err := s.Secret(t.Context(), "value", false); err == nil {
 		t.Error("one without an end is taken")
+	}
+}
+
+// TestSeveralSecretsAreLines: where more than one is wanted, each is a line.
+func TestSeveralSecretsAreLines(t *testing.T) {
+	s := New(nil, Env{Stdin: strings.NewReader("one\r\ntwo words\nthree"), Terminal: &Terminal{}})
+	for _, want := range []string{"one", "two words", "three", ""} {
+		if got, err := s.Secret(t.Context(), "value", true); err != nil || got != want {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
 	}
 }

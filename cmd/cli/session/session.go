@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bufio"
 	"io"
 	"os"
 	"path/filepath"
@@ -46,6 +47,7 @@ type Session struct {
 	written, streaming bool
 	terminal           Terminal
 	outlet             outlet
+	lines              *bufio.Reader // of standard input, once a secret was read from there
 }
 
 // New makes the session of an environment.

@@ -125,7 +125,7 @@ func TestCheck(t *testing.T) {
 		{ann, Question{Method: "apps.stop", Channel: "agent", App: "shop/prod/api"}, "confirm", "agents-interrupt"},
 		{ann, Question{Method: "apps.stop", Channel: "agent", App: "shop/dev/api"}, "allow", "few"},
 		{ann, Question{Method: "apps.stop", Channel: "agent", Role: "viewer"}, "hold", policy.ByRole},
-		{ann, Question{Method: "apps.list", Channel: "app"}, "deny", policy.ByNobody},
+		{ann, Question{Method: "apps.list", Channel: "app"}, "allow", "programs"},
 		{ann, Question{Method: "fleet.heartbeat", Channel: "node", Who: "n2"}, "allow", "persons"},
 		{ann, Question{Method: "fleet.heartbeat"}, "deny", policy.ByRights},
 	} {

@@ -43,10 +43,10 @@ type Row struct {
 // List gives the applications of a project, or all. Faults: not_found (no such project), invalid (several projects).
 func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 	s.sup.Resample(s.samples)
-	views := s.sup.Apps()
+	views := s.sup.AppsOf(ctx)
 	if project := ""; !in.All {
 		var err error
-		project, err = s.sup.Project(in.Project)
+		project, err = s.sup.Project(ctx, in.Project)
 		if f, ok := errors.AsType[*fault.Error](err); ok && f.Reason == "ambiguous" && len(f.Candidates) > 0 {
 			return op.List[Row]{}, f.WithHint("%s        every project\n%s", fault.Do("apps.list", "all", true), fault.Do("apps.list", "project", f.Candidates[0]))
 		}

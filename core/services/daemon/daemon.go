@@ -25,7 +25,7 @@ import (
 // Methods is the whole public surface of the service, on every plane.
 var Methods = op.Of("daemon", "The daemon itself.",
 	op.Unary("ping", op.Public, op.Reads, (*Service).Ping, "Answer, to show that the daemon is there.",
-		op.Top("ping"), op.Global(), op.Keywords("alive reachable health"), op.Shows("is it there", `{}`)),
+		op.Top("ping"), op.Global(), op.AnyScope(), op.Keywords("alive reachable health"), op.Shows("is it there", `{}`)),
 	op.Unary("status", op.Viewer, op.Reads, (*Service).Status, "Show the daemon, its keeper, scheduler and stores, and what is wrong with them.",
 		op.Top("status"), op.Core(), op.Global(), op.Resource("omnitron://daemon", "daemon"), op.Keywords("uptime memory scheduler keeper health overview"),
 		op.Shows("how it stands", `{}`)),
@@ -38,7 +38,7 @@ var Methods = op.Of("daemon", "The daemon itself.",
 	op.Unary("shutdown", op.Admin, op.Interrupts, (*Service).Shutdown, "Stop every application in order, then the daemon and its keeper; nothing starts until up or start.",
 		op.Global(), op.Planned((*Service).PlanShutdown), op.Timeout(time.Hour), op.Keywords("down off end"), op.Shows("end everything", `{"dry_run":true}`)),
 	op.Unary("version", op.Public, op.Reads, (*Service).Version, "Show the version of the daemon and of what it was built with.",
-		op.Global(), op.Keywords("build release"), op.Shows("the version", `{}`)),
+		op.Global(), op.AnyScope(), op.Keywords("build release"), op.Shows("the version", `{}`)),
 	op.Unary("doctor", op.Viewer, op.Reads, (*Service).Doctor, "Check the home, the stores, the keeper and the machine, and name the command that mends each finding.",
 		op.Top("doctor"), op.Global(), op.Timeout(time.Minute), op.Keywords("diagnose check problems fix"), op.Shows("check it all", `{}`)),
 )

@@ -19,9 +19,9 @@ import (
 // Methods is the whole public surface of the service, on every plane.
 var Methods = op.Of("events", "What happens inside the daemon.",
 	op.Stream("follow", op.Viewer, op.Reads, (*Service).Follow, "Follow events as they happen.",
-		op.Top("events"), op.Global(), op.Keywords("watch live stream subscribe notifications"), op.Shows("changes of apps", `{"topics":["apps"],"replay":1}`), op.Fails("a cursor of something else", `{"since":"x"}`, "invalid")),
+		op.Top("events"), op.Global(), op.AnyScope(), op.Keywords("watch live stream subscribe notifications"), op.Shows("changes of apps", `{"topics":["apps"],"replay":1}`), op.Fails("a cursor of something else", `{"since":"x"}`, "invalid")),
 	op.Unary("list", op.Viewer, op.Reads, (*Service).List, "List past events, newest first.",
-		op.Top("since"), op.Core(), op.Global(), op.Resource("omnitron://events", "events"), op.Keywords("what happened past timeline history since"), op.Shows("the last ones", `{"limit":5}`), op.Fails("a cursor of something else", `{"cursor":"x"}`, "invalid")),
+		op.Top("since"), op.Core(), op.Global(), op.AnyScope(), op.Resource("omnitron://events", "events"), op.Keywords("what happened past timeline history since"), op.Shows("the last ones", `{"limit":5}`), op.Fails("a cursor of something else", `{"cursor":"x"}`, "invalid")),
 	op.Unary("publish", op.Admin, op.Adds, (*Service).Publish, "Publish an event of your own, for people and programs that follow.",
 		op.Global(), op.Planned((*Service).PlanPublish), op.Keywords("emit note mark annotate"), op.Shows("a note", `{"type":"note","text":"maintenance begins"}`), op.Fails("no type", `{"text":"x"}`, "invalid")),
 	op.Unary("stats", op.Viewer, op.Reads, (*Service).Stats, "Show how many events there were and how many followers lost some.",
@@ -55,7 +55,7 @@ const room = 8192
 // exact number. Faults: invalid (bad_cursor), internal (the past cannot be read).
 func (s *Service) Follow(ctx context.Context, in Following) iter.Seq2[bus.Event, error] {
 	return func(yield func(bus.Event, error) bool) {
-		f := follower{s: s, filter: bus.Filter{Topics: in.Topics, Keys: in.Apps}, yield: yield}
+		f := follower{s: s, filter: bus.Filter{Topics: in.Topics, Keys: in.Apps}, scope: op.CallerOf(ctx).Scope, yield: yield}
 		sub, err := f.begin(ctx, in)
 		if sub != nil {
 			defer sub.Close()
@@ -81,15 +81,18 @@ func (s *Service) Follow(ctx context.Context, in Following) iter.Seq2[bus.Event,
 type follower struct {
 	s      *Service
 	filter bus.Filter
+	scope  op.Scope // of the caller
 	yield  func(bus.Event, error) bool
 	last   uint64 // number of the last event that was given
 	left   bool   // the caller wants no more
 }
 
-// give hands an event over, unless the caller has it already.
+// give hands an event over, unless the caller has it already, or may not see it.
 func (f *follower) give(ev bus.Event) {
-	if ev.Seq > f.last && !f.left {
-		f.last = ev.Seq
+	if ev.Seq <= f.last || f.left {
+		return
+	}
+	if f.last = ev.Seq; f.scope.CoversKey(ev.Key) {
 		f.left = !f.yield(ev, nil)
 	}
 }
@@ -115,7 +118,7 @@ func (f *follower) begin(ctx context.Context, in Following) (*bus.Sub, error) {
 	}
 	sub := f.s.bus.Subscribe(f.filter, room) // before the past is looked at: what comes between is in both
 	if in.Replay > 0 {
-		past, _, err := f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Limit: in.Replay})
+		past, _, err := f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Scope: f.scope, Limit: in.Replay})
 		if err != nil {
 			return sub, err
 		}
@@ -138,7 +141,7 @@ func (f *follower) resume(ctx context.Context) (*bus.Sub, error) {
 		for more := true; more && !f.left; {
 			var past []bus.Event
 			var err error
-			past, more, err = f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, After: f.last, Limit: 1000})
+			past, more, err = f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Scope: f.scope, After: f.last, Limit: 1000})
 			if err != nil {
 				return nil, err
 			}
@@ -180,7 +183,7 @@ func (s *Service) List(ctx context.Context, in Past) (op.List[bus.Event], error)
 	if limit == 0 {
 		limit = 50
 	}
-	evs, more, err := s.store.List(ctx, store.EventFilter{Topics: in.Topics, Keys: in.Apps, Since: in.Since, Before: before, Limit: limit})
+	evs, more, err := s.store.List(ctx, store.EventFilter{Topics: in.Topics, Keys: in.Apps, Scope: op.CallerOf(ctx).Scope, Since: in.Since, Before: before, Limit: limit})
 	if err != nil {
 		return out, err
 	}
