@@ -41,6 +41,7 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 		},
 		Stopped: handler.Clear,
 	}
+	d.web = p
 	h.Config.Take(func(c *config.DaemonConfig) { p.Use(c.HTTP) })
 	d.network = append(d.network, func() (host.Plane, bool) {
 		st := p.Status()
@@ -55,6 +56,14 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 		defer handler.Close()
 		return p.Run(ctx, func() { close(up) })
 	}})
+}
+
+// endpoint is the URL at which others reach the HTTP plane, or "".
+func (d *daemon) endpoint() string {
+	if d.web == nil {
+		return ""
+	}
+	return d.web.URL()
 }
 
 // ready says why the daemon does not do its work yet: one of its parts does not run.

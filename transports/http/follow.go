@@ -50,6 +50,26 @@ func (p *Plane) Status() Status {
 	return st
 }
 
+// URL is how others reach the plane while it listens, or "": by the first of its names, and else by its address.
+func (p *Plane) URL() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listen == "" {
+		return ""
+	}
+	host, port, _ := net.SplitHostPort(p.listen) // it is an address
+	if ip, err := netip.ParseAddr(host); len(p.want.Names) > 0 {
+		host = p.want.Names[0]
+	} else if err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme := "http://"
+	if p.pin != nil {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
+}
+
 // Use takes settings up.
 func (p *Plane) Use(c config.HTTP) {
 	p.mu.Lock()
