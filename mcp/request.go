@@ -277,8 +277,9 @@ func (w *reason) improve(r *request, e mcplib.JSONRPCErrorDetails) *wire.Error {
 		return w.err
 	}
 	if r.Method == "resources/read" && e.Code == w.noResource {
-		out := wire.FromFault(noResource(object.String(r.Params, "uri")))
-		out.Code = e.Code
+		uri := object.String(r.Params, "uri")
+		out := wire.FromFault(noResource(uri))
+		out.Code, out.Data = e.Code, object.Set(out.Data, "uri", answer.AppendString(nil, answer.Line(uri, 200)))
 		return out
 	}
 	out := &wire.Error{Code: e.Code, Message: e.Message}

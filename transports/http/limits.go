@@ -41,7 +41,7 @@ func (g *gate) enter(who string) (*pass, *refusal) {
 		s = &share{}
 	}
 	if g.requests >= requestsAll || s.requests >= requestsOne {
-		return nil, tooMuch("in_flight", "too many requests are in flight")
+		return nil, limited(fault.New(fault.Limited, "too many requests are in flight").WithReason("in_flight"))
 	}
 	g.requests++
 	s.requests++
@@ -49,10 +49,7 @@ func (g *gate) enter(who string) (*pass, *refusal) {
 	return &pass{gate: g, who: who, share: s}, nil
 }
 
-func tooMuch(reason, text string) *refusal {
-	f := fault.New(fault.Limited, "%s", text).WithReason(reason).WithRetryAfter(1)
-	return &refusal{statusOf(f), f}
-}
+func limited(f *fault.Error) *refusal { return &refusal{statusOf(f), f.WithRetryAfter(1)} }
 
 // pass is the place of one request.
 type pass struct {
@@ -105,7 +102,7 @@ func (p *pass) body(r *http.Request) ([]byte, *refusal) {
 				return nil, tooLarge
 			}
 			if !p.room(grow) {
-				return nil, tooMuch("bodies", "too many bytes of requests are being worked on")
+				return nil, limited(fault.New(fault.Limited, "too many bytes of requests are being worked on").WithReason("bodies"))
 			}
 			next := make([]byte, len(buf), cap(buf)+grow)
 			copy(next, buf)
