@@ -31,7 +31,7 @@ const keyHeader = "X-Omnitron-Key"
 func (s *Server) cookieName() string { return "omnitron_" + s.host.port }
 
 var errNoToken = fault.New(fault.Unauthenticated, "this needs a bearer: an access token or a named token").WithReason("no_token").
-	WithHint("send Authorization: Bearer TOKEN; omnitron tokens create makes one")
+	WithHint("send Authorization: Bearer TOKEN; an admin makes one: %s", fault.Do("tokens.create", "name", "laptop"))
 
 // authenticate finds out who asks.
 func (x *exchange) authenticate(a access) *refusal {

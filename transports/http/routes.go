@@ -112,7 +112,7 @@ func (x *exchange) jwks() {
 // noServer says that tokens are not had by OAuth here.
 func (x *exchange) noServer() {
 	f := fault.New(fault.NotFound, "this daemon has no authorization server: nothing is registered or authorised here").WithReason("no_authorization_server").
-		WithHint("on the daemon's machine: omnitron tokens create NAME; then send Authorization: Bearer TOKEN")
+		WithHint("send Authorization: Bearer TOKEN; an admin makes one on the daemon's machine: %s", fault.Do("tokens.create", "name", "laptop"))
 	x.json(http.StatusNotFound, struct {
 		OAuth string       `json:"error"` // the form of OAuth, for the clients that ask here
 		About string       `json:"error_description"`
