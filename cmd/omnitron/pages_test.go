@@ -22,11 +22,13 @@ import (
 //	<!-- file: PATH -->      it is a file
 //	<!-- add to: PATH -->    it is lines of a file
 //	<!-- not run: WHY -->    it cannot be run by a test
+//	<!-- on M: WHERE -->     it is run on another machine: ops or laptop
+//	<!-- file on M: PATH --> it is a file in the home of its user there
 //
 // Everything else is run, as it stands.
 type block struct{ lang, what, arg, text string }
 
-var fence = regexp.MustCompile("(?ms)(?:^<!-- (file|add to|not run): (.*?) -->\n)?^```([a-z]*)\n(.*?)^```\n")
+var fence = regexp.MustCompile("(?ms)(?:^<!-- (file|add to|not run|on [a-z]+|file on [a-z]+): (.*?) -->\n)?^```([a-z]*)\n(.*?)^```\n")
 
 func blocks(t *testing.T, page string) (all []block) {
 	t.Helper()
@@ -142,7 +144,7 @@ var (
 
 // TestPagesAreTrue: what the pages link to and the rooms that they name are there, and the stages are those of the code.
 func TestPagesAreTrue(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/architecture.md", "docs/contributing.md"} {
+	for _, page := range []string{"README.md", "docs/architecture.md", "docs/contributing.md", "docs/remote.md"} {
 		text, err := os.ReadFile(filepath.Join(repo(), page))
 		if err != nil {
 			t.Fatal(err)

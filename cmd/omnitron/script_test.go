@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ import (
 //	eventually program args…   runs it until it succeeds, for 20 s at most
 //	take N program args…       runs it, reads N lines of its output, presses Ctrl-C; it has to exit with 130
 //	world FILE                 writes what a call could have changed: state, definitions, processes, files
+//	freeport NAME              gives a variable a port that is free
 //	foreign FOLDER             makes the folder somebody else's, or points to one that is
 func TestScripts(t *testing.T) {
 	real := rig.Binary(t)
@@ -43,7 +45,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              func(e *testscript.Env) error { return stage(e, bin, real) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": scriptCode, "one": scriptOne, "jq": scriptJQ, "eventually": scriptEventually, "take": scriptTake, "world": scriptWorld, "foreign": scriptForeign,
+			"code": scriptCode, "one": scriptOne, "jq": scriptJQ, "eventually": scriptEventually, "take": scriptTake, "world": scriptWorld, "foreign": scriptForeign, "freeport": scriptFreePort,
 		},
 	})
 }
@@ -291,6 +293,14 @@ func wishes(b *strings.Builder, path string) error {
 		fmt.Fprintf(b, "wish %+v\n", a)
 	}
 	return nil
+}
+
+func scriptFreePort(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(errors.Join(err, l.Close()))
+	ts.Setenv(args[0], port)
 }
 
 func scriptForeign(ts *testscript.TestScript, _ bool, args []string) {

@@ -22,6 +22,7 @@ var EnvVars = []EnvVar{
 	{"CREDENTIALS_DIRECTORY", "of systemd: omnitron-vault-key in it is the key of the vault"},
 	{"HOME", "your own folder; the default home is in it"},
 	{"PATH", "where programs are found"},
+	{"USER", "your name: who signs in at a remote daemon unless --user says otherwise"},
 	{"GOGC", "memory against work of the daemon, as of any Go program; default 50"},
 }
 

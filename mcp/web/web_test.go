@@ -33,12 +33,12 @@ type bed struct {
 	bus     *bus.Bus
 	url     string
 	http    *http.Client
-	revoked atomic.Pointer[context.CancelCauseFunc]
+	revoked *atomic.Pointer[context.CancelCauseFunc]
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{World: toolstest.New(t), t: t, bus: bus.New(1, 64)}
+	b := &bed{World: toolstest.New(t), t: t, bus: bus.New(1, 64), revoked: &atomic.Pointer[context.CancelCauseFunc]{}}
 	s, err := mcp.New(b.Registry, mcp.Options{Version: "1.2.3", Sessions: b.Sessions, Bus: b.bus})
 	if err != nil {
 		t.Fatal(err)

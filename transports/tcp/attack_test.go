@@ -95,9 +95,12 @@ func TestHugeHello(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for _, text := range []string{greeting(strings.Repeat("x", maxHello)), strings.Repeat("x", 8<<20), strings.Repeat(" ", 8<<20)} {
+	for begin, fill := range map[string]byte{`{"jsonrpc":"2.0","id":"h","method":"auth.hello","params":{"token":"`: 'x', "": 'x', " ": ' '} {
 		c := p.dial(t)
-		go func() { _, _ = io.WriteString(c.Conn, text) }() // it ends with the connection
+		go func() { // it ends with the connection
+			_, _ = io.WriteString(c.Conn, begin)
+			_, _ = io.Copy(c.Conn, io.LimitReader(endless{fill}, 64<<20))
+		}()
 		if a := c.read(); a.Error == nil || a.Error.Code != -32602 || a.Error.Fault().Reason != "protocol" {
 			t.Errorf("%+v", a)
 		}
@@ -108,6 +111,16 @@ func TestHugeHello(t *testing.T) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
 		t.Errorf("memory grew by %d kB", grown>>10)
 	}
+}
+
+// endless is a stream of one byte.
+type endless struct{ c byte }
+
+func (e endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = e.c
+	}
+	return len(b), nil
 }
 
 func TestHugeMessage(t *testing.T) {

@@ -46,6 +46,9 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, first []byte, h Handler
 	s.out.broken = func() { _ = conn.Close() } // calls whose answers cannot be given are not worth taking
 	stop := context.AfterFunc(ctx, func() { s.drain(context.Cause(ctx)) })
 	err := s.read(first)
+	if ctx.Err() != nil { // then it is we who go, and reading may have ended because of that
+		end(errDraining)
+	}
 	end(errGone)
 	if !stop() {
 		<-s.done

@@ -16,7 +16,11 @@ func (s *Session) Spell(call fault.Call) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return field.Line("omnitron "+cmp.Or(spec.Top, spec.Service+" "+spec.Verb), field.Of(spec.In), call.Input), true
+	line := field.Line("omnitron "+cmp.Or(spec.Top, spec.Service+" "+spec.Verb), field.Of(spec.In), call.Input)
+	if s.Remote != "" {
+		line += " --remote " + s.Remote
+	}
+	return line, true
 }
 
 // spelled gives an answer of type t whose hints name commands.

@@ -144,7 +144,7 @@ func (a *adding) run(ctx context.Context, alias, address string) error {
 		if in.User == "" {
 			return fault.New(fault.Invalid, "it is not known who signs in").WithReason("missing_argument").WithHint("--user NAME, or --token-file FILE")
 		}
-		if in.Password, err = a.Secret(ctx, "password of "+in.User, true); err != nil {
+		if in.Password, err = a.Secret(ctx, "password of "+in.User, false); err != nil {
 			return err
 		}
 	}

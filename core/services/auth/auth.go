@@ -27,7 +27,7 @@ var Methods = op.Of("auth", "Signing in and out, and the sessions of those who d
 		op.Global(), op.AnyScope(), op.Keywords("me user role rights identity token"), op.Shows("me", `{}`)),
 	op.Unary("sessions", op.Viewer, op.Reads, (*Service).Sessions, "List own sessions, and every one for an admin.",
 		op.Global(), op.AnyScope(), op.Keywords("logins signed in devices where"), op.Shows("all", `{}`), op.Fails("a cursor of something else", `{"cursor":"x"}`, "invalid")),
-	op.Unary("revoke", op.Admin, op.Destroys, (*Service).Revoke, "End a session, or everything that a user signed in with, tokens included; at once and everywhere.",
+	op.Unary("revoke", op.Admin, op.Destroys, (*Service).Revoke, "End a session, or every session and token of a user; at once and everywhere.",
 		op.Global(), op.Planned((*Service).PlanRevoke), op.Keywords("end session kick logout force token user"),
 		op.Shows("everything of a user", `{"name":"bob"}`), op.Fails("a session that is not there", `{"session":"nope"}`, "not_found")),
 	op.Unary("password", op.Viewer, op.Sets, (*Service).Password, "Set another password of one's own.",

@@ -16,7 +16,7 @@ import (
 // are those of many other folders as well.
 var (
 	marks  = []string{"daemon.pid", "keeper.lock", "keeper.json", "state.json", "omnitron.db"}
-	lonely = map[string]bool{"bin": true, "logs": true, "tmp": true, "config.yaml": true, "lost+found": true}
+	lonely = map[string]bool{"bin": true, "logs": true, "tmp": true, "remotes": true, "config.yaml": true, "lost+found": true}
 )
 
 // CheckHome refuses a path that cannot be a home of ours, and touches nothing. One that is not there yet is good where it
