@@ -231,6 +231,8 @@ func (c *conn) answer(ctx context.Context, r *request, line []byte) (out []byte,
 		return c.forward(ctx, r, line)
 	}
 	switch {
+	case c.extra(r):
+		return c.forward(ctx, r, line)
 	case r.Method == "tools/call":
 		return c.callTool(ctx, r, line)
 	case r.Method == "tools/list":

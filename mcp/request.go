@@ -239,7 +239,10 @@ func (c *conn) forward(ctx context.Context, r *request, line []byte) ([]byte, *w
 		msg = append(append(msg, `,"params":`...), r.Params...)
 	}
 	ctx, why := withReason(c.with(ctx, r), c, r.modern)
-	switch m := c.surface.library.HandleMessage(ctx, append(msg, '}')).(type) {
+	ctx, told := c.entertain(ctx, r)
+	reply := c.surface.library.HandleMessage(ctx, append(msg, '}'))
+	told()
+	switch m := reply.(type) {
 	case mcplib.JSONRPCResponse:
 		b, err := answer.Marshal(m.Result)
 		if err != nil {

@@ -107,6 +107,9 @@ var errManySubscriptions = &wire.Error{Code: wire.CodeOf(fault.Limited), Message
 func (c *conn) subscribe(ctx context.Context, r *request, line []byte) ([]byte, *wire.Error) {
 	uri := object.String(r.Params, "uri")
 	sub, ok := c.subscriptionOf(uri, "", c.events)
+	if !ok && c.srv.o.Extra != nil {
+		return append(line, "{}"...), nil // of something that does not change
+	}
 	if !ok {
 		e := wire.FromFault(noResource(uri))
 		e.Code = codeNoResource

@@ -88,6 +88,7 @@ func (p *Plane) Use(c config.HTTP) {
 // port is taken supervises all the same.
 func (p *Plane) Run(ctx context.Context, ready func()) error {
 	ready = sync.OnceFunc(ready)
+	told := ""
 	for ctx.Err() == nil {
 		p.mu.Lock()
 		want, news := p.want, p.news
@@ -107,7 +108,10 @@ func (p *Plane) Run(ctx context.Context, ready func()) error {
 		if err == nil {
 			continue
 		}
-		p.Server.Log.Error("the HTTP plane is down", "err", err)
+		if told != err.Error() { // it is tried again and again
+			told = err.Error()
+			p.Server.Log.Error("the HTTP plane is down", "err", err)
+		}
 		select {
 		case <-news:
 		case <-time.After(retryEvery):
