@@ -67,16 +67,16 @@ func (h hosts) knows(authority string, local net.Addr) bool {
 	return err == nil && ap.Addr().Unmap().String() == name
 }
 
-// headers are on every answer.
-var headers = map[string]string{
-	"Cache-Control":                "no-store",
-	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-	"Cross-Origin-Opener-Policy":   "same-origin",
-	"Cross-Origin-Resource-Policy": "same-origin",
-	"Permissions-Policy":           "interest-cohort=()",
-	"Referrer-Policy":              "no-referrer",
-	"X-Content-Type-Options":       "nosniff",
-	"X-Frame-Options":              "DENY",
+// headers are on every answer, in the spelling that the library keeps them by.
+var headers = map[string][]string{
+	"Cache-Control":                {"no-store"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Permissions-Policy":           {"interest-cohort=()"},
+	"Referrer-Policy":              {"no-referrer"},
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
 }
 
 // guard says why a request goes no further, whoever sends it and wherever it goes.
@@ -95,6 +95,9 @@ func (s *Server) guard(r *http.Request, proxied bool) *refusal {
 	}
 	if why := s.foreign(r, proxied); why != "" {
 		return &refusal{http.StatusForbidden, fault.New(fault.Denied, "%s", why).WithReason("origin").WithHint("call from a page of this daemon, or from a program, which sends no Origin")}
+	}
+	if r.URL.RawQuery == "" {
+		return nil
 	}
 	for name := range r.URL.Query() {
 		switch strings.ToLower(name) {

@@ -66,7 +66,7 @@ func TestCalls(t *testing.T) {
 				t.Errorf("%d %s, want %d with %s", a.status, a.body, c.status, c.has)
 			}
 			for h, v := range headers {
-				if a.header.Get(h) != v {
+				if a.header.Get(h) != v[0] {
 					t.Errorf("%s is %q", h, a.header.Get(h))
 				}
 			}

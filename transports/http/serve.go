@@ -1,10 +1,12 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/netip"
@@ -70,9 +72,7 @@ type served struct {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.served.open.Add(1)
 	defer s.served.open.Add(-1)
-	for name, value := range headers {
-		w.Header().Set(name, value)
-	}
+	maps.Copy(w.Header(), headers)
 	x := &exchange{s: s, r: r, control: http.NewResponseController(w), path: r.URL.EscapedPath()}
 	x.w = &recorder{ResponseWriter: w, x: x}
 	x.from, x.proxied = s.from(r)
@@ -279,13 +279,13 @@ func (x *exchange) raw(status int, kind string, body []byte) {
 
 // encode is how values are written: as every plane has them, without escapes for the sake of HTML.
 func encode(v any) (json.RawMessage, error) {
-	var b strings.Builder
+	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return json.RawMessage(b.String()), nil
+	return b.Bytes(), nil
 }
 
 // recorder counts what goes out and gives each piece of it its time.
