@@ -132,6 +132,9 @@ func completeFlags(s *session.Session, root *cobra.Command) {
 		// It fails only for a flag that does not exist.
 		_ = root.RegisterFlagCompletionFunc(name, offer)
 	}
+	if s.Remotes.List != nil {
+		_ = root.RegisterFlagCompletionFunc("remote", short.Aliases(s)) // as above
+	}
 }
 
 // typed reports whether a command line can mean a command: its name is one of the words.

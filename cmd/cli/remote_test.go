@@ -146,6 +146,11 @@ func TestRemoteListTestRemove(t *testing.T) {
 	if r := b.run(t, "remote", "list"); !strings.Contains(r.out, "prod") || !strings.Contains(r.out, "sha256/key") {
 		t.Errorf("%+v", r)
 	}
+	for _, args := range [][]string{{"remote", "test", ""}, {"remote", "remove", ""}, {"ls", "--remote", ""}} {
+		if r := b.run(t, append([]string{"__complete"}, args...)...); !strings.HasPrefix(r.out, "prod\n") {
+			t.Errorf("%v completes as %q", args, r.out)
+		}
+	}
 	if r := b.run(t, "remote", "test", "prod"); r.code != 0 || r.out != "prod: h:1, 1.2.3 in 7 ms, as ann (person, admin)\n" {
 		t.Errorf("%+v", r)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/omnitron-dev/omnitron/core/services/auth"
 )
 
 // sampleID is the approval that the examples speak of.
@@ -12,6 +14,9 @@ const sampleID = "ap-4wk2mz7q3c"
 // real is an input that speaks of an approval which there is.
 func (w *world) real(t testing.TB, in string) string {
 	t.Helper()
+	if strings.Contains(in, auth.Sample) {
+		in = strings.ReplaceAll(in, auth.Sample, w.refresh(t))
+	}
 	if !strings.Contains(in, sampleID) {
 		return in
 	}

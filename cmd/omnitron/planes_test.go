@@ -58,6 +58,7 @@ func newWorld(t testing.TB) *world {
 	if err := w.Call("secrets.set", map[string]any{"name": "shared/example", "value": "for every row of secrets"}, nil); err != nil {
 		t.Fatal(err)
 	}
+	w.accounts(t)
 	w.agent = newAgent(t, w.Rig)
 	w.agent.real = w.real
 	return w
@@ -130,18 +131,19 @@ func line(t testing.TB, m *tools.Method, in string) string {
 }
 
 // secretOf is what the command line asks for instead of having it typed as an argument.
-func secretOf(t testing.TB, m *tools.Method, in string) (value string) {
+func secretOf(t testing.TB, m *tools.Method, in string) string {
 	t.Helper()
 	var values map[string]any
 	if err := json.Unmarshal([]byte(in), &values); err != nil {
 		t.Fatal(err)
 	}
+	var all []string
 	for _, f := range field.Of(m.In) {
-		if f.Secret {
-			value, _ = values[f.Name].(string)
+		if text, ok := values[f.Name].(string); ok && f.Secret {
+			all = append(all, text)
 		}
 	}
-	return value
+	return strings.Join(all, "\n")
 }
 
 // shell runs a line of a shell in which omnitron is the binary under test.
@@ -167,7 +169,8 @@ func (w *world) typed(t testing.TB, m *tools.Method, in string, items int) answe
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	text := line(t, m, w.real(t, in))
+	in = w.real(t, in)
+	text := line(t, m, in)
 	cmd := w.shell(ctx, "exec "+text)
 	cmd.Stdin = strings.NewReader(secretOf(t, m, in))
 	out, err := cmd.StdoutPipe()
@@ -366,7 +369,7 @@ func with(t testing.TB, object string, more map[string]any) json.RawMessage {
 // which every plane spells its own way (TestHintsOfPlanes).
 var volatile = map[string]bool{
 	"at": true, "since": true, "started_at": true, "expires_at": true, "last_seen": true, "last_run": true, "next_run": true, "took": true, "took_ms": true, "ran_ms": true,
-	"next_steps": true, "fix": true, "uptime_s": true, "runs": true, "pid": true, "pids": true, "seq": true, "call": true, "created": true, "decided_at": true, "use_by": true, "cursor": true, "next_cursor": true, "session": true, "id": true, "token": true, "digest": true, "last": true, "sealed": true, "head": true,
+	"next_steps": true, "fix": true, "uptime_s": true, "runs": true, "pid": true, "pids": true, "seq": true, "call": true, "created": true, "decided_at": true, "use_by": true, "cursor": true, "next_cursor": true, "session": true, "id": true, "token": true, "password_set": true, "seen": true, "used": true, "revoked": true, "access_token": true, "refresh_token": true, "refresh_until": true, "former_until": true, "kid": true, "connect": true, "digest": true, "last": true, "sealed": true, "head": true,
 	"cpu_percent": true, "cpu_ms": true, "rss_bytes": true, "fds": true, "threads": true, "goroutines": true,
 	"load_1m": true, "load_5m": true, "load_15m": true, "mem_available_bytes": true, "disk_free_bytes": true,
 }

@@ -14,6 +14,13 @@ type HTTP struct {
 	TrustedProxies []string `json:"trustedProxies"` // addresses and networks whose word on where a request comes from counts
 }
 
+// Loopback reports whether only this machine can reach the plane.
+func (h HTTP) Loopback() bool {
+	host, _ := h.Address()
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
 // Proxies are the trusted proxies as networks.
 func (h HTTP) Proxies() (ps []netip.Prefix) {
 	for _, text := range h.TrustedProxies {

@@ -33,13 +33,6 @@ func (l Listener) Address() (host, port string) {
 	return host, port
 }
 
-// Loopback reports whether only this machine can reach the listener.
-func (l Listener) Loopback() bool {
-	host, _ := l.Address()
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
-}
-
 var listenKind = schema.Parsed("an address and a port such as 0.0.0.0:9700", func(text string) (string, *schema.Mistake) {
 	bad := &schema.Mistake{Message: "%s must be an address of this machine and a port", Hint: "127.0.0.1:9700 for this machine alone, 0.0.0.0:9700 or :9700 for every address it has, [::1]:9700 for IPv6"}
 	host, port, err := net.SplitHostPort(text)

@@ -71,7 +71,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"fleet", fleet}, {"respawn", respawns}, {"loop", crashLoop}, {"death", deaths}, {"stop", stops}, {"restart", restarts},
-		{"flood", floods}, {"readers", readers}, {"line", longLine}, {"full", fullDisk}, {"calls", calls}, {"records", records}, {"cli", commandLine},
+		{"flood", floods}, {"readers", readers}, {"line", longLine}, {"full", fullDisk}, {"calls", calls}, {"records", records}, {"cli", commandLine}, {"remote", remotes},
 	}
 }
 

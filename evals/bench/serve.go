@@ -47,7 +47,12 @@ func serveKind(ctx context.Context, kind, sock, file string) error {
 			return err
 		}
 	}
-	ln, err := net.Listen("unix", sock)
+	var ln net.Listener
+	if kind == "echo-tls" {
+		ln, err = secure(sock)
+	} else {
+		ln, err = net.Listen("unix", sock)
+	}
 	if err != nil {
 		return err
 	}

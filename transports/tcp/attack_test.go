@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +112,36 @@ func TestHugeHello(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
 		t.Errorf("memory grew by %d kB", grown>>10)
+	}
+}
+
+// TestGarbageAfterHello sends what is no message to a connection that is known: each line has the answer that it has on the
+// socket, and the connection goes on.
+func TestGarbageAfterHello(t *testing.T) {
+	p := newPlane(t, nil)
+	c := p.hello(t, "good")
+	corpus, err := os.ReadFile(filepath.Join("..", "unix", "testdata", "garbage.tsv"))
+	must(t, err)
+	n := 0
+	for row := range strings.Lines(string(corpus)) {
+		code, quoted, _ := strings.Cut(strings.TrimSuffix(row, "\n"), "\t")
+		line, err := strconv.Unquote(quoted)
+		must(t, err)
+		want, err := strconv.Atoi(code)
+		must(t, err)
+		c.send(line, call("good", "apps.list"))
+		got := 0
+		if a := c.read(); a.Error != nil {
+			got = a.Error.Code
+		}
+		if got != want {
+			t.Errorf("%.60q: code %d, want %d", line, got, want)
+		}
+		c.want("")
+		n++
+	}
+	if n < 40 {
+		t.Errorf("the corpus has %d lines", n)
 	}
 }
 

@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +154,28 @@ func TestPlainStream(t *testing.T) {
 		t.Fatalf("ended with %v", err)
 	}
 	_ = theirs.Close()
+}
+
+// TestEndWhileReading: that reading was ended for the daemon's end is no sign of a caller who went away.
+func TestEndWhileReading(t *testing.T) {
+	h := newToys()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ours, theirs := net.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ours, []byte(rpc(1, "toy.block", "")), h.handle, Options{Drain: patience}) }()
+	until(t, "it runs", func() bool { return h.running.Load() == 1 })
+	stop()
+	if err := ours.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.SetReadDeadline(time.Now().Add(patience))
+	line, err := bufio.NewReader(theirs).ReadBytes('\n')
+	if err != nil || !strings.Contains(string(line), `"shutting_down"`) {
+		t.Errorf("%q %v", line, err)
+	}
+	_ = theirs.Close()
+	<-done // with what the deadline has ended
 }
 
 // TestCut: a fault as the cause ends every call at once with its words, and the connection soon, whatever a handler does.

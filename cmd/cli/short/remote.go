@@ -31,14 +31,7 @@ Local: no method.`,
 			return cmd.Help()
 		},
 	}
-	names := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		all, _ := s.Remotes.List(s.Home) // without it nothing is offered
-		var out []string
-		for _, r := range all {
-			out = append(out, r.Alias)
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
-	}
+	names := Aliases(s)
 	cmd.AddCommand(addRemote(s),
 		&cobra.Command{
 			Use: "list", Short: "List the remotes of this home", Long: "List the remotes of this home, without asking them.\nLocal: no method.", Args: NoArgs,
@@ -81,6 +74,18 @@ Local: no method.`,
 			},
 		})
 	return cmd
+}
+
+// Aliases completes the names of remotes.
+func Aliases(s *session.Session) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		all, _ := s.Remotes.List(s.Home) // without it nothing is offered
+		var out []string
+		for _, r := range all {
+			out = append(out, r.Alias)
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // who says as whom somebody is signed in.

@@ -203,7 +203,7 @@ type Renewing struct {
 
 // Renewed is what became of the keys.
 type Renewed struct {
-	Key    string    `json:"key" table:"1" jsonschema:"id of the new key, its kid"`
+	Key    string    `json:"kid" table:"1" jsonschema:"id of the new key, its kid"`
 	Former time.Time `json:"former_until" table:"1" unit:"time" jsonschema:"until when what the former one has signed counts"`
 }
 
