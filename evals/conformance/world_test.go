@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.MkdirAll(w.Home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(w.Home, "config.yaml"), []byte("http: {enabled: true, listen: \""+addr+"\"}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.Home, "config.yaml"), []byte("limits: {agentChanges: 1000}\nhttp: {enabled: true, listen: \""+addr+"\"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.url = "http://" + addr
