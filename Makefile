@@ -8,7 +8,7 @@ KEEPER := cmd/omnitron/keeper.bin
 BIN := bin/omnitron
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check short golden docs e2e fuzz mutants bench setup clean
+.PHONY: help build run test check short golden docs e2e conformance fuzz mutants bench setup clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ docs: ## rewrite docs/tools.md, docs/access.md and docs/cli.md
 
 e2e: build ## every scenario with full counts
 	@OMNITRON_E2E=1 $(GO) test -count=1 -timeout 80m -v ./evals/... ./cmd/omnitron/...
+
+conformance: build ## the protocol's own suite and the clients of others, over HTTP (installs node 22 from npm)
+	@npm ci --prefix evals/conformance/node --ignore-scripts --no-audit --no-fund --loglevel error
+	@OMNITRON_BINARY="$$PWD/$(BIN)" $(GO) test -count=$${RUNS:-3} -timeout 30m ./evals/conformance
 
 fuzz: ## each fuzz target for a minute
 	@.ci/fuzz 60s

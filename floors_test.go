@@ -47,7 +47,7 @@ var homes = map[string][]string{
 }
 
 // goers may start goroutines; everything else is called, and returns.
-var goers = []string{"core/keeper", "core/life", "core/supervisor", "core/proc", "core/job", "transports/wire", "mcp", "evals", "core/store/storetest", "core/host/hosttest"}
+var goers = []string{"core/keeper", "core/life", "core/supervisor", "core/proc", "core/job", "transports/wire", "transports/http", "mcp", "evals", "core/store/storetest", "core/host/hosttest"}
 
 func TestFloors(t *testing.T) { report(t, checkImports(t, os.DirFS("."))) }
 

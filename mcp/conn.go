@@ -30,7 +30,8 @@ type conn struct {
 	srv     *Server
 	session *session.Session
 	rwc     io.ReadWriteCloser
-	out     *lines.Writer
+	out     *lines.Writer // nil where each request has a way back of its own
+	events  Out           // takes what belongs to no request
 	caller  op.Caller
 	launch  Launch
 	surface *surface
@@ -44,7 +45,7 @@ type conn struct {
 	flights flights
 	calls   sync.WaitGroup // requests in flight
 	watches sync.WaitGroup // what lasts as long as the connection
-	results results
+	results *results
 	subs    subscriptions
 	asked   questions
 
@@ -66,6 +67,7 @@ func (s *Server) ServeConn(ctx context.Context, rwc io.ReadWriteCloser, first []
 		c.places = 0
 	}
 	c.out = lines.NewWriter(rwc, maxQueue, s.o.Stall, c.hangUp)
+	c.events, c.results = inLine{c.out}, &results{}
 	defer context.AfterFunc(ctx, c.hangUp)()
 	defer c.hangUp()
 	c.session = s.o.Sessions.Of(caller.Session)
@@ -122,7 +124,7 @@ func (c *conn) await(d time.Duration) {
 }
 
 // take handles one message of the peer, and gives it back when it is a request that is to be served.
-func (c *conn) take(ctx context.Context, m wire.Message) *flight {
+func (c *conn) take(ctx context.Context, m wire.Message, out Out) *flight {
 	if m.Method == "" {
 		c.asked.answered(m)
 		return nil
@@ -137,18 +139,19 @@ func (c *conn) take(ctx context.Context, m wire.Message) *flight {
 		return nil
 	}
 	r := c.request(m)
+	r.out = out
 	if r.modern {
 		c.introduce(r.client)
 	}
 	switch {
 	case r.wrong != nil:
-		c.out.Post(ErrorLine(m.ID, r.wrong))
+		out.Post(ErrorLine(m.ID, r.wrong))
 		return nil
 	case m.Method == "initialize":
 		c.greet(ctx, r)
 		return nil
 	case m.Method == "ping" && !r.modern:
-		c.out.Post(append(head(nil, m.ID), "{}}"...))
+		out.Post(append(head(nil, m.ID), "{}}"...))
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -157,10 +160,10 @@ func (c *conn) take(ctx context.Context, m wire.Message) *flight {
 	switch {
 	case full:
 		cancel()
-		c.out.Post(c.limited(r))
+		out.Post(c.limited(r))
 	case !ok:
 		cancel()
-		c.out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is in flight"}))
+		out.Post(ErrorLine(m.ID, &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is in flight"}))
 	default:
 		c.calls.Add(1)
 		return f
@@ -206,7 +209,7 @@ func (c *conn) serve(f *flight) {
 		line = append(line, '}')
 	}
 	if c.flights.end(f) {
-		if err := c.out.Write(line); err != nil {
+		if err := f.request.out.Answer(line); err != nil {
 			c.hangUp()
 		}
 	}
@@ -228,6 +231,8 @@ func (c *conn) answer(ctx context.Context, r *request, line []byte) (out []byte,
 		return c.forward(ctx, r, line)
 	}
 	switch {
+	case c.extra(r):
+		return c.forward(ctx, r, line)
 	case r.Method == "tools/call":
 		return c.callTool(ctx, r, line)
 	case r.Method == "tools/list":

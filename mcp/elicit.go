@@ -93,8 +93,8 @@ func (c *conn) ask(ctx context.Context, r *request, m *method, p toolCall, o op.
 	id, reply, forget := c.asked.begin()
 	defer forget()
 	line := append([]byte(`{"jsonrpc":"2.0","id":`+id+`,"method":"elicitation/create","params":`), form(m, o)...)
-	if err := c.out.Write(append(line, '}')); err != nil {
-		return nil, err
+	if r.out.Write(append(line, '}')) != nil { // nobody can be asked on the way back of this request
+		return asked, nil
 	}
 	select {
 	case <-ctx.Done():

@@ -38,6 +38,7 @@ type Options struct {
 	// project/stack/app, by the kind keys. Nil: nothing is completed.
 	Complete func(ctx context.Context, kind, typed string) []string
 
+	Extra     Extra         // for the conformance suite; nil: nothing
 	MaxLine   int           // bytes of one message, default 4 MiB
 	MaxFlight int           // requests in flight on one connection, default 256
 	Stall     time.Duration // how long one write may take before the reader is cut off, default 30 s

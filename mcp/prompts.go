@@ -68,6 +68,9 @@ const maxValues = 100
 
 // CompletePromptArgument completes the name of an application.
 func (k completer) CompletePromptArgument(ctx context.Context, prompt string, arg mcplib.CompleteArgument, _ mcplib.CompleteContext) (*mcplib.Completion, error) {
+	if prompt != crashLoop && k.s.o.Extra != nil {
+		return completion(nil), nil
+	}
 	if prompt != crashLoop {
 		reasonOf(ctx).err = invalidParams("unknown prompt " + wire.Quote(prompt, 64))
 		return nil, fault.New(fault.NotFound, "unknown prompt")

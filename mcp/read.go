@@ -111,7 +111,7 @@ func (r *reading) next(ctx context.Context, line []byte) (f *flight, more bool) 
 	case bad != nil:
 		c.out.Post(ErrorLine(m.ID, bad))
 	default:
-		return c.take(ctx, m), true
+		return c.take(ctx, m, c.events), true
 	}
 	return nil, true
 }

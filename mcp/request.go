@@ -38,6 +38,7 @@ type request struct {
 	token   json.RawMessage // for progress, nil: none wanted
 	client  string
 	trace   string
+	out     Out
 }
 
 // request reads what a message says of its era and its client.
@@ -220,7 +221,7 @@ func (s *Server) services() []string {
 func (c *conn) greet(ctx context.Context, r *request) {
 	line, failed := c.forward(ctx, r, head(nil, r.ID))
 	if failed != nil {
-		c.out.Post(ErrorLine(r.ID, failed))
+		r.out.Post(ErrorLine(r.ID, failed))
 		return
 	}
 	c.introduce(clientName(object.Get(r.Params, "clientInfo")))
@@ -228,7 +229,7 @@ func (c *conn) greet(ctx context.Context, r *request) {
 	c.version = mcplib.NegotiateLegacyVersion(object.String(r.Params, "protocolVersion"))
 	c.elicits = elicitsForms(object.Get(r.Params, "capabilities")) && c.version >= richSince
 	c.mu.Unlock()
-	c.out.Post(append(line, '}'))
+	r.out.Post(append(line, '}'))
 }
 
 // forward lets the library answer. It sees an id of ours, because it would round the client's.
@@ -238,7 +239,10 @@ func (c *conn) forward(ctx context.Context, r *request, line []byte) ([]byte, *w
 		msg = append(append(msg, `,"params":`...), r.Params...)
 	}
 	ctx, why := withReason(c.with(ctx, r), c, r.modern)
-	switch m := c.surface.library.HandleMessage(ctx, append(msg, '}')).(type) {
+	ctx, told := c.entertain(ctx, r)
+	reply := c.surface.library.HandleMessage(ctx, append(msg, '}'))
+	told()
+	switch m := reply.(type) {
 	case mcplib.JSONRPCResponse:
 		b, err := answer.Marshal(m.Result)
 		if err != nil {
@@ -276,8 +280,9 @@ func (w *reason) improve(r *request, e mcplib.JSONRPCErrorDetails) *wire.Error {
 		return w.err
 	}
 	if r.Method == "resources/read" && e.Code == w.noResource {
-		out := wire.FromFault(noResource(object.String(r.Params, "uri")))
-		out.Code = e.Code
+		uri := object.String(r.Params, "uri")
+		out := wire.FromFault(noResource(uri))
+		out.Code, out.Data = e.Code, object.Set(out.Data, "uri", answer.AppendString(nil, answer.Line(uri, 200)))
 		return out
 	}
 	out := &wire.Error{Code: e.Code, Message: e.Message}

@@ -145,6 +145,7 @@ func readResource(ctx context.Context, req mcplib.ReadResourceRequest) ([]mcplib
 		why.err = wire.FromFault(f)
 		if f.Code == fault.NotFound {
 			why.err.Code = why.noResource
+			why.err.Data = object.Set(why.err.Data, "uri", answer.AppendString(nil, answer.Line(req.Params.URI, 200)))
 		}
 	}
 	return contents, err

@@ -128,5 +128,5 @@ func (c *conn) progress(r *request, n, total int) error {
 		return nil
 	}
 	b := append([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`), r.token...)
-	return c.out.Write(fmt.Appendf(b, `,"progress":%d,"total":%d}}`, n, total))
+	return r.out.Write(fmt.Appendf(b, `,"progress":%d,"total":%d}}`, n, total))
 }

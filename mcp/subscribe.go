@@ -27,6 +27,7 @@ type subscription struct {
 	name   string
 	topics []string
 	stream string // the id of the request that listens as it was written, "" in the era with a handshake
+	out    Out    // where it is told
 }
 
 // concerns reports whether an event makes the resource stale.
@@ -92,12 +93,12 @@ func (s *subscriptions) stale(ev bus.Event, lost bool) []subscription {
 	return hit
 }
 
-func (c *conn) subscriptionOf(uri, stream string) (subscription, bool) {
+func (c *conn) subscriptionOf(uri, stream string, out Out) (subscription, bool) {
 	r, name, ok := c.surface.find(uri)
 	if !ok {
 		return subscription{}, false
 	}
-	return subscription{uri: uri, name: name, topics: r.topics, stream: stream}, true
+	return subscription{uri: uri, name: name, topics: r.topics, stream: stream, out: out}, true
 }
 
 var errManySubscriptions = &wire.Error{Code: wire.CodeOf(fault.Limited), Message: "this connection has subscribed to 200 addresses, and no more are taken"}
@@ -105,7 +106,10 @@ var errManySubscriptions = &wire.Error{Code: wire.CodeOf(fault.Limited), Message
 // subscribe answers resources/subscribe of the era with a handshake.
 func (c *conn) subscribe(ctx context.Context, r *request, line []byte) ([]byte, *wire.Error) {
 	uri := object.String(r.Params, "uri")
-	sub, ok := c.subscriptionOf(uri, "")
+	sub, ok := c.subscriptionOf(uri, "", c.events)
+	if !ok && c.srv.o.Extra != nil {
+		return append(line, "{}"...), nil // of something that does not change
+	}
 	if !ok {
 		e := wire.FromFault(noResource(uri))
 		e.Code = codeNoResource
@@ -130,7 +134,7 @@ func (c *conn) listen(ctx context.Context, r *request, line []byte) ([]byte, *wi
 	subs := []subscription{}
 	established := []string{}
 	for _, uri := range uris {
-		if sub, ok := c.subscriptionOf(uri, stream); ok {
+		if sub, ok := c.subscriptionOf(uri, stream, r.out); ok {
 			subs, established = append(subs, sub), append(established, uri)
 		}
 	}
@@ -150,7 +154,7 @@ func (c *conn) listen(ctx context.Context, r *request, line []byte) ([]byte, *wi
 	}
 	ack := append([]byte(`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"`+metaStream+`":`), r.ID...)
 	ack = append(append(ack, `},"notifications":`...), notifications...)
-	if err := c.out.Write(append(ack, "}}"...)); err != nil {
+	if err := r.out.Write(append(ack, "}}"...)); err != nil {
 		return nil, invalidParams("the client has gone")
 	}
 	if len(subs) > 0 {
@@ -225,7 +229,7 @@ func (c *conn) tell(pending map[string]subscription) bool {
 			b = append(append(append(b, `"_meta":{"`+metaStream+`":`...), s.stream...), "},"...)
 		}
 		b = answer.AppendString(append(b, `"uri":`...), s.uri)
-		if c.subs.has(s) && c.out.Write(append(b, "}}"...)) != nil {
+		if c.subs.has(s) && s.out.Write(append(b, "}}"...)) != nil {
 			return false
 		}
 	}

@@ -347,5 +347,8 @@ func (s *Server) library(f *surface) (*server.MCPServer, error) {
 		server.WithPromptCompletionProvider(completer{s}), server.WithResourceCompletionProvider(completer{s}),
 		server.WithCacheHints(0, mcplib.CacheScopePrivate))
 	s.addPrompts(lib, f)
+	if s.o.Extra != nil {
+		s.o.Extra(lib)
+	}
 	return lib, s.addResources(lib, f)
 }

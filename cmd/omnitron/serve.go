@@ -40,6 +40,7 @@ import (
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
+	web "github.com/omnitron-dev/omnitron/transports/http"
 	"github.com/omnitron-dev/omnitron/transports/unix"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
@@ -83,6 +84,7 @@ type daemon struct {
 
 	tooMany, plain *rotations // logs for retention and for compression
 
+	web     *web.Plane                       // the HTTP plane, once it is there
 	network []func() (p host.Plane, on bool) // the network planes
 }
 
@@ -150,7 +152,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 		Lines: output{h.Journal, h.Keeper}, Loader: definitions{h.Revisions}, Check: d.check, Now: time.Now, Secret: h.Vault.Value, Hide: h.Redact.String, Lost: h.State.Lost() || h.State.Behind()})
 	h.Shutdown, h.Restart = d.shutdown, d.cancel
 	d.group = life.New(d.log)
-	h.Parts, h.Planes = d.group.Status, d.listening
+	h.Parts, h.Planes, h.Endpoint = d.group.Status, d.listening, d.endpoint
 	d.components()
 	return d.registry()
 }
@@ -276,7 +278,9 @@ func (d *daemon) planes(registry *tools.Registry) error {
 			return m.ServeConn(ctx, conn, first, op.CallerOf(ctx))
 		}}
 	d.group.Add(life.Component{Name: "socket", Run: srv.Run, Ready: listening})
-	d.tcp(registry, d.certificates(), handle, opts)
+	certs := d.certificates()
+	d.tcp(registry, certs, handle, opts)
+	d.http(registry, certs, m)
 	return nil
 }
 

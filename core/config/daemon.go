@@ -15,6 +15,7 @@ type DaemonConfig struct {
 	Policy    Policy          `json:"policy"`
 	Retention DaemonRetention `json:"retention"`
 	TCP       Listener        `json:"tcp"`
+	HTTP      HTTP            `json:"http"`
 }
 
 // DaemonLimits is how much one agent may do; persons have no limit.
@@ -41,6 +42,7 @@ type (
 		Policy    schema.Value[policyKeys]
 		Retention schema.Value[retentionKeys]
 		TCP       schema.Value[listenerKeys]
+		HTTP      schema.Value[httpKeys]
 	}
 	limitsKeys        struct{ AgentCalls, AgentChanges schema.Value[int] }
 	daemonLoggingKeys struct{ Level schema.Value[string] }
@@ -55,6 +57,7 @@ var defaultDaemon = DaemonConfig{
 	Policy:    Policy{Approvers: ApproversAny, Rules: []PolicyRule{}},
 	Retention: DaemonRetention{Events: 30 * day, Audit: 365 * day},
 	TCP:       Listener{Listen: "127.0.0.1:9700", Names: []string{}},
+	HTTP:      HTTP{Listener: Listener{Listen: "127.0.0.1:9800", Names: []string{}}, REST: true, TrustedProxies: []string{}},
 }
 
 var daemonKind = schema.Object("the file", nil,
@@ -73,7 +76,8 @@ var daemonKind = schema.Object("the file", nil,
 	), func(k *daemonKeys) *schema.Value[retentionKeys] { return &k.Retention }, "How long records are kept.", schema.Example("{events: 30d}"), schema.Live()),
 	schema.Field("tcp", schema.Object("tcp", nil, listenerFields(func(k *listenerKeys) *listenerKeys { return k }, defaultDaemon.TCP.Listen)...), func(k *daemonKeys) *schema.Value[listenerKeys] { return &k.TCP },
 		"The network plane for omnitron --remote and other programs, over TLS.", schema.Example("{enabled: true, listen: \"0.0.0.0:9700\"}"), schema.Live()),
-	schema.Later[daemonKeys]("http", "The network plane for browsers and agents."),
+	schema.Field("http", httpKind, func(k *daemonKeys) *schema.Value[httpKeys] { return &k.HTTP },
+		"The network plane for browsers, programs and agents: REST, MCP and figures.", schema.Example("{enabled: true}"), schema.Live()),
 	schema.Later[daemonKeys]("auth", "Accounts and tokens."),
 	schema.Later[daemonKeys]("cluster", "Several daemons together."),
 	schema.Later[daemonKeys]("metrics", "What is measured."),
@@ -91,6 +95,7 @@ func LoadDaemon(text, path string, methods []string) (*DaemonConfig, error) {
 		k, _ = daemonKind.Decode(&schema.Decoder{Problems: &ps}, root)
 		c.Policy = k.Policy.V.resolve(filepath.Dir(path), methods, &ps)
 		k.TCP.V.resolve(&c.TCP, filepath.Dir(path), &ps)
+		k.HTTP.V.resolveHTTP(&c.HTTP, filepath.Dir(path), &ps)
 	}
 	if err := failed(&ps); err != nil {
 		return nil, err

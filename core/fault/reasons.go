@@ -155,6 +155,18 @@ var Reasons = map[string]Reason{
 	"toolset":             {"The method is not among the toolsets that this connection was opened with.", "omnitron mcp --toolsets adds it."},
 	"wrong_tool":          {"The method is to be called by the other of the two tools, the one for reading or the one for changing.", "Call that one with the same arguments."},
 
+	// The HTTP plane.
+	"bad_request":             {"The request is not one that is served: its method, headers, query or body do not go together.", "The message says what; docs/http.md has the rules."},
+	"bodies":                  {"So many bytes of requests are being worked on that no more are read.", "Wait as long as retry_after_s says, then try again."},
+	"draining":                {"The daemon ends or is replaced, or http was switched off.", "Try again in a second."},
+	"host":                    {"The request was sent to a name that is none of this daemon's.", "Name it in http.names of config.yaml, or use localhost or the address."},
+	"media_type":              {"The body is no JSON.", "Send Content-Type: application/json, uncompressed."},
+	"no_authorization_server": {"There is no OAuth server here: a program is given a token by a person.", "omnitron tokens create NAME; then Authorization: Bearer TOKEN."},
+	"no_route":                {"Nothing is served at that path.", "/openapi.json lists what there is below /api/v1; MCP is at /mcp."},
+	"origin":                  {"The request comes from a page of another origin.", "Call from a program, or from a page of this daemon."},
+	"plain_beyond_loopback":   {"Without TLS the plane would show tokens to the network.", "Name cert and key under http in config.yaml, or listen on 127.0.0.1."},
+	"sessions":                {"The token has as many MCP sessions as it may have at a time.", "End some with DELETE, or wait."},
+
 	// The network planes.
 	"certificate_unfit":  {"A file of a certificate or its key cannot be used as it is.", "The message says what is wrong with it; a mended file is taken up by itself."},
 	"credential_expired": {"The credential of a connection has ended, and no fresh one came within a minute.", "Sign in again, or make another token."},

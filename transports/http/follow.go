@@ -1,0 +1,175 @@
+package http
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+)
+
+// retryEvery is how often a listener that cannot be had is tried again.
+const retryEvery = time.Second
+
+// Plane keeps a server as config.yaml says it. Its exported fields are set before Run.
+type Plane struct {
+	Server  Server                                                                     // what each server has beside its settings
+	Ready   func(ctx context.Context) error                                            // nil once credentials can be told apart, before which nothing listens; may be nil
+	Secures func(names []string, cert, key string) (*tls.Config, func() string, error) // the TLS of a listener, and the pin of its key
+	Stopped func()                                                                     // called when a server has ended; may be nil
+
+	mu      sync.Mutex
+	want    config.HTTP
+	news    chan struct{} // closed with other settings
+	listen  string
+	pin     func() string
+	trouble error
+}
+
+// Status is how the plane stands.
+type Status struct {
+	Enabled bool
+	Listen  string // where it listens; "" while it does not
+	Pin     string // of the key that it shows; "" without TLS
+	Trouble error  // what keeps it from being as config.yaml says
+}
+
+// Status tells how the plane stands.
+func (p *Plane) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := Status{Enabled: p.want.Enabled, Listen: p.listen, Trouble: p.trouble}
+	if p.pin != nil && p.listen != "" {
+		st.Pin = p.pin()
+	}
+	return st
+}
+
+// URL is how others reach the plane while it listens, or "": by the first of its names, and else by its address.
+func (p *Plane) URL() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listen == "" {
+		return ""
+	}
+	host, port, _ := net.SplitHostPort(p.listen) // it is an address
+	if ip, err := netip.ParseAddr(host); len(p.want.Names) > 0 {
+		host = p.want.Names[0]
+	} else if err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme := "http://"
+	if p.pin != nil {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
+}
+
+// Use takes settings up.
+func (p *Plane) Use(c config.HTTP) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.news != nil && reflect.DeepEqual(c, p.want) {
+		return
+	}
+	p.want = c
+	if p.news != nil {
+		close(p.news)
+	}
+	p.news = make(chan struct{})
+}
+
+// Run serves until ctx ends. ready is called once the first settings were followed, whether or not that worked: a daemon whose
+// port is taken supervises all the same.
+func (p *Plane) Run(ctx context.Context, ready func()) error {
+	ready = sync.OnceFunc(ready)
+	told := ""
+	for ctx.Err() == nil {
+		p.mu.Lock()
+		want, news := p.want, p.news
+		p.mu.Unlock()
+		if !want.Enabled {
+			p.stands("", nil, nil)
+			ready()
+			select {
+			case <-news:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		err := p.serve(ctx, want, news, ready)
+		p.stands("", nil, err)
+		ready()
+		if err == nil {
+			continue
+		}
+		if told != err.Error() { // it is tried again and again
+			told = err.Error()
+			p.Server.Log.Error("the HTTP plane is down", "err", err)
+		}
+		select {
+		case <-news:
+		case <-time.After(retryEvery):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+func (p *Plane) stands(listen string, pin func() string, trouble error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listen, p.pin, p.trouble = listen, pin, trouble
+}
+
+// serve runs a server with these settings until there are others.
+func (p *Plane) serve(ctx context.Context, c config.HTTP, news <-chan struct{}, ready func()) error {
+	if p.Ready != nil {
+		if err := p.Ready(ctx); err != nil {
+			return err
+		}
+	}
+	s := p.make(c)
+	var pin func() string
+	if c.Cert != "" || !c.Loopback() { // on this machine alone there is nobody to hide from, and clients know no key of ours
+		var err error
+		if s.TLS, pin, err = p.Secures(c.Names, c.Cert, c.Key); err != nil {
+			return err
+		}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s.OnListen = func(a net.Addr) { p.stands(a.String(), pin, nil); ready() }
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-news:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	err := s.Run(ctx)
+	stop()
+	<-done
+	if p.Stopped != nil {
+		p.Stopped()
+	}
+	if err != nil && !fault.Is(err, fault.Denied) {
+		return fault.Wrap(err, fault.Conflict, "%v", err).WithReason("listen_failed").WithHint("give http.listen another port in config.yaml, or end what holds it")
+	}
+	return err
+}
+
+// make gives a server with settings.
+func (p *Plane) make(c config.HTTP) *Server {
+	b := &p.Server
+	var proxies []netip.Prefix = c.Proxies()
+	return &Server{Listen: c.Listen, Names: c.Names, REST: c.REST, Proxies: proxies, Authority: b.Authority, Browser: b.Browser, Registry: b.Registry, Sessions: b.Sessions,
+		Agents: b.Agents, Log: b.Log, Version: b.Version, Keys: b.Keys, Ready: b.Ready, Metrics: b.Metrics, Refused: b.Refused, MaxConns: b.MaxConns}
+}

@@ -1,0 +1,140 @@
+package http
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/tools/toolstest"
+)
+
+// TestThePlaneWaits for credentials that can be told apart, and for its port, and says so meanwhile; other settings move it.
+func TestThePlaneWaits(t *testing.T) {
+	var open atomic.Bool
+	p := &Plane{Server: Server{Authority: newAuthority(), Registry: toolstest.New(t).Registry, Log: slog.New(slog.DiscardHandler)},
+		Ready: func(context.Context) error {
+			if !open.Load() {
+				return fault.New(fault.Unavailable, "the vault is sealed").WithReason("vault_sealed")
+			}
+			return nil
+		},
+		Secures: func([]string, string, string) (*tls.Config, func() string, error) {
+			return &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}, func() string { return "sha256/x" }, nil
+		}}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := taken.Addr().String()
+	p.Use(config.HTTP{Listener: config.Listener{Enabled: true, Listen: at}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- p.Run(ctx, func() { close(ready) }) }()
+	<-ready // a daemon whose vault is sealed supervises all the same
+	if st := p.Status(); !fault.Is(st.Trouble, fault.Unavailable) || st.Listen != "" || p.URL() != "" {
+		t.Errorf("sealed: %+v", st)
+	}
+	open.Store(true)
+	until(t, "its port is taken", func() bool { return fault.Is(p.Status().Trouble, fault.Conflict) })
+	_ = taken.Close()
+	until(t, "it listens", func() bool { return p.Status().Listen == at })
+	if st := p.Status(); st.Trouble != nil || st.Pin != "" || p.URL() != "http://"+at {
+		t.Errorf("%+v %s", st, p.URL())
+	}
+	_, port, _ := net.SplitHostPort(at)
+	p.Use(config.HTTP{Listener: config.Listener{Enabled: true, Listen: "0.0.0.0:" + port, Names: []string{"ops.example.com"}}})
+	until(t, "it listens beyond this machine, with TLS", func() bool { return p.Status().Pin == "sha256/x" })
+	if p.URL() != "https://ops.example.com:"+port {
+		t.Error(p.URL())
+	}
+	if res, err := http.Get("http://127.0.0.1:" + port + "/healthz"); err == nil { // the library answers plain HTTP by 400
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("without TLS: %d", res.StatusCode)
+		}
+		_ = res.Body.Close()
+	}
+	p.Use(config.HTTP{})
+	until(t, "it is off", func() bool { st := p.Status(); return !st.Enabled && st.Listen == "" })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%s: not within ten seconds", what)
+		}
+	}
+}
+
+// TestOnePrincipalCannotHaveAll of the places, nor of the room for bodies.
+func TestOnePrincipalCannotHaveAll(t *testing.T) {
+	g := gate{by: map[string]*share{}}
+	var held []*pass
+	for range requestsOne {
+		p, why := g.enter("greedy")
+		if why != nil {
+			t.Fatal(why.fault)
+		}
+		held = append(held, p)
+	}
+	if _, why := g.enter("greedy"); why == nil || why.status != http.StatusTooManyRequests || why.fault.RetryAfter == 0 {
+		t.Errorf("%+v", why)
+	}
+	other, why := g.enter("modest")
+	if why != nil {
+		t.Fatal(why.fault)
+	}
+	if !held[0].room(bodiesOne) || held[1].room(1) || !other.room(1) {
+		t.Error("room is given to whoever has had his share, or not to others")
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, why := held[1].body(r); why == nil || why.fault.Reason != "bodies" {
+		t.Errorf("%+v", why)
+	}
+	for _, p := range append(held, other) {
+		p.leave()
+	}
+	if g.requests != 0 || g.bytes != 0 || len(g.by) != 0 {
+		t.Errorf("something is left: %+v", &g)
+	}
+}
+
+// TestConnectionsAreBounded, those of one address beyond this machine by half.
+func TestConnectionsAreBounded(t *testing.T) {
+	b := &bounded{most: 4, by: map[netip.Addr]int{}}
+	far, near := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")
+	for i, c := range []struct {
+		from netip.Addr
+		want bool
+	}{{far, true}, {far, true}, {far, false}, {near, true}, {near, true}, {near, false}} {
+		if got := b.take(c.from); got != c.want {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+	b.give(far)
+	if !b.take(near) || b.open != 4 {
+		t.Error("a place that is given back is not taken")
+	}
+}

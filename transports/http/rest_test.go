@@ -1,0 +1,235 @@
+package http
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+)
+
+// TestCalls makes calls of every kind and outcome.
+func TestCalls(t *testing.T) {
+	w := start(t)
+	for name, c := range map[string]struct {
+		method, path, bearer, body string
+		headers                    []string
+		status                     int
+		has                        string
+	}{
+		"a read":                    {"POST", "/api/v1/toys/get", "viewer", `{"name":"car"}`, nil, 200, `"name":"car"`},
+		"by query":                  {"GET", "/api/v1/toys/get?name=car", "viewer", "", nil, 200, `"name":"car"`},
+		"a number in a query":       {"GET", "/api/v1/toys/list?limit=1", "viewer", "", nil, 200, `"truncated":true`},
+		"no number in a query":      {"GET", "/api/v1/toys/list?limit=one", "viewer", "", nil, 400, `limit`},
+		"an unknown word":           {"GET", "/api/v1/toys/list?limits=1", "viewer", "", nil, 400, `limit`},
+		"a word twice":              {"GET", "/api/v1/toys/get?name=car&name=doll", "viewer", "", nil, 400, `2 times`},
+		"a former id":               {"POST", "/api/v1/toys/ls", "viewer", `{}`, nil, 200, `"items"`},
+		"a change by GET":           {"GET", "/api/v1/toys/paint?color=red", "operator", "", nil, 405, `bad_request`},
+		"nobody's ping":             {"POST", "/api/v1/toys/ping", "", ``, nil, 200, `{"toys":3}`},
+		"nobody's read":             {"POST", "/api/v1/toys/list", "", `{}`, nil, 401, `no_token`},
+		"nobody's unknown":          {"POST", "/api/v1/toys/nothing", "", `{}`, nil, 401, `no_token`},
+		"a bad token on a ping":     {"POST", "/api/v1/toys/ping", "nobody", `{}`, nil, 401, `bad_token`},
+		"an unknown method":         {"POST", "/api/v1/toys/gt", "viewer", `{}`, nil, 404, `unknown_method`},
+		"a local one":               {"POST", "/api/v1/toys/lock", "admin", `{"password":"sesame"}`, nil, 404, `unknown_method`},
+		"not found":                 {"POST", "/api/v1/toys/get", "viewer", `{"name":"kite"}`, nil, 404, `not_found`},
+		"a change":                  {"POST", "/api/v1/toys/paint", "operator", `{"names":["car"],"color":"blue"}`, nil, 200, `"status":"done"`},
+		"a job":                     {"POST", "/api/v1/toys/wind", "operator", `{"name":"car"}`, nil, 202, `"status":"running"`},
+		"above the rights":          {"POST", "/api/v1/toys/add", "operator", `{"name":"kite","color":"red"}`, nil, 403, `role`},
+		"conflict":                  {"POST", "/api/v1/toys/add", "admin", `{"name":"car","color":"red"}`, nil, 409, `conflict`},
+		"internal":                  {"POST", "/api/v1/toys/fail", "viewer", `{"how":"panic"}`, nil, 500, `"call":`},
+		"a name twice":              {"POST", "/api/v1/toys/get", "viewer", `{"name":"car","name":"doll"}`, nil, 400, `invalid`},
+		"no object":                 {"POST", "/api/v1/toys/list", "viewer", `[]`, nil, 400, `invalid`},
+		"half a body":               {"POST", "/api/v1/toys/list", "viewer", `{`, nil, 400, `invalid`},
+		"a key for a read":          {"POST", "/api/v1/toys/list", "viewer", `{}`, []string{"Idempotency-Key", "k"}, 400, `takes no`},
+		"two different keys":        {"POST", "/api/v1/toys/paint", "operator", `{"names":["car"],"color":"red","idempotency_key":"a"}`, []string{"Idempotency-Key", "b"}, 400, `two different`},
+		"a query behind a POST":     {"POST", "/api/v1/toys/list?limit=1", "viewer", `{}`, nil, 400, `query too`},
+		"a body behind a GET":       {"GET", "/api/v1/toys/list", "viewer", `{}`, nil, 400, `takes no body`},
+		"a token in the URL":        {"GET", "/api/v1/toys/list?access_token=viewer", "", "", nil, 400, `written into logs`},
+		"no JSON":                   {"POST", "/api/v1/toys/list", "viewer", `{}`, []string{"Content-Type", "text/plain"}, 415, `media_type`},
+		"a form":                    {"POST", "/api/v1/toys/list", "viewer", `a=b`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, `media_type`},
+		"compressed":                {"POST", "/api/v1/toys/list", "viewer", `{}`, []string{"Content-Encoding", "gzip"}, 415, `media_type`},
+		"three words":               {"POST", "/api/v1/toys/list/x", "viewer", `{}`, nil, 404, `no_route`},
+		"another spelling":          {"POST", "/api/v1/toys/%6cist", "viewer", `{}`, nil, 404, `no_route`},
+		"dots":                      {"POST", "/api/v1/x/../toys/list", "viewer", `{}`, nil, 404, `no_route`},
+		"basic":                     {"POST", "/api/v1/toys/list", "", `{}`, []string{"Authorization", "Basic YTpi"}, 401, `only the scheme Bearer`},
+		"a stream's own mistake":    {"POST", "/api/v1/toys/watch", "viewer", `{"ticks":-1}`, nil, 400, `invalid`},
+		"a stream without a bearer": {"POST", "/api/v1/toys/watch", "", `{"ticks":1}`, nil, 401, `no_token`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := w.ask(c.method, c.path, c.bearer, c.body, c.headers...)
+			if a.status != c.status || !strings.Contains(a.body, c.has) {
+				t.Errorf("%d %s, want %d with %s", a.status, a.body, c.status, c.has)
+			}
+			for h, v := range headers {
+				if a.header.Get(h) != v[0] {
+					t.Errorf("%s is %q", h, a.header.Get(h))
+				}
+			}
+		})
+	}
+}
+
+func TestAKeyMakesACallOnce(t *testing.T) {
+	w := start(t)
+	first := w.ask("POST", "/api/v1/toys/add", "admin", `{"name":"kite","color":"red"}`, "Idempotency-Key", "k1")
+	again := w.ask("POST", "/api/v1/toys/add", "admin", `{"name":"kite","color":"red"}`, "Idempotency-Key", "k1")
+	if first.status != 200 || first.body != again.body || first.status != again.status {
+		t.Errorf("%+v\n%+v", first, again)
+	}
+	if other := w.ask("POST", "/api/v1/toys/add", "admin", `{"name":"ball","color":"red"}`, "Idempotency-Key", "k1"); other.status != 409 {
+		t.Errorf("%+v", other)
+	}
+}
+
+func TestStreams(t *testing.T) {
+	w := start(t)
+	a := w.ask("POST", "/api/v1/toys/watch", "viewer", `{"ticks":3,"lose":2}`)
+	lines := strings.Split(strings.TrimSpace(a.body), "\n")
+	if a.status != 200 || a.header.Get("Content-Type") != ndjson || len(lines) != 4 || !strings.HasPrefix(lines[0], `{"item":{"n":1`) || lines[3] != `{"end":{"count":3,"dropped":6}}` {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestEveryFaultHasItsStatus is the table of the design.
+func TestEveryFaultHasItsStatus(t *testing.T) {
+	want := map[fault.Code]int{fault.Invalid: 400, fault.NotFound: 404, fault.Conflict: 409, fault.Internal: 500, fault.Unavailable: 503, fault.Failed: 422, fault.Cancelled: 499,
+		fault.Unauthenticated: 401, fault.Denied: 403, fault.Held: 403, fault.Deadline: 504, fault.Limited: 429}
+	for _, c := range fault.Codes {
+		if got := statusOf(fault.New(c, "x")); got != want[c] {
+			t.Errorf("%s: %d, want %d", c, got, want[c])
+		}
+	}
+	if got := statusOf(fault.New(fault.Held, "x").WithReason(awaiting)); got != 202 {
+		t.Errorf("a read that waits: %d", got)
+	}
+	for s, want := range map[op.Status]int{op.Done: 200, op.Running: 202, op.Confirm: 202, op.Waiting: 202} {
+		if got := statusFor(op.Outcome{Status: s}); got != want {
+			t.Errorf("%s: %d", s, got)
+		}
+	}
+}
+
+// TestRevocation takes a bearer back while a stream and a call are open, all at once.
+func TestRevocation(t *testing.T) {
+	w := start(t)
+	w.Box.Inside = make(chan struct{}, 1)
+	stream, err := w.http.Do(w.request("POST", "/api/v1/toys/watch", "viewer", `{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	lines := bufio.NewReader(stream.Body)
+	if first, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(first, `{"item"`) {
+		t.Fatal(first, err)
+	}
+	call := make(chan answer, 1)
+	go func() { call <- w.ask("POST", "/api/v1/toys/fail", "viewer", `{"how":"wait"}`) }()
+	w.inside()
+	began := time.Now()
+	w.auth.revoke("viewer")
+	if a := <-call; a.status != 401 || a.code() != "unauthenticated/revoked" {
+		t.Errorf("a call in flight: %+v", a)
+	}
+	rest, err := io.ReadAll(lines)
+	last := strings.TrimSpace(string(rest))
+	last = last[strings.LastIndexByte(last, '\n')+1:]
+	if err == nil && !strings.HasPrefix(last, `{"error":{"code":"unauthenticated","reason":"revoked"`) {
+		t.Errorf("the stream ended with %.200s", last)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if a := w.ask("POST", "/api/v1/toys/list", "viewer", `{}`); a.status != 401 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestAStreamThatNobodyReads is cut off when its bearer is revoked.
+func TestAStreamThatNobodyReads(t *testing.T) {
+	w := start(t)
+	res, err := w.http.Do(w.request("POST", "/api/v1/toys/watch", "operator", `{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	w.auth.revoke("operator")
+	deadline := time.Now().Add(5 * time.Second)
+	for w.srv.served.open.Load() > 0 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if w.srv.served.open.Load() > 0 {
+		t.Error("it is still served")
+	}
+}
+
+func TestAnExpiredBearerEndsWhatIsOpen(t *testing.T) {
+	w := start(t)
+	w.auth.add("late", op.Caller{User: "late", Channel: op.Agent, Ceiling: op.Viewer, Role: op.Viewer, Token: "t-late"}, time.Now().Add(-leeway+200*time.Millisecond))
+	a := w.ask("POST", "/api/v1/toys/fail", "late", `{"how":"wait"}`)
+	if a.status != 401 || a.code() != "unauthenticated/expired" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestDraining ends streams with a word and lets calls finish.
+func TestDraining(t *testing.T) {
+	w := start(t)
+	w.Box.Inside = make(chan struct{}, 1)
+	res, err := w.http.Do(w.request("POST", "/api/v1/toys/watch", "viewer", `{"ticks":100000}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	w.stop()
+	raw, _ := io.ReadAll(res.Body)
+	if !strings.Contains(string(raw), `"draining"`) && !strings.Contains(string(raw), `"end"`) {
+		t.Errorf("it ended with %.200s", raw[max(0, len(raw)-200):])
+	}
+}
+
+func TestSessions(t *testing.T) {
+	w := start(t)
+	w.ask("POST", "/api/v1/toys/list", "viewer", `{}`, "User-Agent", "curl/8 \u00e4")
+	w.ask("POST", "/api/v1/toys/list", "viewer", `{}`)
+	w.ask("POST", "/api/v1/toys/list", "admin", `{}`)
+	list := w.Sessions.List()
+	if len(list) != 2 || list[0].Principal != "vera/agent" || list[0].Calls != 2 || list[0].Plane != "http" {
+		t.Errorf("%+v", list)
+	}
+	w.Box.Inside = make(chan struct{}, 1)
+	call := make(chan answer, 1)
+	go func() { call <- w.ask("POST", "/api/v1/toys/fail", "viewer", `{"how":"wait"}`) }()
+	w.inside()
+	if _, err := w.Sessions.Disconnect(list[0].ID); err != nil {
+		t.Error(err)
+	}
+	if a := <-call; a.code() != "cancelled/disconnected" {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestOpenAPIIsOffered(t *testing.T) {
+	w := start(t)
+	a := w.ask("GET", "/openapi.json", "viewer", "")
+	var doc struct {
+		OpenAPI string
+		Paths   map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || doc.OpenAPI != "3.1.0" || doc.Paths["/api/v1/toys/get"]["get"] == nil || doc.Paths["/api/v1/toys/paint"]["get"] != nil || doc.Paths["/api/v1/toys/lock"] != nil {
+		t.Errorf("%v %.300s", err, a.body)
+	}
+	if a := w.ask("GET", "/openapi.json", "", ""); a.status != http.StatusUnauthorized {
+		t.Errorf("%+v", a)
+	}
+	off := start(t, func(s *Server) { s.REST = false })
+	for _, path := range []string{"/openapi.json", "/api/v1/toys/list"} {
+		if a := off.ask("GET", path, "viewer", ""); a.status != 404 {
+			t.Errorf("%s: %+v", path, a)
+		}
+	}
+}
