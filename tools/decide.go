@@ -15,12 +15,21 @@ import (
 )
 
 // judge asks the policy: go on, ask for a confirmation, hold for a person, or deny. What goes through is taken off the
-// budget of the rule that lets it.
+// budget of the rule that lets it; what its token does not let through is not.
 func (r *Registry) judge(ctx context.Context, c *call) (context.Context, error) {
 	c.verdict = r.Policy.Decide(policy.Request{Caller: c.caller, Spec: c.Spec, Targets: c.targets})
 	through := c.verdict.Verdict == policy.Allow || c.verdict.Verdict == policy.Confirm && c.controls.Confirm != ""
 	if !through || c.controls.DryRun {
 		return ctx, nil
+	}
+	if c.verdict.Verdict == policy.Confirm && len(c.verdict.Budgets) > 0 {
+		b, err := c.binding()
+		if err == nil {
+			err = r.Tokens.Check(ctx, c.controls.Confirm, b)
+		}
+		if err != nil {
+			return ctx, err
+		}
 	}
 	var err error
 	c.verdict, err = r.Policy.Spend(ctx, c.verdict)

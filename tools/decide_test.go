@@ -217,6 +217,24 @@ func TestABudgetThatIsUsedUp(t *testing.T) {
 	}
 }
 
+// TestATokenThatIsNoGoodUsesNoBudget: else whoever says confirm without a plan would use up what is left for others.
+func TestATokenThatIsNoGoodUsesNoBudget(t *testing.T) {
+	w := toolstest.New(t)
+	w.Policy.Budgets = []policy.Budget{{Rule: "few", PerHour: 1}}
+	outcome(t, w, toolstest.Agent(), "toys.stop", `{"names":["car"]}`, op.Confirm)
+	for _, in := range []string{`{"names":["car"],"confirm":"made up"}`, `{"names":["doll"],"confirm":"tok-1"}`} {
+		fails(t, w, toolstest.Agent(), "toys.stop", in, fault.Conflict, "confirm_stale")
+	}
+	if n := w.Policy.Taken.Load(); n != 0 {
+		t.Errorf("%d calls were taken off the budget, and none went through", n)
+	}
+	outcome(t, w, toolstest.Agent(), "toys.stop", `{"names":["car"],"confirm":"tok-1"}`, op.Done)
+	fails(t, w, toolstest.Agent(), "toys.stop", `{"names":["car"],"confirm":"tok-1"}`, fault.Conflict, "confirm_stale") // used
+	if n := w.Policy.Taken.Load(); n != 1 {
+		t.Errorf("%d calls were taken off the budget, and one went through", n)
+	}
+}
+
 // pausing pauses the caller while its call is being recorded.
 type pausing struct {
 	*toolstest.Ledger

@@ -79,6 +79,8 @@ type Policy interface {
 // Tokens mints and redeems confirm tokens, each good once; *policy.Tokens is one.
 type Tokens interface {
 	Mint(b policy.Binding) (token string, expires time.Time)
+	// Check has the faults of Redeem and uses nothing up.
+	Check(ctx context.Context, token string, b policy.Binding) error
 	// Redeem fails with a fault: unknown, expired or used tokens, and those of another binding.
 	Redeem(ctx context.Context, token string, b policy.Binding) error
 }

@@ -15,7 +15,7 @@ import (
 // start: what needs no secret runs.
 func (d *daemon) keeping() {
 	h := &d.host
-	h.Vault = vault.New(vault.Options{Home: d.home, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"), Disk: store.OS, Log: d.log, Now: time.Now})
+	h.Vault = vault.New(vault.Options{Home: d.home, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"), Disk: store.OS, Log: d.log, Now: time.Now, Count: vault.CountIn(h.Store)})
 	h.Redact = redact.NewLive(h.Vault.Values)
 	h.Bus.Redact = h.Redact.String
 	d.shown.Store(h.Redact)

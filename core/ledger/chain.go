@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
@@ -72,6 +73,8 @@ func text(before []byte, fields []any) []byte {
 type seal struct {
 	key []byte
 	id  string
+
+	last, insert *sql.Stmt // of one row; nil where they are made each time
 }
 
 func newSeal(key []byte) *seal {
@@ -123,9 +126,27 @@ func own(kind, reason string, count int64, args string) row {
 	return rowOf(kind, Entry{Method: "(" + kind + ")", Reason: reason, Count: count, Args: json.RawMessage(args)})
 }
 
+// prepare has the statements of a row ready, where the store keeps some: nearly every call of a person has one row.
+func (s *seal) prepare(ctx context.Context, db database) (err error) {
+	p, ok := db.(interface {
+		Prepare(ctx context.Context, query string) (*sql.Stmt, error)
+	})
+	if !ok {
+		return nil
+	}
+	if s.last, err = p.Prepare(ctx, selectLast); err == nil {
+		s.insert, err = p.Prepare(ctx, insertion(1))
+	}
+	return err
+}
+
+const selectLast = "SELECT seq, mac, key FROM calls ORDER BY seq DESC LIMIT 1"
+
 // last gives the newest row's place, and the key that sealed it. Without rows it gives 0.
-func last(tx *sql.Tx) (p position, key string, err error) {
-	err = tx.QueryRow("SELECT seq, mac, key FROM calls ORDER BY seq DESC LIMIT 1").Scan(&p.seq, &p.mac, &key)
+func last(tx *sql.Tx) (p position, key string, err error) { return scanLast(tx.QueryRow(selectLast)) }
+
+func scanLast(row *sql.Row) (p position, key string, err error) {
+	err = row.Scan(&p.seq, &p.mac, &key)
 	if errors.Is(err, sql.ErrNoRows) {
 		return position{}, "", nil
 	}
@@ -145,7 +166,11 @@ func insertion(rows int) string {
 // add adds rows behind what is there, or behind known where that is further: a record that was cut short is not written
 // over, so that the hole stays.
 func (s *seal) add(tx *sql.Tx, known position, rows []row) (end position, err error) {
-	end, _, err = last(tx)
+	if s != nil && s.last != nil {
+		end, _, err = scanLast(tx.Stmt(s.last).QueryRow())
+	} else {
+		end, _, err = last(tx)
+	}
 	if err != nil {
 		return end, fmt.Errorf("cannot read the record of calls: %w", err)
 	}
@@ -164,6 +189,12 @@ func (s *seal) add(tx *sql.Tx, known position, rows []row) (end position, err er
 			values = r.fields(values)
 			end.mac = s.mac(text(end.mac, values[own:]))
 			values = append(values, s.name(), end.mac)
+		}
+		if len(batch) == 1 && s != nil && s.insert != nil {
+			if _, err := tx.Stmt(s.insert).Exec(values...); err != nil {
+				return end, fmt.Errorf("cannot record calls: %w", err)
+			}
+			continue
 		}
 		if len(batch) != prepared {
 			if insert, err = tx.Prepare(insertion(len(batch))); err != nil {

@@ -67,6 +67,9 @@ func (l *Ledger) open(ctx context.Context) error {
 	if err == nil {
 		err = h.begin(end)
 	}
+	if err == nil {
+		err = s.prepare(context.WithoutCancel(ctx), l.db)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot take over the record of calls: %w", err)
 	}

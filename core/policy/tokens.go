@@ -64,30 +64,61 @@ func (t *Tokens) Mint(b Binding) (token string, expires time.Time) {
 // (confirm_expired, confirm_used, or target_changed: a target was started, stopped or changed since), internal when the
 // use cannot be recorded; then the call must not go on.
 func (t *Tokens) Redeem(ctx context.Context, token string, b Binding) error {
-	again := "call again without confirm to see the plan and get a new token"
+	now := time.Now()
+	nonce, expires, err := t.read(token, b, now)
+	if err != nil {
+		return err
+	}
+	return t.spend(ctx, nonce, now, expires)
+}
+
+// Check has the faults that Redeem would have now, and uses nothing up.
+func (t *Tokens) Check(ctx context.Context, token string, b Binding) error {
+	nonce, _, err := t.read(token, b, time.Now())
+	if err != nil {
+		return err
+	}
+	var used bool
+	err = t.db.View(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM redeemed WHERE nonce = ?)", nonce).Scan(&used)
+	})
+	if err == nil && used {
+		err = errUsed()
+	}
+	return err
+}
+
+const again = "call again without confirm to see the plan and get a new token"
+
+func errUsed() error {
+	return fault.New(fault.Conflict, "the confirm token was used already").WithReason("confirm_used").WithHint("%s", again)
+}
+
+// read gives what makes a token one of its kind and when it ends, if it was made for the call b.
+func (t *Tokens) read(token string, b Binding, now time.Time) (nonce []byte, expires time.Time, err error) {
 	invalid := fault.New(fault.Denied, "the confirm token was not given for this call: caller, method or arguments differ, or it was altered").
 		WithReason("confirm_invalid").WithHint("%s", again)
 	raw, ok := bytesOf(token)
 	if !ok {
-		return invalid
+		return nil, expires, invalid
 	}
 	body, mac := raw[:bodySize], raw[bodySize:]
 	if !hmac.Equal(mac, t.sign(body, b)) {
-		return invalid
+		return nil, expires, invalid
 	}
-	now, expires := time.Now(), time.Unix(int64(binary.BigEndian.Uint64(body)), 0)
+	expires = time.Unix(int64(binary.BigEndian.Uint64(body)), 0)
 	if !now.Before(expires) {
-		return fault.New(fault.Conflict, "the confirm token ended at %s", expires.UTC().Format(time.RFC3339)).
+		return nil, expires, fault.New(fault.Conflict, "the confirm token ended at %s", expires.UTC().Format(time.RFC3339)).
 			WithReason("confirm_expired").WithHint("%s", again)
 	}
 	if !hmac.Equal(body[8+nonceSize:], world(b)) {
-		return fault.New(fault.Conflict, "what the call is about was started, stopped or changed since the plan was shown").
+		return nil, expires, fault.New(fault.Conflict, "what the call is about was started, stopped or changed since the plan was shown").
 			WithReason("target_changed").WithHint("%s", again)
 	}
-	return t.spend(ctx, body[8:8+nonceSize], now, expires, again)
+	return body[8 : 8+nonceSize], expires, nil
 }
 
-func (t *Tokens) spend(ctx context.Context, nonce []byte, now, expires time.Time, hint string) error {
+func (t *Tokens) spend(ctx context.Context, nonce []byte, now, expires time.Time) error {
 	var fresh int64
 	err := t.db.Update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM redeemed WHERE expires <= ?", now.UnixNano()); err != nil {
@@ -104,7 +135,7 @@ func (t *Tokens) spend(ctx context.Context, nonce []byte, now, expires time.Time
 		return fmt.Errorf("cannot use up the confirm token: %w", err)
 	}
 	if fresh == 0 {
-		return fault.New(fault.Conflict, "the confirm token was used already").WithReason("confirm_used").WithHint("%s", hint)
+		return errUsed()
 	}
 	return nil
 }

@@ -82,12 +82,20 @@ func TestTokenIsBound(t *testing.T) {
 	} {
 		b := stopCall()
 		c.change(&b)
-		if err := tokens.Redeem(t.Context(), token, b); reason(err) != c.want || fault.From(err).Hint == "" {
-			t.Errorf("another %s: %v", name, err)
+		for _, err := range []error{tokens.Check(t.Context(), token, b), tokens.Redeem(t.Context(), token, b)} {
+			if reason(err) != c.want || fault.From(err).Hint == "" {
+				t.Errorf("another %s: %v", name, err)
+			}
 		}
 	}
-	if err := tokens.Redeem(t.Context(), token, stopCall()); err != nil { // what was refused did not use it up
+	if err := tokens.Check(t.Context(), token, stopCall()); err != nil {
+		t.Errorf("the right call: %v", err)
+	}
+	if err := tokens.Redeem(t.Context(), token, stopCall()); err != nil { // what was refused, or only looked at, did not use it up
 		t.Errorf("the right call afterwards: %v", err)
+	}
+	if err := tokens.Check(t.Context(), token, stopCall()); reason(err) != "confirm_used" {
+		t.Errorf("when it was used: %v", err)
 	}
 }
 

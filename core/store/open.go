@@ -90,6 +90,9 @@ func (s *Store) prepare(migrations fs.FS) (err error) {
 	if err = s.migrate(ctx, migrations); err != nil {
 		return err
 	}
+	if err := makeRoom(s.path + "-wal"); err != nil {
+		s.log.Warn("the database will be a little slower", "err", err)
+	}
 	s.r, err = pool(s.path, readers, url.Values{"_query_only": {"1"}})
 	return err
 }

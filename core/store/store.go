@@ -66,6 +66,16 @@ func (s *Store) View(ctx context.Context, fn func(*sql.Tx) error) error {
 	return s.explain(fn(tx))
 }
 
+// Prepare gives a statement for transactions of Update (tx.Stmt), where making it each time would cost as much as what it does. It
+// lasts until Close. It waits for the transaction under way.
+func (s *Store) Prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	stmt, err := s.w.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, s.explain(fmt.Errorf("cannot prepare a statement: %w", err))
+	}
+	return stmt, nil
+}
+
 // Update runs fn in a transaction and returns when it is durable. Concurrent calls share a transaction and its fsync;
 // each is a part of it that can be rolled back alone, in the order of the calls. fn may run on the goroutine of another
 // caller, and again if the part of somebody else took the transaction down, so it must change nothing but the database

@@ -37,7 +37,8 @@ var (
 type body struct {
 	Created time.Time `json:"created"`
 	Rotated time.Time `json:"rotated"`
-	Wrapped []byte    `json:"dataKey"` // the data key, wrapped by the key of vault.key
+	Serial  int64     `json:"serial,omitempty"` // of the change that made this file; 0: from before they were counted
+	Wrapped []byte    `json:"dataKey"`          // the data key, wrapped by the key of vault.key
 	Entries []entry   `json:"entries"`
 }
 

@@ -56,12 +56,15 @@ func (v *Vault) rekey(c *contents, key []byte) (*contents, error) {
 		entries[i].Sealed = nil
 	}
 	next := fresh(key, c.Created, v.now().UTC()).with(entries)
+	next.Serial = c.Serial
+	v.next(next)
 	if err := v.write(next); err != nil {
 		return c, err
 	}
 	if err := v.write(next); err != nil {
 		return next, err
 	}
+	v.made(next)
 	if v.credential == "" {
 		if err := store.Put(v.disk, v.keyPath(), writeKeys(key)); err != nil {
 			return next, v.failed(err)

@@ -27,6 +27,14 @@ type Options struct {
 	Disk        store.Disk
 	Log         *slog.Logger
 	Now         func() time.Time
+	Count       Count // of changes, kept elsewhere; nil: an older file in place of the newer one is not noticed
+}
+
+// Count remembers which change of the vault was the last, apart from its files: whoever puts older ones back does not put that
+// back too, unless he restores the whole home, and then nothing is amiss.
+type Count interface {
+	Last() (int64, error) // 0: none
+	Made(n int64) error   // durable when it returns; a smaller one than the last is none
 }
 
 // Vault is safe for concurrent use. Reads never wait for the disk, but for the first and while it is sealed.
@@ -36,6 +44,7 @@ type Vault struct {
 	disk       store.Disk
 	log        *slog.Logger
 	now        func() time.Time
+	count      Count
 
 	open    atomic.Pointer[contents] // nil until the vault could be opened
 	mu      sync.Mutex               // one change at a time, and the loading
@@ -46,7 +55,7 @@ type Vault struct {
 
 // New makes a vault and reads nothing yet.
 func New(o Options) *Vault {
-	v := &Vault{home: o.Home, disk: o.Disk, log: o.Log, now: o.Now, changed: func() {}}
+	v := &Vault{home: o.Home, disk: o.Disk, log: o.Log, now: o.Now, count: o.Count, changed: func() {}}
 	if o.Credentials != "" {
 		path := filepath.Join(o.Credentials, CredentialName)
 		if _, err := o.Disk.Read(path); !errors.Is(err, fs.ErrNotExist) {
@@ -99,6 +108,7 @@ func (v *Vault) load() (*contents, error) {
 	}
 	v.why.Store(nil)
 	if c != nil {
+		v.compare(c)
 		v.open.Store(c)
 		v.changed()
 	}
@@ -206,6 +216,46 @@ func (v *Vault) settle(c *contents, keys [][]byte) *contents {
 	return next
 }
 
+// compare says when the files are older than what was last made of them. They are used all the same: who restores a backup
+// needs what is in it.
+func (v *Vault) compare(c *contents) {
+	last, err := v.last()
+	switch {
+	case err != nil:
+		v.log.Error("cannot tell whether the vault is the last one that was written", "err", err)
+	case c.Serial < last && len(v.notices) == 0: // else it was said that the copy before it is used
+		v.note(fmt.Sprintf("%s is older than the one that this home had: it is that of change %d, and the last was change %d, so somebody has put another file in its place; what was set, deleted or rotated since is not in it",
+			v.path(), c.Serial, last))
+	}
+}
+
+// last is the number of the last change that was made here; 0 where nobody counts.
+func (v *Vault) last() (int64, error) {
+	if v.count == nil {
+		return 0, nil
+	}
+	return v.count.Last()
+}
+
+// next numbers a change of c, so that it is above all before it.
+func (v *Vault) next(c *contents) {
+	last, err := v.last()
+	if err != nil {
+		v.log.Error("cannot tell which change of the vault was the last", "err", err)
+	}
+	c.Serial = max(c.Serial, last) + 1
+}
+
+// made remembers the number of c once it is durable. A death before that leaves the file ahead, which is no harm.
+func (v *Vault) made(c *contents) {
+	if v.count == nil {
+		return
+	}
+	if err := v.count.Made(c.Serial); err != nil {
+		v.log.Error("cannot remember which change of the vault was the last: that an older file is put in its place may not be noticed", "err", err)
+	}
+}
+
 func (v *Vault) note(text string) {
 	v.notices = append(v.notices, text)
 	v.log.Error("the vault was not as it should be", "err", text)
@@ -238,6 +288,7 @@ func (v *Vault) begin() (*contents, error) {
 		keys = [][]byte{newKey()}
 	}
 	c := fresh(keys[0], v.now(), v.now())
+	v.next(c)
 	file, err := c.encode()
 	if err != nil {
 		return nil, err
@@ -282,9 +333,11 @@ func (v *Vault) change(fn func(now time.Time, entries []entry) (next []entry, ch
 		return err
 	}
 	next := c.with(entries)
+	v.next(next)
 	if err := v.write(next); err != nil {
 		return err
 	}
+	v.made(next)
 	v.open.Store(next)
 	v.changed()
 	return nil

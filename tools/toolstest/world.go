@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,6 +133,8 @@ func (l *Ledger) Entries() []ledger.Entry {
 type Policy struct {
 	Verdicts map[string]policy.Verdict // by method id
 	Spent    bool                      // the budgets are used up
+	Budgets  []policy.Budget           // what each decision draws on
+	Taken    atomic.Int64              // how many calls were taken off them
 }
 
 // Decide implements tools.Policy.
@@ -139,11 +142,14 @@ func (p *Policy) Decide(r policy.Request) policy.Decision {
 	if v, ok := p.Verdicts[r.Spec.ID()]; ok {
 		return policy.Decision{Verdict: v, Rule: "test", Why: "the test says so"}.Bound(r)
 	}
-	return policy.Default().Decide(r)
+	d := policy.Default().Decide(r)
+	d.Budgets = p.Budgets
+	return d
 }
 
 // Spend implements tools.Policy.
 func (p *Policy) Spend(_ context.Context, d policy.Decision) (policy.Decision, error) {
+	p.Taken.Add(1)
 	if p.Spent {
 		d = policy.Decision{Verdict: policy.Hold, Rule: "test", Why: "the budget is used up"}
 	}
@@ -165,14 +171,28 @@ func (t *Tokens) Mint(b policy.Binding) (string, time.Time) {
 	return token, time.Now().Add(policy.TokenLife)
 }
 
+// Check implements tools.Tokens.
+func (t *Tokens) Check(_ context.Context, token string, b policy.Binding) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.check(token, b)
+}
+
 // Redeem implements tools.Tokens.
 func (t *Tokens) Redeem(_ context.Context, token string, b policy.Binding) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.check(token, b); err != nil {
+		return err
+	}
+	t.minted[token] = ""
+	return nil
+}
+
+func (t *Tokens) check(token string, b policy.Binding) error {
 	if t.minted[token] != string(b.Identity())+string(b.World()) {
 		return fault.New(fault.Conflict, "the token is not good for this call").WithReason("confirm_stale")
 	}
-	t.minted[token] = ""
 	return nil
 }
 

@@ -64,7 +64,7 @@ func At(t testing.TB, home string) *Host {
 	}
 	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")).SealWith(vault.NewBox(filepath.Join(home, "revisions.key"), store.OS)), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, ledger.Options{Home: home, Keys: recordKey{}, Log: h.Log})
 	h.Bus, h.Sessions, h.Sched, h.Samples = bus.New(1, 4096), session.New(time.Now), sched.New(h.Log), sample.New()
-	h.Vault = vault.New(vault.Options{Home: home, Disk: store.OS, Log: h.Log, Now: time.Now})
+	h.Vault = vault.New(vault.Options{Home: home, Disk: store.OS, Log: h.Log, Now: time.Now, Count: vault.CountIn(h.Store)})
 	h.Redact = redact.NewLive(h.Vault.Values)
 	h.Vault.OnChange(func() {
 		h.Redact.Stale()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -101,9 +102,9 @@ const (
 func (p Program) Explain(step string, errno unix.Errno) *protocol.Error {
 	switch step {
 	case StepGroup:
-		return refusal("internal", "cgroup_unavailable", "cannot put %s into its control group: %v", p.Argv[0], errno)
+		return refusal("internal", "cgroup_unavailable", "cannot put %s into its control group: %v", path(p.Argv[0]), errno)
 	case StepUser:
-		return refusal("denied", "not_permitted", "cannot run %s as uid %d, gid %d: %v; only root can change the user", p.Argv[0], p.UID, p.GID, errno)
+		return refusal("denied", "not_permitted", "cannot run %s as uid %d, gid %d: %v; only root can change the user", path(p.Argv[0]), p.UID, p.GID, errno)
 	case StepDir:
 		what := errno.Error()
 		switch errno {
@@ -114,7 +115,7 @@ func (p Program) Explain(step string, errno unix.Errno) *protocol.Error {
 		case unix.EACCES:
 			what = "this user may not enter it"
 		}
-		return refusal("invalid", "cwd_missing", "cannot start %s in %s: %s", p.Argv[0], p.Dir, what)
+		return refusal("invalid", "cwd_missing", "cannot start %s in %s: %s", path(p.Argv[0]), path(p.Dir), what)
 	}
 	return p.explainExec(errno)
 }
@@ -127,30 +128,42 @@ func (p Program) explainExec(errno unix.Errno) *protocol.Error {
 	interp := interpreter(file)
 	var st unix.Stat_t
 	there := unix.Stat(file, &st) == nil
+	name := path(file)
 	switch {
 	case errno == unix.E2BIG:
-		return refusal("invalid", "too_large", "the arguments and the environment of %s are larger than the system allows", p.Argv[0])
+		return refusal("invalid", "too_large", "the arguments and the environment of %s are larger than the system allows", path(p.Argv[0]))
 	case errno == unix.ENOEXEC:
-		return refusal("invalid", "not_executable", "%s is no program for this machine, and a script needs a first line such as #!/bin/sh", file)
+		return refusal("invalid", "not_executable", "%s is no program for this machine, and a script needs a first line such as #!/bin/sh", name)
 	case errno == unix.ETXTBSY:
-		return refusal("conflict", "text_busy", "%s is being written to", file)
+		return refusal("conflict", "text_busy", "%s is being written to", name)
 	case (errno == unix.ENOENT || errno == unix.ENOTDIR || errno == unix.ELOOP) && there:
 		if interp == "" {
-			return refusal("invalid", "bad_interpreter", "%s is there, but the loader that it asks for is not", file)
+			return refusal("invalid", "bad_interpreter", "%s is there, but the loader that it asks for is not", name)
 		}
-		return refusal("invalid", "bad_interpreter", "%s asks for the interpreter %s, which is not there", file, interp)
+		return refusal("invalid", "bad_interpreter", "%s asks for the interpreter %s, which is not there", name, interp)
 	case errno == unix.ENOENT || errno == unix.ENOTDIR || errno == unix.ELOOP || errno == unix.ENAMETOOLONG:
-		return refusal("invalid", "exec_not_found", "%s does not exist", file)
+		return refusal("invalid", "exec_not_found", "%s does not exist", name)
 	case errno == unix.EACCES && there && st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return refusal("invalid", "not_executable", "%s is a directory", file)
+		return refusal("invalid", "not_executable", "%s is a directory", name)
 	case errno == unix.EACCES && there && interp != "" && p.mayExec(st):
-		return refusal("invalid", "bad_interpreter", "%s asks for the interpreter %s, which may not be executed", file, interp)
+		return refusal("invalid", "bad_interpreter", "%s asks for the interpreter %s, which may not be executed", name, interp)
 	case errno == unix.EACCES || errno == unix.EPERM:
-		return refusal("invalid", "not_executable", "%s may not be executed by this user", file)
+		return refusal("invalid", "not_executable", "%s may not be executed by this user", name)
 	case errno == unix.EAGAIN || errno == unix.ENOMEM || errno == unix.EMFILE || errno == unix.ENFILE:
-		return refusal("limited", "no_resources", "cannot start %s now: %v", p.Argv[0], errno)
+		return refusal("limited", "no_resources", "cannot start %s now: %v", path(p.Argv[0]), errno)
 	}
-	return refusal("internal", "spawn_failed", "cannot start %s: %v", file, errno)
+	return refusal("internal", "spawn_failed", "cannot start %s: %v", name, errno)
+}
+
+// path is a file in a sentence: within quotes, where it has anything in it that could be taken for a word of the sentence.
+func path(file string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+@%:,=~", r)
+	}
+	if strings.ContainsFunc(file, func(r rune) bool { return !plain(r) }) {
+		return strconv.Quote(file)
+	}
+	return file
 }
 
 // interpreter gives what the first line of a script asks for.
@@ -168,7 +181,7 @@ func interpreter(file string) string {
 		return ""
 	}
 	if words := strings.Fields(rest); len(words) > 0 {
-		return words[0]
+		return path(words[0])
 	}
 	return "of an empty name"
 }
