@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/op"
 )
 
 func appEvent(key string) bus.Event { return bus.Event{Topic: "apps", Type: "state", Key: key} }
@@ -117,6 +118,29 @@ func TestListen(t *testing.T) {
 	b.bus.Publish(appEvent("shop/dev/web"))
 	if l := p.next(); !strings.Contains(l, `"9007199254740993"`) {
 		t.Errorf("the other one hears nothing: %s", l)
+	}
+	p.nothing(t)
+}
+
+// TestSubscribeWithinAScope: who is limited to a project hears nothing of others, not even that something has changed.
+func TestSubscribeWithinAScope(t *testing.T) {
+	was := owner
+	owner.Scope = op.Scope{Projects: []string{"shop"}}
+	defer func() { owner = was }()
+	b := newBed(t)
+	p := b.peer(t)
+	p.send(hello(""))
+	p.next()
+	for _, uri := range []string{"omnitron://apps/blog/dev/web", "omnitron://apps/web"} {
+		p.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":%q}}`, uri))
+		if r := p.reply(); r.Error != nil {
+			t.Fatal(r.line)
+		}
+	}
+	b.bus.Publish(appEvent("blog/dev/web")) // events keep their order: it would be told of first
+	b.bus.Publish(appEvent("shop/dev/web"))
+	if l := p.next(); !strings.Contains(l, `"omnitron://apps/web"`) {
+		t.Errorf("got %s", l)
 	}
 	p.nothing(t)
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -72,7 +73,9 @@ func (b Binding) Seal(key []byte) (string, error) {
 // sorted are the targets in an order that does not depend on that of the input.
 func (b Binding) sorted() []op.Target {
 	targets := slices.Clone(b.Targets)
-	slices.SortFunc(targets, func(x, y op.Target) int { return strings.Compare(targetName(x), targetName(y)) })
+	slices.SortFunc(targets, func(x, y op.Target) int {
+		return cmp.Or(strings.Compare(targetName(x), targetName(y)), cmp.Compare(x.Generation, y.Generation), slices.Compare(x.Slots, y.Slots))
+	})
 	return targets
 }
 

@@ -121,6 +121,13 @@ func date(v json.Token) (time.Time, bool) {
 // verify reads a token and checks that a key of ours has signed it, for us, and that it counts now. what says why not, for
 // the log.
 func (k *keyring) verify(text, home string, now time.Time) (c claims, err error) {
+	hash := digest(text)
+	k.mu.RLock()
+	s, ok := k.seen[hash]
+	k.mu.RUnlock()
+	if ok && k.public(s.kid, now) != nil && now.Before(s.claims.expires.Add(leeway)) {
+		return s.claims, nil
+	}
 	h, c, err := decode(text)
 	if err != nil {
 		return c, err
@@ -134,5 +141,20 @@ func (k *keyring) verify(text, home string, now time.Time) (c claims, err error)
 		}
 		return pub, nil
 	})
+	k.remember(hash, signed{h.kid, c}, err == nil)
 	return c, err
+}
+
+// remember keeps that a token is good, or forgets it.
+func (k *keyring) remember(hash [32]byte, s signed, good bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case !good:
+		delete(k.seen, hash)
+		return
+	case k.seen == nil || len(k.seen) >= maxSeen:
+		k.seen = map[[32]byte]signed{}
+	}
+	k.seen[hash] = s
 }

@@ -12,17 +12,18 @@ import (
 // How much may be guessed.
 const (
 	guessWindow     = 15 * time.Minute
-	guessesAccount  = 10  // wrong passwords of an account in the window
-	guessesAddress  = 30  // wrong passwords from an address in the window
-	guessesInARow   = 100 // wrong passwords of an account, ever, before a person has to unlock it
-	bearersAddress  = 100 // bearers that are none, from an address in the window, before it is told nothing but to wait
-	guardRoom       = 16384
+	guessesAccount  = 10   // wrong passwords of an account in the window
+	guessesAddress  = 30   // wrong passwords from an address in the window
+	guessesInARow   = 100  // wrong passwords of an account, ever, before a person has to unlock it
+	bearersAddress  = 100  // bearers that are none, from an address in the window, before it is told nothing but to wait
+	guardRoom       = 4096 // names, and addresses, that are told apart
 	guessedTooOften = "too_many_guesses"
 )
 
 // guard counts guesses, of names whether or not they exist, and of addresses. It is asked before a password is hashed.
 type guard struct {
-	now func() time.Time
+	clock func() time.Time
+	began time.Time
 
 	mu        sync.Mutex
 	names     map[string]*tries
@@ -30,12 +31,15 @@ type guard struct {
 	bearers   map[netip.Addr]*tries
 }
 
-// tries are the times of the guesses in the window, the oldest first.
-type tries struct{ at []time.Time }
+// tries are when the guesses in the window were, since the guard began, the oldest first.
+type tries struct{ at []time.Duration }
 
-func newGuard(now func() time.Time) *guard {
-	return &guard{now: now, names: map[string]*tries{}, addresses: map[netip.Addr]*tries{}, bearers: map[netip.Addr]*tries{}}
+func newGuard(clock func() time.Time) *guard {
+	return &guard{clock: clock, began: clock(), names: map[string]*tries{}, addresses: map[netip.Addr]*tries{}, bearers: map[netip.Addr]*tries{}}
 }
+
+// now is the time since the guard began: whoever sets the clock changes nothing.
+func (g *guard) now() time.Duration { return g.clock().Sub(g.began) }
 
 // block is what counts as one address: who has one IPv6 address has a whole /64.
 func block(a netip.Addr) netip.Addr {
@@ -50,7 +54,7 @@ func block(a netip.Addr) netip.Addr {
 
 // of gives the tries of a key without those that have left the window. A map that is full forgets what has left it, and
 // else takes nobody new apart.
-func of[K comparable](m map[K]*tries, key K, now time.Time) *tries {
+func of[K comparable](m map[K]*tries, key K, now time.Duration) *tries {
 	t := m[key]
 	if t == nil && len(m) >= guardRoom {
 		for k, t := range m {
@@ -71,25 +75,25 @@ func of[K comparable](m map[K]*tries, key K, now time.Time) *tries {
 	return t
 }
 
-func (t *tries) trim(now time.Time) {
+func (t *tries) trim(now time.Duration) {
 	n := 0
-	for n < len(t.at) && now.Sub(t.at[n]) >= guessWindow {
+	for n < len(t.at) && now-t.at[n] >= guessWindow {
 		n++
 	}
 	t.at = t.at[n:]
 }
 
 // wait is how long until there is room for one more, 0 for now.
-func (t *tries) wait(most int, now time.Time) time.Duration {
+func (t *tries) wait(most int, now time.Duration) time.Duration {
 	if len(t.at) < most {
 		return 0
 	}
-	return guessWindow - now.Sub(t.at[len(t.at)-most])
+	return guessWindow - (now - t.at[len(t.at)-most])
 }
 
-func (t *tries) forget(at time.Time) {
+func (t *tries) forget(at time.Duration) {
 	for i := range t.at {
-		if t.at[i].Equal(at) {
+		if t.at[i] == at {
 			t.at = append(t.at[:i:i], t.at[i+1:]...)
 			return
 		}

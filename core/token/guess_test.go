@@ -3,6 +3,7 @@ package token_test
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -197,4 +198,25 @@ func TestAccounts(t *testing.T) {
 	if _, err := w.Check(ctx, "alice", other, here, false); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestWhoComesFromEverywhereFillsNothing: 100 000 names and addresses take no more room than some thousands.
+func TestWhoComesFromEverywhereFillsNothing(t *testing.T) {
+	w := newWorld(t)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 100_000 {
+		a := netip.AddrFrom16([16]byte{0x20, 1, byte(i >> 16), byte(i >> 8), byte(i)})
+		if _, err := w.Admit(t.Context(), fmt.Sprint("guess ", i), a, ""); err == nil {
+			t.Fatal("it is let in")
+		}
+		w.log.Reset()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("it grew by %d bytes", grown)
+	}
+	runtime.KeepAlive(w)
 }

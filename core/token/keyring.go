@@ -30,7 +30,18 @@ type keyring struct {
 	mu   sync.RWMutex
 	keys []signing // the newest last
 	next []byte    // makes refresh tokens of refresh tokens; nil: nothing is loaded yet
+
+	seen map[[32]byte]signed // tokens that were found good, by their hash: looking twice at a signature shows nothing new
 }
+
+// signed is what a token says whose signature is good.
+type signed struct {
+	kid    string
+	claims claims
+}
+
+// maxSeen bounds the memory of good tokens; who comes then is looked at as if he were new.
+const maxSeen = 4096
 
 // signing is one key.
 type signing struct {

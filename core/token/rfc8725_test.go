@@ -201,3 +201,25 @@ func FuzzAdmit(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatWasGoodIsLookedAtAgain: a token that was let in before ends when it ends, and when its key or session does.
+func TestWhatWasGoodIsLookedAtAgain(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", op.Admin)
+	for what, end := range map[string]func(session string){
+		"expired":   func(string) { w.pass(16 * time.Minute) },
+		"bad_token": func(string) { must(w.Rotate(t.Context(), true))(t) },
+		"revoked": func(id string) {
+			if err := w.End(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		c := w.in("alice")
+		w.admit(c.Access)
+		w.admit(c.Access)
+		end(c.Session)
+		w.refused(c.Access, what)
+		w.refused(c.Access, what)
+	}
+}

@@ -314,9 +314,11 @@ func TestApprovalOutlivesTheDaemon(t *testing.T) {
 	t.Logf("%d approvals were used under the next daemon", later)
 }
 
-// forPersons are the tools that lift what holds agents back: the policy gives them to no agent.
+// forPersons are the tools that lift what holds agents back, or are about accounts and credentials: the policy gives them to
+// no agent.
 func forPersons(tool string) bool {
-	return tool == "agents_resume" || tool == "approvals_approve" || tool == "approvals_deny"
+	service, _, _ := strings.Cut(tool, "_")
+	return service == "auth" || service == "users" || service == "tokens" || tool == "agents_resume" || tool == "approvals_approve" || tool == "approvals_deny"
 }
 
 // approved gives the examples that speak of an approval one that there is, of a call that the peer asked for, and that a
