@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
@@ -263,6 +265,36 @@ func TestPortThatIsTakenAtTheStart(t *testing.T) {
 	until(t, "it listens", func() bool { return p.Status().Listen != "" })
 	stop()
 	must(t, <-p.done)
+}
+
+// TestNotReady: while credentials cannot be told apart nobody is let in, and whoever is stays.
+func TestNotReady(t *testing.T) {
+	var sealed atomic.Bool
+	sealed.Store(true)
+	p := newPlane(t, func(s *Server) {
+		s.Ready = func(context.Context) error {
+			if sealed.Load() {
+				return fault.New(fault.Unavailable, "the vault is sealed").WithReason("vault_sealed")
+			}
+			return nil
+		}
+	}, "vault_sealed")
+	if st := p.Status(); st.Listen != "" {
+		t.Errorf("%+v", st)
+	}
+	if _, err := net.Dial("tcp", p.address); err == nil {
+		t.Error("it listens")
+	}
+	sealed.Store(false)
+	until(t, "it listens", func() bool { return p.Status().Listen != "" && p.Status().Trouble == nil })
+	c := p.hello(t, "good")
+	sealed.Store(true)
+	p.Use(config.Listener{Enabled: true, Listen: p.address})
+	if _, err := net.Dial("tcp", p.address); err == nil {
+		t.Error("it listens on")
+	}
+	c.send(call(1, "apps.list"))
+	c.want("")
 }
 
 func TestManyCallsOfMany(t *testing.T) {

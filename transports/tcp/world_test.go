@@ -143,7 +143,8 @@ func person() op.Caller {
 	return op.Caller{User: "ann", UID: -1, Channel: op.Person, Token: "session:1", Console: true, Ceiling: op.Admin, Role: op.Admin}
 }
 
-func newPlane(t testing.TB, change func(*Server)) *plane {
+// newPlane runs a plane. trouble is the reason for which it does not come up at once; none: it does.
+func newPlane(t testing.TB, change func(*Server), trouble ...string) *plane {
 	t.Helper()
 	p := &plane{auth: &authority{tokens: map[string]*token.Identity{}, ends: map[string]chan struct{}{}}, done: make(chan error, 1), address: port(t),
 		release: make(chan struct{}), began: make(chan string, 16), turned: map[string]int{}}
@@ -175,6 +176,12 @@ func newPlane(t testing.TB, change func(*Server)) *plane {
 	})
 	<-up
 	st := p.Status()
+	if len(trouble) > 0 {
+		if fault.From(st.Trouble).Reason != trouble[0] {
+			t.Fatalf("%+v", st)
+		}
+		return p
+	}
 	must(t, st.Trouble)
 	p.pin = st.Pin
 	return p

@@ -9,14 +9,19 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/cert"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
-// connectIn is how long a connection may take to come about.
-const connectIn = 10 * time.Second
+const (
+	connectIn = 10 * time.Second // for a connection to come about
+	silence   = 20 * time.Second // without a sign of the other machine, after which a connection counts as lost
+)
 
 // resumed are sessions of TLS that a later connection of this process may resume; the key is checked for those too.
 var resumed = tls.NewLRUClientSessionCache(16)
@@ -47,6 +52,17 @@ func Look(ctx context.Context, address string) (*x509.Certificate, error) {
 	return shown, c.Close()
 }
 
+// impatient gives up on a machine that does not acknowledge what it is sent: the kernel would try for a quarter of an hour.
+func impatient(_, _ string, c syscall.RawConn) error {
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence/time.Millisecond))
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
 func dial(ctx context.Context, address string, check func(*x509.Certificate) error) (net.Conn, error) {
 	within, cancel := context.WithTimeout(ctx, connectIn)
 	defer cancel()
@@ -55,7 +71,7 @@ func dial(ctx context.Context, address string, check func(*x509.Certificate) err
 		return nil, fault.New(fault.Invalid, "%q is no host and port", address).WithReason("bad_value").WithHint("ops.example.com:9700")
 	}
 	d := tls.Dialer{
-		NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}},
+		NetDialer: &net.Dialer{Control: impatient, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silence / 4, Interval: silence / 4, Count: 3}},
 		Config: &tls.Config{ServerName: host, MinVersion: tls.VersionTLS13, ClientSessionCache: resumed,
 			InsecureSkipVerify: true, // instead of names and authorities the key is checked, below
 			VerifyConnection: func(st tls.ConnectionState) error {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/omnitron-dev/omnitron/core/cert"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -90,6 +92,24 @@ func TestPinnedKey(t *testing.T) {
 	}
 	if err := greet(t, addr, other); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSilence: a machine that acknowledges nothing is not waited for as long as the kernel would.
+func TestSilence(t *testing.T) {
+	addr, pin, _, _ := server(t, "127.0.0.1:0", "a", nil)
+	c, err := Dial(t.Context(), addr, pin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	raw, err := c.(*tls.Conn).NetConn().(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ms := 0
+	if err := raw.Control(func(fd uintptr) { ms, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) }); err != nil || ms != 20_000 {
+		t.Errorf("%d ms, %v", ms, err)
 	}
 }
 
