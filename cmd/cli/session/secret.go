@@ -23,8 +23,6 @@ func (s *Session) Secret(ctx context.Context, what string, line bool) (string, e
 	if !s.terminal.In || !ok {
 		return s.piped(what, line)
 	}
-	fmt.Fprintf(s.Stderr, "%s (not shown): ", what)
-	defer fmt.Fprintln(s.Stderr)
 	was, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	if err != nil {
 		return "", fault.New(fault.Invalid, "cannot keep the terminal from showing the %s: %v", what, err).WithReason("no_terminal").
@@ -37,6 +35,8 @@ func (s *Session) Secret(ctx context.Context, what string, line bool) (string, e
 		return "", err
 	}
 	defer func() { _ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETSF, was) }() // there is nothing else to try
+	fmt.Fprintf(s.Stderr, "%s (not shown): ", what)                             // now: what is typed before would be shown, and then flushed
+	defer fmt.Fprintln(s.Stderr)
 	if err := s.typed(ctx); err != nil {
 		return "", err
 	}
