@@ -147,7 +147,7 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 		if !early || find(answer, "code") != "limited" {
 			return answer
 		}
-		<-time.After(time.Duration(seconds*float64(time.Second)) + time.Millisecond)
+		<-time.After(2 * time.Duration(seconds*float64(time.Second))) // a call that is confirmed on its way is two
 	}
 	return nil
 }
