@@ -207,7 +207,7 @@ func TestAStreamIsTakenUpAgain(t *testing.T) {
 	}
 }
 
-// TestARevokedCredential ends a call in flight and whoever listens, without an answer.
+// TestARevokedCredential ends a call in flight, the work as well as the wait for it, without an answer.
 func TestARevokedCredential(t *testing.T) {
 	b := newBed(t)
 	b.Box.Inside = make(chan struct{}, 1)
@@ -222,6 +222,13 @@ func TestARevokedCredential(t *testing.T) {
 	(*b.revoked.Load())(fault.New(fault.Unauthenticated, "revoked"))
 	if body := <-done; body != "" || time.Since(began) > time.Second {
 		t.Errorf("after %s: %s", time.Since(began), body)
+	}
+	ended := make(chan struct{})
+	go func() { b.handler.calls.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the call goes on for nobody")
 	}
 }
 
