@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bed is a handler of toys behind a plane that lets everybody in as an agent, or as somebody else by a header.
 type bed struct {
 	*toolstest.World
-	t       *testing.T
+	t       testing.TB
 	handler *Handler
 	bus     *bus.Bus
 	url     string
@@ -36,7 +36,7 @@ type bed struct {
 	revoked *atomic.Pointer[context.CancelCauseFunc]
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t testing.TB) *bed {
 	t.Helper()
 	b := &bed{World: toolstest.New(t), t: t, bus: bus.New(1, 64), revoked: &atomic.Pointer[context.CancelCauseFunc]{}}
 	s, err := mcp.New(b.Registry, mcp.Options{Version: "1.2.3", Sessions: b.Sessions, Bus: b.bus})
