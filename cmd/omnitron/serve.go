@@ -131,6 +131,9 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 		return nil, err
 	}
 	h.Revisions, h.Events = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")).SealWith(vault.NewBox(filepath.Join(d.home, "revisions.key"), store.OS)), store.NewEvents(h.Store, d.log)
+	if _, err := h.Revisions.Finish(ctx); err != nil {
+		d.log.Error("the key of the kept revisions is not renewed to the end; all of them can be read, and secrets.rotate or the next start tries again", "err", err)
+	}
 	first, err := h.Events.First(ctx)
 	if err != nil {
 		return nil, err
@@ -142,6 +145,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	logs := filepath.Join(d.home, "logs")
 	d.keeping()
 	h.Ledger = ledger.New(h.Store, ledger.Options{Home: d.home, Keys: h.Vault, Log: d.log})
+	h.Vault.OnNotice(d.noticed)
 	if h.Tokens, err = token.Open(ctx, token.Options{DB: h.Store, Vault: h.Vault, Home: keeper.HomeID(d.home), Log: d.log, Now: time.Now}); err != nil {
 		return nil, err
 	}

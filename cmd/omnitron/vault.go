@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -24,6 +26,16 @@ func (d *daemon) keeping() {
 		h.Redact.Stale()
 		h.Supervisor.SecretsChanged()
 	})
+}
+
+// noticed puts on record what was wrong with the vault's files: who put an older one in place may also be who makes the next
+// change, after which the files say nothing of it.
+func (d *daemon) noticed(text string) {
+	args, err := json.Marshal(map[string]string{"notice": text})
+	if err != nil {
+		return
+	}
+	d.host.Ledger.Read(ledger.Entry{User: "daemon", UID: os.Getuid(), Method: "(vault)", Args: args})
 }
 
 // check asks an app how it is. What the app answers may end in state.json.

@@ -103,6 +103,32 @@ func TestMaskLeavesTheOriginal(t *testing.T) {
 	}
 }
 
+// TestMaskByValue: what is hidden under one name is hidden wherever else it stands, and what is too short to tell is not.
+func TestMaskByValue(t *testing.T) {
+	d := load(t, `
+apps:
+  - name: a
+    command: [run, --with=sesame-open, "say tomorrow-never x"]
+    env: {API_TOKEN: sesame-open, TOKEN_TWO: sesame-open-wide, PLAIN: "it is sesame-open-wide", DB: "postgres://u:tomorrow-never@h/db", PIN_CODE: abc, MY_PASS: abc, OTHER: sesame}
+    ready: {log: "ready with sesame-open"}
+  - name: b
+    command: [run]
+    env: {COPY: sesame-open}
+    health: {exec: [check, sesame-open]}
+`, nil)
+	text := string(Show(d))
+	for _, secret := range []string{"sesame-open", "wide", "tomorrow"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is shown:\n%s", secret, text)
+		}
+	}
+	for _, plain := range []string{"it is " + Masked, "PIN_CODE: abc", "OTHER: sesame\n", "COPY: " + Masked, "ready with " + Masked, "--with=" + Masked} {
+		if !strings.Contains(text, plain) {
+			t.Errorf("%q is not shown:\n%s", plain, text)
+		}
+	}
+}
+
 func TestHash(t *testing.T) {
 	base := "apps: [{name: a, command: [a], inheritEnv: [NAMED], env: {X: '1'}}]"
 	hash := func(text string, env map[string]string) string { return load(t, text, env).Apps[0].Hash }

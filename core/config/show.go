@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -197,8 +198,10 @@ func MaskText(text string) string {
 	return text
 }
 
-// Mask copies a definition with the values of secret-looking variables, and passwords in commands and checks, hidden.
+// Mask copies a definition with the values of secret-looking variables, and passwords in commands and checks, hidden. What was
+// hidden somewhere is hidden everywhere: the same value under another name, or in a command, says as much.
 func Mask(d *Definition) *Definition {
+	hide := hidden(d)
 	out := *d
 	out.Apps = slices.Clone(d.Apps)
 	for i := range out.Apps {
@@ -207,13 +210,13 @@ func Mask(d *Definition) *Definition {
 			p := &out.Apps[i].Processes[j]
 			p.Env = maps.Clone(p.Env)
 			for name, value := range p.Env {
-				p.Env[name] = MaskValue(name, value)
+				p.Env[name] = hide.Replace(MaskValue(name, value))
 			}
-			p.Argv = maskAll(p.Argv)
-			p.Ready.Probe = maskProbe(p.Ready.Probe)
+			p.Argv = hideAll(hide, p.Argv)
+			p.Ready.Probe, p.Ready.Log = maskProbe(hide, p.Ready.Probe), hide.Replace(p.Ready.Log)
 			if p.Health != nil {
 				h := *p.Health
-				h.Probe = maskProbe(h.Probe)
+				h.Probe = maskProbe(hide, h.Probe)
 				p.Health = &h
 			}
 		}
@@ -221,12 +224,48 @@ func Mask(d *Definition) *Definition {
 	return &out
 }
 
+// telling is how long a value has to be for it to be hidden wherever it stands: with a shorter one too much else would go.
+const telling = 8
+
+// hidden gives what takes the values of secret-looking variables, and the passwords of URLs, out of a text.
+func hidden(d *Definition) *strings.Replacer {
+	var values []string
+	for _, a := range d.Apps {
+		for _, p := range a.Processes {
+			for name, value := range p.Env {
+				if secretName.MatchString(name) {
+					values = append(values, value)
+				}
+				for _, m := range userinfo.FindAllStringSubmatch(value, -1) {
+					values = append(values, m[2])
+				}
+			}
+		}
+	}
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // a longer one may hold a shorter one
+	var pairs []string
+	for _, v := range slices.Compact(values) {
+		if len(v) >= telling {
+			pairs = append(pairs, v, Masked)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // MaskWords gives a command as it may be shown: without passwords of URLs and values of flags that look secret.
 func MaskWords(words []string) []string { return maskAll(words) }
 
-func maskProbe(p Probe) Probe {
-	p.HTTP, p.Exec = MaskText(p.HTTP), maskAll(p.Exec)
+func maskProbe(hide *strings.Replacer, p Probe) Probe {
+	p.HTTP, p.Exec = hide.Replace(MaskText(p.HTTP)), hideAll(hide, p.Exec)
 	return p
+}
+
+func hideAll(hide *strings.Replacer, words []string) []string {
+	out := maskAll(words)
+	for i := range out {
+		out[i] = hide.Replace(out[i])
+	}
+	return out
 }
 
 // maskAll hides passwords of URLs in words, and the value of --token=x and of --token x.

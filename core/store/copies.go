@@ -79,6 +79,35 @@ func (c copies) read(project, stack string, rev int64) (Revision, error) {
 	return Revision{Project: f.Project, Stack: f.Stack, Rev: f.Rev, Created: f.Created, By: f.By, Definition: f.Definition, Files: f.Files, Env: f.Env}, nil
 }
 
+// each reads every copy that makes sense, in the order of their names, until fn fails.
+func (c copies) each(fn func(Revision) error) error {
+	if c.dir == "" {
+		return nil
+	}
+	files, err := filepath.Glob(filepath.Join(c.dir, "*", "*", "*.json"))
+	if err != nil {
+		return fmt.Errorf("cannot list the copies of revisions: %w", err)
+	}
+	for _, path := range files {
+		stack := filepath.Dir(path)
+		number, err := strconv.ParseInt(strings.TrimSuffix(filepath.Base(path), ".json"), 10, 64)
+		if err != nil {
+			continue
+		}
+		r, err := c.read(filepath.Base(filepath.Dir(stack)), filepath.Base(stack), number)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // nobody can use it
+		case err != nil:
+			return fmt.Errorf("cannot read the copy of a revision: %w", err)
+		default:
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // retain removes the copies of a stack but for some. What is newer than all of these is being written for somebody else, and
 // stays. What cannot be removed is tried again with the next revision.
 func (c copies) retain(project, stack string, keep []int64) {

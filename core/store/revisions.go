@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -43,6 +44,8 @@ type Revisions struct {
 	db     database
 	copies copies
 	sealer Sealer // nil: they are kept as they are
+
+	turn sync.RWMutex // held alone by whoever seals everything anew, so that nothing comes in under a key that goes
 }
 
 // NewRevisions gives the repository in db. The revisions in use have copies below dir, from which they come back when
@@ -63,6 +66,8 @@ func (r *Revisions) Add(ctx context.Context, rev Revision, used ...int64) (int64
 	if used == nil {
 		keep = []byte("[]")
 	}
+	r.turn.RLock()
+	defer r.turn.RUnlock()
 	plain := rev.Definition
 	if rev, err = r.seal(rev); err != nil {
 		return 0, err
@@ -117,6 +122,8 @@ func (r *Revisions) Get(ctx context.Context, project, stack string, rev int64) (
 	if !fault.Is(err, fault.NotFound) {
 		return found, err
 	}
+	r.turn.RLock()
+	defer r.turn.RUnlock()
 	back, cerr := r.copies.read(project, stack, rev)
 	if cerr != nil {
 		return found, err
@@ -153,6 +160,8 @@ func (r *Revisions) List(ctx context.Context, project, stack string, before int6
 
 // Delete forgets every revision of a stack.
 func (r *Revisions) Delete(ctx context.Context, project, stack string) error {
+	r.turn.RLock()
+	defer r.turn.RUnlock()
 	err := r.db.Update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM revisions WHERE project = ? AND stack = ?`, project, stack); err != nil {
 			return fmt.Errorf("cannot delete revisions: %w", err)

@@ -2,8 +2,12 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // Sealer seals texts; *vault.Box is one.
@@ -67,4 +71,116 @@ func (r *Revisions) open(v *Revision) {
 			v.Unreadable = fmt.Errorf("cannot read revision %d of %s/%s: %w", v.Rev, v.Project, v.Stack, err)
 		}
 	}
+}
+
+// Renewer is a Sealer whose key can be renewed while what it has sealed stays readable; *vault.Box is one.
+type Renewer interface {
+	Sealer
+	// Renew seals with another key from then on; what the former ones sealed still opens. It reports whether there was a key.
+	Renew() (bool, error)
+	// Renewing reports whether former keys still open.
+	Renewing() bool
+	// Retire forgets the former keys.
+	Retire() error
+}
+
+// atATime is how many revisions are sealed anew in one transaction.
+const atATime = 64
+
+// Renew gives revisions another key and seals all that are kept anew, in the database and in their copies; n is how many
+// are in the database. What is kept is readable at every moment, and after a death at any: Finish then brings it to its end. What was sealed with
+// neither key, or was changed, stays as it is. Faults: internal with reason state_not_durable; the former key is then kept.
+func (r *Revisions) Renew(ctx context.Context) (n int, err error) {
+	k, ok := r.sealer.(Renewer)
+	if !ok {
+		return 0, nil
+	}
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if any, err := k.Renew(); err != nil || !any {
+		return 0, notSealed(err)
+	}
+	return r.reseal(ctx, k)
+}
+
+// Finish brings to its end what a death has cut short: Renew. Faults: as there.
+func (r *Revisions) Finish(ctx context.Context) (n int, err error) {
+	k, ok := r.sealer.(Renewer)
+	if !ok || !k.Renewing() {
+		return 0, nil
+	}
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	return r.reseal(ctx, k)
+}
+
+func notSealed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Wrap(err, fault.Internal, "cannot seal the kept revisions anew: %v; all of them stay readable", err).
+		WithReason(NotDurable).WithHint("make room on the disk or mend it, then call again; the next start of the daemon tries it as well")
+}
+
+// reseal seals everything with the key of now, and then lets the former ones go; turn is held.
+func (r *Revisions) reseal(ctx context.Context, k Renewer) (n int, err error) {
+	if err := r.copies.each(func(v Revision) error { return r.anew(v, r.copies.write) }); err != nil {
+		return 0, notSealed(err)
+	}
+	for last := int64(0); ; {
+		sealed, done, next := 0, 0, last
+		err := r.db.Update(ctx, func(tx *sql.Tx) error {
+			sealed, done, next = 0, 0, last // it may run more than once
+			rows, at, err := r.batch(ctx, tx, last)
+			if err != nil {
+				return err
+			}
+			for i, v := range rows {
+				err := r.anew(v, func(v Revision) error {
+					sealed++
+					_, err := tx.ExecContext(ctx, `UPDATE revisions SET definition = ?, files = ?, env = ? WHERE rowid = ?`, orNull(v.Definition), orNull(v.Files), orNull(v.Env), at[i])
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				next, done = at[i], done+1
+			}
+			return nil
+		})
+		if err != nil {
+			return n, notSealed(err)
+		}
+		n, last = n+sealed, next
+		if done < atATime {
+			break
+		}
+	}
+	return n, notSealed(k.Retire())
+}
+
+// anew opens a revision and gives it to keep as the key of now seals it. One that cannot be opened is left alone.
+func (r *Revisions) anew(v Revision, keep func(Revision) error) error {
+	if r.open(&v); v.Unreadable != nil {
+		return nil
+	}
+	v, err := r.seal(v)
+	if err != nil {
+		return err
+	}
+	return keep(v)
+}
+
+// batch gives the next revisions behind a row, as they lie on the disk, and their rows.
+func (r *Revisions) batch(ctx context.Context, tx *sql.Tx, after int64) (all []Revision, at []int64, err error) {
+	all, err = collect(ctx, tx, func(rows *sql.Rows) (v Revision, err error) {
+		var id int64
+		err = rows.Scan(&id, &v.Project, &v.Stack, &v.Rev, (*[]byte)(&v.Definition), (*[]byte)(&v.Files), (*[]byte)(&v.Env))
+		at = append(at, id)
+		return v, err
+	}, `SELECT rowid, project, stack, rev, definition, files, env FROM revisions WHERE rowid > ? ORDER BY rowid LIMIT ?`, after, atATime)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read revisions: %w", err)
+	}
+	return all, at, nil
 }

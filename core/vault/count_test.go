@@ -48,6 +48,15 @@ func TestAnOlderFileIsNoticed(t *testing.T) {
 		t.Errorf("it holds %q", got)
 	}
 	notices(open(), "change 3") // a restart does not mend it
+	var told []string
+	tell := func(text string) { told = append(told, text) }
+	v = open()
+	v.OnNotice(tell)
+	notices(v, "change 3")
+	v.OnNotice(tell)
+	if len(told) != 2 || told[0] != told[1] || !strings.Contains(told[0], "change 3") {
+		t.Errorf("told %q, want it as it is noticed, and once more for who comes later", told)
+	}
 	set(t, v, "b", "four")
 	notices(open(), "")
 	write(t, path, older, 0o600)

@@ -48,14 +48,15 @@ type Vault struct {
 
 	open    atomic.Pointer[contents] // nil until the vault could be opened
 	mu      sync.Mutex               // one change at a time, and the loading
-	notices []string                 // what was wrong with the files and could be mended
+	notices atomic.Pointer[[]string] // what was wrong with the files and could be mended; written with mu held
+	noticed func(text string)        // called for each, with mu held
 	why     atomic.Pointer[error]    // why it is sealed
 	changed func()                   // called after every change of the values, with mu held
 }
 
 // New makes a vault and reads nothing yet.
 func New(o Options) *Vault {
-	v := &Vault{home: o.Home, disk: o.Disk, log: o.Log, now: o.Now, count: o.Count, changed: func() {}}
+	v := &Vault{home: o.Home, disk: o.Disk, log: o.Log, now: o.Now, count: o.Count, changed: func() {}, noticed: func(string) {}}
 	if o.Credentials != "" {
 		path := filepath.Join(o.Credentials, CredentialName)
 		if _, err := o.Disk.Read(path); !errors.Is(err, fs.ErrNotExist) {
@@ -77,11 +78,23 @@ func (v *Vault) Err() error {
 	return err
 }
 
-// Notices says what was wrong with the files and has been mended, for doctor.
+// Notices says what was wrong with the files and has been mended, or is older than it should be. It never waits.
 func (v *Vault) Notices() []string {
+	if all := v.notices.Load(); all != nil {
+		return slices.Clone(*all)
+	}
+	return nil
+}
+
+// OnNotice sets what is called for each notice, and calls it for those that there are. It must return soon and not use the
+// vault.
+func (v *Vault) OnNotice(fn func(text string)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return slices.Clone(v.notices)
+	for _, text := range v.Notices() {
+		fn(text)
+	}
+	v.noticed = fn
 }
 
 // contents gives what is in the vault, and opens it if that has not been done; nil in a home that has none yet.
@@ -223,7 +236,7 @@ func (v *Vault) compare(c *contents) {
 	switch {
 	case err != nil:
 		v.log.Error("cannot tell whether the vault is the last one that was written", "err", err)
-	case c.Serial < last && len(v.notices) == 0: // else it was said that the copy before it is used
+	case c.Serial < last && len(v.Notices()) == 0: // else it was said that the copy before it is used
 		v.note(fmt.Sprintf("%s is older than the one that this home had: it is that of change %d, and the last was change %d, so somebody has put another file in its place; what was set, deleted or rotated since is not in it",
 			v.path(), c.Serial, last))
 	}
@@ -257,7 +270,9 @@ func (v *Vault) made(c *contents) {
 }
 
 func (v *Vault) note(text string) {
-	v.notices = append(v.notices, text)
+	all := append(v.Notices(), text)
+	v.notices.Store(&all)
+	v.noticed(text)
 	v.log.Error("the vault was not as it should be", "err", text)
 }
 

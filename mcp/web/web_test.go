@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bed is a handler of toys behind a plane that lets everybody in as an agent, or as somebody else by a header.
 type bed struct {
 	*toolstest.World
-	t       *testing.T
+	t       testing.TB
 	handler *Handler
 	bus     *bus.Bus
 	url     string
@@ -36,7 +36,7 @@ type bed struct {
 	revoked *atomic.Pointer[context.CancelCauseFunc]
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t testing.TB) *bed {
 	t.Helper()
 	b := &bed{World: toolstest.New(t), t: t, bus: bus.New(1, 64), revoked: &atomic.Pointer[context.CancelCauseFunc]{}}
 	s, err := mcp.New(b.Registry, mcp.Options{Version: "1.2.3", Sessions: b.Sessions, Bus: b.bus})
@@ -207,7 +207,7 @@ func TestAStreamIsTakenUpAgain(t *testing.T) {
 	}
 }
 
-// TestARevokedCredential ends a call in flight and whoever listens, without an answer.
+// TestARevokedCredential ends a call in flight, the work as well as the wait for it, without an answer.
 func TestARevokedCredential(t *testing.T) {
 	b := newBed(t)
 	b.Box.Inside = make(chan struct{}, 1)
@@ -222,6 +222,13 @@ func TestARevokedCredential(t *testing.T) {
 	(*b.revoked.Load())(fault.New(fault.Unauthenticated, "revoked"))
 	if body := <-done; body != "" || time.Since(began) > time.Second {
 		t.Errorf("after %s: %s", time.Since(began), body)
+	}
+	ended := make(chan struct{})
+	go func() { b.handler.calls.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the call goes on for nobody")
 	}
 }
 

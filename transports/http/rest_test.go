@@ -2,15 +2,19 @@ package http
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
+	"iter"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/tools"
 )
 
 // TestCalls makes calls of every kind and outcome.
@@ -149,21 +153,124 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// TestAStreamThatNobodyReads is cut off when its bearer is revoked.
+// waits is a service with a change that goes on until it is let go, or its context ends.
+type waits struct {
+	inside, let chan struct{}
+	ended       chan error
+}
+
+type nothing struct{}
+
+func (s *waits) change(ctx context.Context, _ nothing) (nothing, error) {
+	s.inside <- struct{}{}
+	select {
+	case <-s.let:
+	case <-ctx.Done():
+	}
+	s.ended <- ctx.Err()
+	return nothing{}, ctx.Err()
+}
+
+// TestAChangeRunsOnWhenItsBearerIsRevoked: its caller is told at once that he is nobody, and what is on record is done.
+func TestAChangeRunsOnWhenItsBearerIsRevoked(t *testing.T) {
+	s := &waits{make(chan struct{}), make(chan struct{}), make(chan error, 1)}
+	service := op.Of("waits", "Waits.", op.Unary("change", op.Operator, op.Sets, (*waits).change, "Change something slowly.", op.Global()))
+	w := start(t, func(srv *Server) {
+		r, err := tools.New(service.Bind(s), srv.Registry.(*tools.Registry).Deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Registry = r
+	})
+	call := make(chan answer, 1)
+	go func() { call <- w.ask("POST", "/api/v1/waits/change", "operator", `{}`) }()
+	<-s.inside
+	began := time.Now()
+	w.auth.revoke("operator")
+	select {
+	case a := <-call:
+		if a.status != 401 || a.code() != "unauthenticated/revoked" || time.Since(began) > time.Second {
+			t.Errorf("after %s: %+v", time.Since(began), a)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("he is kept waiting")
+	}
+	select {
+	case err := <-s.ended:
+		t.Errorf("the change was ended: %v", err)
+	default:
+	}
+	close(s.let)
+	if err := <-s.ended; err != nil {
+		t.Errorf("the change has not run to its end: %v", err)
+	}
+}
+
+// seen is an Agents that says who comes.
+type seen chan op.Caller
+
+func (s seen) ServeMCP(w http.ResponseWriter, r *http.Request, _ []byte, _ Launch) {
+	s <- op.CallerOf(r.Context())
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// TestWhoSpeaksMCPIsAnAgent, though the bearer is a person's.
+func TestWhoSpeaksMCPIsAnAgent(t *testing.T) {
+	who := make(seen, 1)
+	w := start(t, func(s *Server) { s.Agents = who })
+	for _, path := range []string{"/mcp", "/mcp/full", "/mcp/readonly", "/mcp/x/toys"} {
+		if a := w.ask("POST", path, "admin", "{}"); a.status != http.StatusNoContent {
+			t.Fatalf("%s: %+v", path, a)
+		}
+		if c := <-who; c.Channel != op.Agent || c.User != "alice" || c.Plane != "http" {
+			t.Errorf("%s: %+v", path, c)
+		}
+	}
+}
+
+// flood is a service whose stream has always more; sent counts what was taken of it.
+type flood struct{ sent atomic.Int64 }
+
+type piece struct {
+	Text string `json:"text" jsonschema:"much of it"`
+}
+
+func (s *flood) more(context.Context, nothing) iter.Seq2[piece, error] {
+	return func(yield func(piece, error) bool) {
+		for yield(piece{strings.Repeat("x", 64<<10)}, nil) {
+			s.sent.Add(1)
+		}
+	}
+}
+
+// TestAStreamThatNobodyReads is cut off soon after its bearer was revoked, though it waits for room that never comes.
 func TestAStreamThatNobodyReads(t *testing.T) {
-	w := start(t)
-	res, err := w.http.Do(w.request("POST", "/api/v1/toys/watch", "operator", `{}`))
+	s := &flood{}
+	service := op.Of("flood", "Flood.", op.Stream("more", op.Viewer, op.Reads, (*flood).more, "Give more and more."))
+	w := start(t, func(srv *Server) {
+		r, err := tools.New(service.Bind(s), srv.Registry.(*tools.Registry).Deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Registry = r
+	})
+	res, err := w.http.Do(w.request("POST", "/api/v1/flood/more", "operator", `{}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	before, since := int64(-1), time.Now()
+	until(t, "the stream waits for its reader", func() bool {
+		if n := s.sent.Load(); n != before {
+			before, since = n, time.Now()
+		}
+		return before > 0 && time.Since(since) > 200*time.Millisecond
+	})
+	began := time.Now()
 	w.auth.revoke("operator")
-	deadline := time.Now().Add(5 * time.Second)
-	for w.srv.served.open.Load() > 0 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	if w.srv.served.open.Load() > 0 {
-		t.Error("it is still served")
+	until(t, "it is served no more", func() bool { return w.srv.served.open.Load() == 0 })
+	if took := time.Since(began); took > lastWord+time.Second {
+		t.Errorf("it was cut off after %s", took)
 	}
 }
 

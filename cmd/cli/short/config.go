@@ -77,6 +77,11 @@ func configuration(s *session.Session) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "show", Short: "The file as it is understood: resolved, defaults filled in, secrets masked", Args: NoArgs,
+			Long: `Show the file as it is understood: resolved, defaults filled in, secrets masked.
+
+Masked are the values of variables whose names look secret and the passwords in URLs, wherever they stand, in env, env files and
+commands. A {secret: name} is shown as that. No daemon is asked, so a value of the vault that was also written into a file under a
+harmless name is not known to be one.`,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				src, err := read(s, files)
 				if err != nil {

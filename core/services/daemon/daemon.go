@@ -178,6 +178,7 @@ func (s *Service) Status(ctx context.Context, _ Nothing) (Status, error) {
 	if err := s.vault.Err(); err != nil {
 		st.Warnings = append(st.Warnings, err.Error())
 	}
+	st.Warnings = append(st.Warnings, s.vault.Notices()...)
 	for _, v := range s.sup.Apps() {
 		st.Apps[string(v.State)]++
 	}

@@ -31,20 +31,28 @@ var Methods = op.Of("secrets", "Values that are not for everyone, sealed at rest
 		op.Shows("one that is there", `{"name":"shared/example"}`), op.Fails("one that is not there", `{"name":"shared/nope"}`, "not_found")),
 	op.Unary("versions", op.Admin, op.Reads, (*Service).Versions, "List the versions of a secret, without their values.",
 		op.Global(), op.Keywords("vault history former rotation"), op.Shows("of one that is there", `{"name":"shared/example"}`), op.Fails("one that is not there", `{"name":"shared/nope"}`, "not_found")),
-	op.Unary("rotate", op.Admin, op.Sets, (*Service).Rotate, "Renew the vault's keys and seal every value anew; nothing has to restart.",
+	op.Unary("rotate", op.Admin, op.Sets, (*Service).Rotate, "Renew the vault's keys; seal values and revisions anew, with no restart.",
 		op.Global(), op.Planned((*Service).PlanRotate), op.Keywords("vault key renew reseal encryption"),
 		op.Shows("the keys", `{}`)),
 )
 
 // Service implements Methods.
 type Service struct {
-	vault    *vault.Vault
-	bus      *bus.Bus
-	projects func() []string
+	vault     *vault.Vault
+	bus       *bus.Bus
+	projects  func() []string
+	revisions revisions
+}
+
+// revisions are the kept definitions: what files and shell gave as environment is sealed in them, under a key of its own.
+type revisions interface {
+	Renew(ctx context.Context) (int, error)
 }
 
 // New copies what the service needs from the host.
-func New(h *host.Host) (*Service, error) { return &Service{h.Vault, h.Bus, h.Supervisor.Projects}, nil }
+func New(h *host.Host) (*Service, error) {
+	return &Service{h.Vault, h.Bus, h.Supervisor.Projects, h.Revisions}, nil
+}
 
 // unseen says of a name that no app looks there for a secret, or "".
 func (s *Service) unseen(name string) string {
@@ -236,6 +244,7 @@ type Nothing struct{}
 type Renewal struct {
 	At     time.Time `json:"at" table:"1" unit:"time" jsonschema:"when the keys were renewed"`
 	Values int       `json:"values" table:"1" jsonschema:"how many values were sealed anew, former versions and the daemon's own keys too"`
+	Kept   int       `json:"revisions" table:"1" jsonschema:"how many kept revisions were sealed anew, under a new key of their own"`
 	Key    bool      `json:"key" table:"1" jsonschema:"whether the vault's own key was renewed too"`
 	Note   string    `json:"note,omitempty" table:"2" jsonschema:"what is left to do by hand"`
 }
@@ -243,17 +252,23 @@ type Renewal struct {
 // credentialNote says how a key that is not ours is renewed.
 const credentialNote = "the vault's key is a credential of systemd: give a new one as its first line and the former as the second, restart the daemon, then take the former away"
 
-// Rotate renews the keys. Faults: unavailable (vault_sealed, vault_damaged), internal (state_not_durable).
-func (s *Service) Rotate(context.Context, Nothing) (Renewal, error) {
+// Rotate renews the keys: nothing that the daemon keeps opens with the former ones afterwards. What left it before does:
+// backups, and what the disk has not written over. Faults: unavailable (vault_sealed, vault_damaged), internal
+// (state_not_durable); everything stays readable then, and another rotation, or the next start, brings it to its end.
+func (s *Service) Rotate(ctx context.Context, _ Nothing) (Renewal, error) {
 	r, err := s.vault.Rotate()
 	if err != nil {
 		return Renewal{}, err
 	}
-	out := Renewal{At: r.At, Values: r.Values, Key: r.Key}
+	kept, err := s.revisions.Renew(ctx)
+	if err != nil {
+		return Renewal{}, err
+	}
+	out := Renewal{At: r.At, Values: r.Values, Kept: kept, Key: r.Key}
 	if !r.Key {
 		out.Note = credentialNote
 	}
-	s.tell("rotated", "", fmt.Sprintf("the vault's keys were renewed and %d values sealed anew", r.Values))
+	s.tell("rotated", "", fmt.Sprintf("the vault's keys were renewed, and %d values and %d kept revisions sealed anew", r.Values, kept))
 	return out, nil
 }
 
@@ -262,7 +277,7 @@ func (s *Service) PlanRotate(context.Context, Nothing) (*op.Plan, error) {
 	if err := s.vault.Err(); err != nil {
 		return nil, err
 	}
-	return &op.Plan{Items: []op.Item{{Target: "vault", From: "its keys", To: "new ones; every value sealed anew"}}}, nil
+	return &op.Plan{Items: []op.Item{{Target: "vault", From: "its keys", To: "new ones; every value and kept revision sealed anew"}}}, nil
 }
 
 func (s *Service) tell(kind, name, text string) {

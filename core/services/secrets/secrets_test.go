@@ -10,6 +10,8 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
 func service(t *testing.T) (*Service, *hosttest.Host) {
@@ -178,5 +180,30 @@ func TestRotateKeepsTheValues(t *testing.T) {
 	}
 	if got, err := s.Get(t.Context(), Wanted{Reference: Reference{"shop/db"}}); err != nil || got.Value != "first value" {
 		t.Errorf("afterwards: %+v, %v", got, err)
+	}
+}
+
+// TestRotateSealsRevisions: a kept revision, too, opens with none of the keys that there were.
+func TestRotateSealsRevisions(t *testing.T) {
+	s, h := service(t)
+	path := filepath.Join(h.Home, "revisions.key")
+	h.Declare("project: shop\napps:\n  - {name: web, command: [sleep, \"1\"], env: {WORD: sesame}}\n")
+	former, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Rotate(t.Context(), Nothing{})
+	if err != nil || out.Kept != 1 {
+		t.Fatalf("rotated %+v, %v", out, err)
+	}
+	if rev, err := h.Revisions.Latest(t.Context(), "shop", "dev"); err != nil || rev.Unreadable != nil || !strings.Contains(string(rev.Definition), "sesame") {
+		t.Errorf("afterwards: %s, %v, %v", rev.Definition, rev.Unreadable, err)
+	}
+	if err := os.WriteFile(path, former, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := store.NewRevisions(h.Store, "").SealWith(vault.NewBox(path, store.OS))
+	if rev, err := old.Latest(t.Context(), "shop", "dev"); err != nil || rev.Unreadable == nil {
+		t.Errorf("it opens with the former key: %v", err)
 	}
 }
