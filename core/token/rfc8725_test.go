@@ -125,6 +125,7 @@ func TestBestCurrentPractice(t *testing.T) {
 			"iat missing": f.with(map[string]any{"iat": nil}), "exp null": claim(fmt.Sprintf(`"exp":%d`, now+900), `"exp":null`), "exp array": f.with(map[string]any{"exp": []int64{now + 60}}),
 			"exp before iat": f.with(map[string]any{"exp": now - 1}), "a day of life": f.with(map[string]any{"exp": now + 86400}), "one second too many": f.with(map[string]any{"exp": now + 901}),
 			"padding": strings.Replace(access, ".", "=.", 1), "no base64url": strings.Replace(access, "e", "+", 1), "a million dots": strings.Repeat(".", 1_000_000), "100 KB": access + strings.Repeat("A", 100<<10),
+			"a line feed in the signature": access[:len(access)-5] + "\n" + access[len(access)-5:], "a line end behind it": access + "\r\n", "a line feed in the claims": strings.Replace(access, ".", ".\n", 1),
 			"four parts": access + ".e30", "two parts": strings.Join(strings.Split(access, ".")[:2], "."),
 		},
 		"3.5 entropy of keys": {"a key of nothing but zeroes": strings.Join([]string{b64(f.head()), body, base64.RawURLEncoding.EncodeToString(ed25519.Sign(foreign, []byte(b64(f.head())+"."+body)))}, ".")},
