@@ -32,6 +32,10 @@ const room = 8 << 20 // bytes that the daemon may have grown by
 
 // TestAttacks makes every attack and prints the table.
 func TestAttacks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow connections take ten seconds")
+	}
+	t.Parallel()
 	w := newWorld(t)
 	most := int64(0)
 	w.proofs = []func(plane) string{func(p plane) string { return w.try(p, w.good) }}
