@@ -3,7 +3,6 @@ package mcp
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -134,9 +133,7 @@ func (c *conn) ended(ctx context.Context, err error) error {
 // open takes the launch out of the first message and fixes what the connection may do.
 func (c *conn) open(m wire.Message) error {
 	if raw := object.Get(object.Get(m.Params, "_meta"), MetaLaunch); raw != nil {
-		d := json.NewDecoder(bytes.NewReader(raw))
-		d.DisallowUnknownFields() // a misspelt read_only must not end in a connection that may write
-		if err := d.Decode(&c.launch); err != nil {
+		if err := wire.Strict(raw, &c.launch); err != nil { // a misspelt read_only must not end in a connection that may write
 			return wrongLaunch("cannot read %s: it has role, read_only, profile and toolsets", MetaLaunch)
 		}
 		c.caller.Plane = "stdio" // nobody but omnitron mcp says so

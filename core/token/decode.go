@@ -37,7 +37,7 @@ var strictBase64 = base64.RawURLEncoding.Strict()
 // decode reads a token without believing it. Everything but the one form that we write is refused before the library sees
 // it: another header, a claim too many or too few, a key twice or in another case, a date that is no whole number.
 func decode(text string) (h header, c claims, err error) {
-	if len(text) > maxToken || strings.Count(text, ".") != 2 {
+	if len(text) > maxToken || strings.Count(text, ".") != 2 || strings.ContainsAny(text, "\r\n") { // which base64 reads over
 		return h, c, errForm
 	}
 	first, rest, _ := strings.Cut(text, ".")

@@ -36,12 +36,17 @@ type house struct {
 	mu       sync.Mutex
 	seat     seat
 	injected bool // the seat takes the place of what the socket knows of its peer
+
+	network
 }
 
-// one resolves every name to one app.
+// one resolves every name to one app, for those who may see it.
 type one struct{}
 
-func (one) Resolve(context.Context, []op.Selector, op.ProjectRef, op.StackRef) ([]op.Target, error) {
+func (one) Resolve(ctx context.Context, _ []op.Selector, _ op.ProjectRef, _ op.StackRef) ([]op.Target, error) {
+	if !op.CallerOf(ctx).Scope.CoversKey("shop/dev/web") {
+		return nil, fault.New(fault.NotFound, "there is no such app").WithReason("app_unknown")
+	}
 	return []op.Target{{Key: "shop/dev/web", Project: "shop", Stack: "dev", Generation: 1, Slots: []string{"web:web#1"}}}, nil
 }
 
@@ -74,6 +79,7 @@ func newHouse(t *testing.T) *house {
 	}
 	h.methods = registry.Methods()
 	h.serve(t, registry)
+	h.reach(t, registry)
 	return h
 }
 
@@ -134,32 +140,33 @@ func (h *house) sit(s seat, injected bool) {
 	h.seat, h.injected = s, injected
 }
 
-// plane is a way to make calls. Planes and credentials to come are more of them.
+// plane is a way to make calls.
 type plane struct {
 	name       string
 	credential string
+	expects    func(r row, s seat) string                                                   // what becomes of a call; nil: expected
 	seats      func(s seat) bool                                                            // who can come this way
 	open       func(t *testing.T, h *house, s seat) func(m *tools.Method, in string) string // gives what becomes of a call
 }
 
-var planes = []plane{
-	{"unix", "peer, as it is", func(s seat) bool { return s.name == "person admin" }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
+var local = []plane{
+	{"unix", "peer, as it is", nil, func(s seat) bool { return s.name == "person admin" }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
 		h.sit(s, false)
 		return h.native(t)
 	}},
-	{"unix", "as given", func(seat) bool { return true }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
+	{"unix", "as given", nil, func(seat) bool { return true }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
 		h.sit(s, true)
 		return h.native(t)
 	}},
-	{"mcp", "peer and launch", func(s seat) bool { return s.channel == op.Agent }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
+	{"mcp", "peer and launch", nil, func(s seat) bool { return s.channel == op.Agent }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
 		h.sit(s, false)
 		return h.agent(t, s.launch, "full")
 	}},
-	{"mcp, core", "peer and launch", func(s seat) bool { return s.channel == op.Agent }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
+	{"mcp, core", "peer and launch", nil, func(s seat) bool { return s.channel == op.Agent }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
 		h.sit(s, false)
 		return h.agent(t, s.launch, "core")
 	}},
-	{"mcp", "as given", func(s seat) bool { return s.channel == op.Agent && s.launch.Role == "" }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
+	{"mcp", "as given", nil, func(s seat) bool { return s.channel == op.Agent && s.launch.Role == "" }, func(t *testing.T, h *house, s seat) func(*tools.Method, string) string {
 		h.sit(s, true)
 		return h.agent(t, mcp.Launch{}, "full")
 	}},
@@ -173,6 +180,11 @@ func (h *house) native(t *testing.T) func(*tools.Method, string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
+	return h.calls(t, c)
+}
+
+// calls makes calls over a connection.
+func (h *house) calls(t *testing.T, c *wire.Client) func(*tools.Method, string) string {
 	return func(m *tools.Method, in string) string {
 		if m.Stream {
 			for _, err := range c.Stream(t.Context(), m.ID(), json.RawMessage(in)) {
@@ -215,6 +227,11 @@ func (h *house) agent(t *testing.T, launch mcp.Launch, profile string) func(*too
 		}
 		_ = s.Close() // its stream has ended
 	})
+	return h.tools(t, s, profile)
+}
+
+// tools makes calls as a client of MCP.
+func (h *house) tools(t *testing.T, s *sdk.ClientSession, profile string) func(*tools.Method, string) string {
 	return func(m *tools.Method, in string) string {
 		name, args := m.Tool(), json.RawMessage(in)
 		if profile == "core" {
@@ -259,6 +276,8 @@ func (h *house) became(t *testing.T, m *tools.Method, answer json.RawMessage, f 
 			what = deny
 		case f.Code == fault.Unauthenticated:
 			what = unknown
+		case f.Code == fault.NotFound && f.Reason == "app_unknown":
+			what = gone
 		default:
 			what = f.Error()
 		}

@@ -229,9 +229,7 @@ func (s *Server) admit(ctx context.Context, params json.RawMessage, from netip.A
 	if len(params) == 0 {
 		params = json.RawMessage("{}")
 	}
-	d := json.NewDecoder(bytes.NewReader(params))
-	d.DisallowUnknownFields() // a misspelt read_only must not end in a connection that may write
-	if err := d.Decode(&h); err != nil {
+	if err := wire.Strict(params, &h); err != nil { // a misspelt read_only must not end in a connection that may write
 		return nil, said{}, fault.New(fault.Invalid, "cannot read the hello: it has token, channel and launch {role, read_only, toolsets}").WithReason("launch_options")
 	}
 	switch h.Channel {
@@ -264,7 +262,7 @@ func (l launch) lower(c op.Caller) (op.Caller, error) {
 		if !c.Ceiling.Covers(role) {
 			return c, fault.New(fault.Invalid, "role %s is above what this connection may have (%s)", l.Role, c.Ceiling).WithReason("launch_options")
 		}
-		c.Ceiling, c.Role = role, role
+		c.Ceiling, c.Role = role, min(role, c.Role) // an agent that asks for admin is held above operator all the same
 	}
 	c.ReadOnly = c.ReadOnly || l.ReadOnly
 	if len(l.Toolsets) > maxToolsets {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -203,4 +205,44 @@ func Quote(text string, limit int) string {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return fmt.Sprintf("%q", text)
+}
+
+// Strict reads one object into a struct. Every name in it must be that of a field, letter for letter: encoding/json would also
+// take one that is written in other letters, and of two such the last, so that whoever looked at the first was shown another
+// message than the one that counts.
+func Strict(raw []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("something stands behind the object")
+	}
+	return spelled(raw, reflect.TypeOf(into).Elem())
+}
+
+// spelled says which name is not that of a field as it is written.
+func spelled(raw []byte, of reflect.Type) error {
+	var members map[string]json.RawMessage
+	if of.Kind() != reflect.Struct || json.Unmarshal(raw, &members) != nil {
+		return nil // a type of its own
+	}
+	for name, value := range members {
+		found := false
+		for i := range of.NumField() {
+			tag, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if tag != name {
+				continue
+			}
+			found = true
+			if err := spelled(value, of.Field(i).Type); err != nil {
+				return err
+			}
+		}
+		if !found {
+			return fmt.Errorf("there is no field %s", Quote(name, 32))
+		}
+	}
+	return nil
 }

@@ -283,3 +283,24 @@ func TestLongLinesLeaveNoMemory(t *testing.T) {
 		t.Errorf("%d buffers wait after Release, want %d", now, before+1)
 	}
 }
+
+func TestStrict(t *testing.T) {
+	type inner struct {
+		ReadOnly bool     `json:"read_only"`
+		Sets     []string `json:"sets,omitempty"`
+	}
+	type outer struct {
+		Token  string `json:"token"`
+		Launch inner  `json:"launch"`
+	}
+	for raw, good := range map[string]bool{
+		`{}`: true, `{"token":"a","launch":{"read_only":true,"sets":["x"]}}`: true, `{"t\u006fken":"a"}`: true, `{"launch":null}`: true,
+		`{"TOKEN":"a"}`: false, `{"token":"a","Token":"b"}`: false, `{"launch":{"read_only":true,"Read_Only":false}}`: false, `{"launch":{"READ_ONLY":true}}`: false,
+		`{"other":1}`: false, `{"token":1}`: false, `{"token":"a"} {}`: false, `[]`: false, `{"to\u212aen":"a"}`: false, ``: false,
+	} {
+		var o outer
+		if err := Strict([]byte(raw), &o); (err == nil) != good {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
