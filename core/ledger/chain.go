@@ -54,7 +54,10 @@ func (r *row) pointers() []any {
 // text is what a mac covers: the mac before and every column, each with its length, so that text cannot move from one to
 // the next.
 func text(before []byte, fields []any) []byte {
-	buf := make([]byte, 0, 1024)
+	return appendText(make([]byte, 0, 1024), before, fields)
+}
+
+func appendText(buf, before []byte, fields []any) []byte {
 	buf = append(buf, before...)
 	for _, f := range fields {
 		switch v := f.(type) {
@@ -98,6 +101,19 @@ func (s *seal) mac(text []byte) []byte {
 	h := hmac.New(sha256.New, s.key)
 	h.Write(text)
 	return h.Sum(nil)
+}
+
+// macs gives mac for many texts, one after the other.
+func (s *seal) macs() func(text []byte) []byte {
+	if s == nil {
+		return s.mac
+	}
+	h := hmac.New(sha256.New, s.key)
+	return func(text []byte) []byte {
+		h.Reset()
+		h.Write(text)
+		return h.Sum(nil)
+	}
 }
 
 // position is a place in the chain: a row's number and its mac.
@@ -179,7 +195,7 @@ func (s *seal) add(tx *sql.Tx, known position, rows []row) (end position, err er
 	}
 	var insert *sql.Stmt
 	var prepared int
-	values := make([]any, 0, min(len(rows), together)*22)
+	values, covered, mac := make([]any, 0, min(len(rows), together)*22), make([]byte, 0, 1024), s.macs()
 	for batch := range slices.Chunk(rows, together) {
 		values = values[:0]
 		for _, r := range batch {
@@ -187,7 +203,8 @@ func (s *seal) add(tx *sql.Tx, known position, rows []row) (end position, err er
 			r.seq = end.seq
 			own := len(values)
 			values = r.fields(values)
-			end.mac = s.mac(text(end.mac, values[own:]))
+			covered = appendText(covered[:0], end.mac, values[own:])
+			end.mac = mac(covered)
 			values = append(values, s.name(), end.mac)
 		}
 		if len(batch) == 1 && s != nil && s.insert != nil {

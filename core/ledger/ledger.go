@@ -32,6 +32,7 @@ const (
 	retryDelay = time.Second            // after a failed write
 	room       = 16384                  // rows that may wait; reads beyond it become a gap
 	burst      = room / 4               // so many rows do not wait
+	keep       = 1024                   // for so many rows, a third of a megabyte, there is room while none wait
 )
 
 // database is what the ledger needs of a store.
@@ -103,6 +104,7 @@ type Ledger struct {
 
 	mu        sync.Mutex
 	waiting   []row
+	spare     []row // what the next ones wait in
 	gap       int64 // reads that found no room since the last flush
 	health    error
 	strangers map[stranger]*turned
@@ -270,7 +272,7 @@ func (l *Ledger) Flush(ctx context.Context) error {
 	defer l.flush.Unlock()
 	l.mu.Lock()
 	rows, lost := l.waiting, l.gap
-	l.waiting, l.gap = nil, 0
+	l.waiting, l.spare, l.gap = l.spare, nil, 0
 	l.mu.Unlock()
 	if len(rows) == 0 && lost == 0 && l.Health() == nil {
 		return nil
@@ -292,6 +294,10 @@ func (l *Ledger) Flush(ctx context.Context) error {
 		err = fmt.Errorf("cannot write the record of calls: %w", err)
 	} else if l.health != nil {
 		l.log.Info("the record of calls can be written again")
+	}
+	if (err == nil || errors.Is(err, errHead)) && cap(rows) <= keep {
+		clear(rows)
+		l.spare = rows[:0]
 	}
 	l.health = err
 	return err

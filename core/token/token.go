@@ -8,6 +8,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -55,6 +56,8 @@ type Options struct {
 	Home  string // id of the home: tokens of another are none here
 	Log   *slog.Logger
 	Now   func() time.Time
+
+	Hasher *password.Hasher // nil: one of its own
 }
 
 // Tokens is every account, session and token of a home. It is safe for concurrent use. All of it is in memory, so asking
@@ -94,7 +97,7 @@ func (b *bond) cut() {
 
 // Open gives the accounts and tokens in the database. It needs no keys: those are looked for by Ready.
 func Open(ctx context.Context, o Options) (*Tokens, error) {
-	t := &Tokens{db: o.DB, vault: o.Vault, home: "omnitron:" + o.Home, log: o.Log, now: o.Now, hasher: password.NewHasher(), guard: newGuard(o.Now),
+	t := &Tokens{db: o.DB, vault: o.Vault, home: "omnitron:" + o.Home, log: o.Log, now: o.Now, hasher: cmp.Or(o.Hasher, password.NewHasher()), guard: newGuard(o.Now),
 		accounts: map[string]*account{}, names: map[string]*account{}, sessions: map[string]*session{}, cookies: map[[32]byte]*session{}, named: map[string]*named{}}
 	err := t.db.View(ctx, func(tx *sql.Tx) error {
 		for _, read := range []func(context.Context, *sql.Tx) error{t.readAccounts, t.readSessions, t.readNamed} {

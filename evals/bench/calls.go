@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -70,60 +69,84 @@ func (w *world) spawn(ctx context.Context, env []string, argv ...string) (*talk,
 	}}, nil
 }
 
-// rate gives the calls a second with so many in flight on one connection.
-func (t *talk) rate(call func(int) string, flight int, d time.Duration) (float64, error) {
-	for i := range flight {
-		if _, err := io.WriteString(t.out, call(i)); err != nil {
-			return 0, err
+// figures are what a measurement of calls gives.
+type figures struct {
+	rate float64 // calls a second
+	took spread  // each call, from its writing to its answer
+}
+
+// rate makes calls with so many in flight on one connection.
+func (t *talk) rate(call func(int) string, flight int, d time.Duration) (f figures, err error) {
+	var sent []time.Time
+	send := func() error {
+		line := call(len(sent))
+		sent = append(sent, time.Now())
+		_, err := io.WriteString(t.out, line)
+		return err
+	}
+	start := time.Now()
+	for range flight {
+		if err := send(); err != nil {
+			return f, err
 		}
 	}
-	start, n := time.Now(), 0
-	var took time.Duration
-	for end := flight; n < end; {
+	for n := 0; n < len(sent); n++ {
 		line, err := t.in.ReadBytes('\n')
 		if err != nil {
-			return 0, err
+			return f, err
 		}
-		if !bytes.Contains(line, []byte(`"result"`)) || bytes.Contains(line, []byte(`"isError":true`)) {
-			return 0, fmt.Errorf("refused: %s", tail(string(line)))
+		now := time.Now()
+		id, ok := answered(line)
+		if !ok || id >= len(sent) {
+			return f, fmt.Errorf("refused: %s", tail(string(line)))
 		}
-		n++
-		if took = time.Since(start); took < d {
-			if _, err := io.WriteString(t.out, call(end)); err != nil {
-				return 0, err
+		f.took = append(f.took, now.Sub(sent[id]))
+		f.rate = float64(n+1) / now.Sub(start).Seconds()
+		if now.Sub(start) < d {
+			if err := send(); err != nil {
+				return f, err
 			}
-			end++
 		}
 	}
-	return float64(n) / took.Seconds(), nil
+	return f, nil
 }
 
-// target is a server to call, made anew for each measurement.
+// answered gives the id of a call that was answered and not refused.
+func answered(line []byte) (id int, ok bool) {
+	_, rest, ok := bytes.Cut(line, []byte(`"id":`))
+	for len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9' {
+		id, rest = 10*id+int(rest[0]-'0'), rest[1:]
+	}
+	return id, ok && bytes.Contains(rest, []byte(`"result"`)) && !bytes.Contains(rest, []byte(`"isError":true`))
+}
+
+// target is a server to call, connected to anew for each measurement.
 type target struct {
 	column string
-	call   func(int) string
-	mcp    bool
-	open   func(ctx context.Context) (*talk, error)
+	calls  func(ctx context.Context, flight int, d time.Duration) (figures, error)
 }
 
-func (t target) measure(ctx context.Context, flight int, d time.Duration) (float64, error) {
-	c, err := t.open(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer c.end()
-	if t.mcp {
-		if _, err := c.ask(shake); err != nil {
-			return 0, err
+// lines is a target that is spoken to in lines.
+func lines(column string, call func(int) string, mcp bool, open func(context.Context) (*talk, error)) target {
+	return target{column, func(ctx context.Context, flight int, d time.Duration) (figures, error) {
+		c, err := open(ctx)
+		if err != nil {
+			return figures{}, err
 		}
-		if _, err := io.WriteString(c.out, shook); err != nil {
-			return 0, err
+		defer c.end()
+		if mcp {
+			if _, err := c.ask(shake); err != nil {
+				return figures{}, err
+			}
+			if _, err := io.WriteString(c.out, shook); err != nil {
+				return figures{}, err
+			}
 		}
-	}
-	if _, err := c.rate(t.call, flight, d/10); err != nil { // warm
-		return 0, err
-	}
-	return c.rate(t.call, flight, d)
+		if _, err := c.rate(call, flight, d/10); err != nil { // warm
+			return figures{}, err
+		}
+		return c.rate(call, flight, d)
+	}}
 }
 
 // calls measures tool calls and native ones of a daemon with apps, beside servers that do less.
@@ -145,111 +168,128 @@ func calls(ctx context.Context, b *bench) error {
 
 func rates(ctx context.Context, b *bench, w *world, o *omnitron) error {
 	sock := filepath.Join(o.home(), "daemon.sock")
-	answer, err := sample(sock)
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(w.dir, "answer.json")
-	if err := os.WriteFile(file, answer, 0o600); err != nil {
-		return err
-	}
-	socks := map[string]string{"omnitron": sock}
-	for _, kind := range []string{"mcp-go", "echo"} {
-		socks[kind] = filepath.Join(w.dir, kind)
-		server, err := w.server(b.self, "program", "serve", kind, socks[kind], file)
+	socks := map[string]string{}
+	var sizes []int
+	for _, f := range []struct{ name, kind, before, call string }{{"mcp-go", "mcp-go", shake + shook, toolCall(1)}, {"echo", "echo", shake + shook, toolCall(1)}, {"native", "echo", "", nativeCall(1)}} {
+		answer, err := sample(sock, f.before, f.call)
 		if err != nil {
 			return err
 		}
-		defer w.over(server)
-		if err := until(ctx, 5*time.Second, kind+" listens", func() bool { _, err := os.Stat(socks[kind]); return err == nil }); err != nil {
+		at, end, err := w.floor(ctx, f.kind, answer)
+		if err != nil {
 			return err
 		}
+		defer end()
+		socks[f.name], sizes = at, append(sizes, len(answer))
 	}
-	direct := func(name string) func(context.Context) (*talk, error) {
-		return func(context.Context) (*talk, error) { return dial(socks[name]) }
+	direct := func(at string) func(context.Context) (*talk, error) {
+		return func(context.Context) (*talk, error) { return dial(at) }
 	}
-	bridge := func(name string) func(context.Context) (*talk, error) {
+	bridge := func(at string) func(context.Context) (*talk, error) {
 		return func(ctx context.Context) (*talk, error) {
-			if name == "omnitron" {
-				return w.spawn(ctx, o.env(), b.binary, "mcp")
-			}
-			return w.spawn(ctx, nil, b.self, "program", "serve", "pipe", socks[name], file)
+			return w.spawn(ctx, nil, b.self, "program", "serve", "pipe", at, "-")
 		}
 	}
-	groups := []struct {
+	own := func(ctx context.Context) (*talk, error) { return w.spawn(ctx, o.env(), b.binary, "mcp") }
+	for _, g := range []struct {
 		what    string
+		size    int
 		targets []target
 	}{
-		{"tools/call on the socket", []target{
-			{"omnitron", toolCall, true, direct("omnitron")}, {"mcp-go", toolCall, true, direct("mcp-go")}, {"echo", toolCall, false, direct("echo")}}},
-		{"tools/call through a stdio bridge", []target{
-			{"omnitron", toolCall, true, bridge("omnitron")}, {"mcp-go", toolCall, true, bridge("mcp-go")}, {"echo", toolCall, false, bridge("echo")}}},
-		{"native calls on the socket", []target{
-			{"omnitron", nativeCall, false, direct("omnitron")}, {"echo", nativeCall, false, direct("echo")}}},
-	}
-	for _, g := range groups {
-		for _, flight := range []int{1, 32} {
-			what := fmt.Sprintf("%s, %d B, %d in flight: calls/s", g.what, len(answer), flight)
-			if err := compare(ctx, b, what, g.targets, flight); err != nil {
-				return err
-			}
+		{"tools/call on the socket", sizes[1], []target{
+			lines("omnitron", toolCall, true, direct(sock)), lines("mcp-go", toolCall, true, direct(socks["mcp-go"])), lines("echo", toolCall, false, direct(socks["echo"]))}},
+		{"tools/call through a stdio bridge", sizes[1], []target{
+			lines("omnitron", toolCall, true, own), lines("mcp-go", toolCall, true, bridge(socks["mcp-go"])), lines("echo", toolCall, false, bridge(socks["echo"]))}},
+		{"native calls on the socket", sizes[2], []target{
+			lines("omnitron", nativeCall, false, direct(sock)), lines("echo", nativeCall, false, direct(socks["native"]))}},
+	} {
+		if err := compare(ctx, b, fmt.Sprintf("%s, %d B", g.what, g.size), g.targets, 0); err != nil {
+			return err
 		}
 	}
 	b.table.row("… the rate that agents are limited to", "").set("omnitron", true, "1 000 000/s here, 200/s by default")
 	return nil
 }
 
-// compare measures the targets in turns and keeps the best of each: what disturbs one of them seldom disturbs it each time.
-func compare(ctx context.Context, b *bench, what string, targets []target, flight int) error {
-	return compareTo(ctx, b, what, targets, flight, 0)
-}
-
-// compareTo is compare with a share of the floor that omnitron has to reach; 0: none.
-func compareTo(ctx context.Context, b *bench, what string, targets []target, flight int, least float64) error {
-	best := map[string]float64{}
-	for range b.count(5, 2) {
-		for _, t := range targets {
-			if ctx.Err() != nil {
-				return ctx.Err()
+// compare measures the targets in turns with one call in flight and with 32, and keeps the best of each: what disturbs one of
+// them seldom disturbs it each time. least is the share of the echo's rate that omnitron has to reach; 0: that of mcp-go, if it is
+// there.
+func compare(ctx context.Context, b *bench, what string, targets []target, least float64) error {
+	for _, flight := range []int{1, 32} {
+		what := fmt.Sprintf("%s, %d in flight: calls/s (of the floor's), p99", what, flight)
+		best := map[string]figures{}
+		for range b.count(5, 2) {
+			for _, t := range targets {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				f, err := t.calls(ctx, flight, time.Duration(b.count(1000, 300))*time.Millisecond)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", what, t.column, err)
+				}
+				if f.rate > best[t.column].rate {
+					best[t.column] = f
+				}
 			}
-			n, err := t.measure(ctx, flight, time.Duration(b.count(1000, 300))*time.Millisecond)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", what, t.column, err)
-			}
-			best[t.column] = max(best[t.column], n)
 		}
-	}
-	floor := ""
-	if best["mcp-go"] > 0 {
-		floor = "≥ mcp-go"
-	}
-	if least > 0 {
-		floor = fmt.Sprintf("≥ %.2f of the floor", least)
-	}
-	r := b.table.row(what, floor)
-	for _, t := range targets {
-		r.set(t.column, best[t.column] >= max(best["mcp-go"], least*best["echo"]), "%.0f (%.2f)", best[t.column], best[t.column]/best["echo"])
+		floor := ""
+		if best["mcp-go"].rate > 0 {
+			floor = "≥ mcp-go"
+		}
+		if least > 0 {
+			floor = fmt.Sprintf("≥ %.2f of the floor", least)
+		}
+		r := b.table.row(what, floor)
+		for _, t := range targets {
+			f, raw := best[t.column], best["echo"].rate
+			r.set(t.column, f.rate >= max(best["mcp-go"].rate, least*raw), "%.0f (%.2f), %s", f.rate, f.rate/raw, millis(f.took.at(.99)))
+		}
 	}
 	return nil
 }
 
-// over ends a server.
-func (w *world) over(cmd *exec.Cmd) {
-	_ = cmd.Process.Kill() // gone is as good
-	_ = w.tree.Wait(cmd)
+// floor starts a server that gives an answer and does no more than it must, and says where it listens.
+func (w *world) floor(ctx context.Context, kind string, answer []byte) (at string, end func(), err error) {
+	w.floors++
+	path := filepath.Join(w.dir, fmt.Sprintf("f%d", w.floors)) // a socket, or the name of a file with an address
+	file := path + ".answer"
+	if err := os.WriteFile(file, answer, 0o600); err != nil {
+		return "", nil, err
+	}
+	server, err := w.server(w.self, "program", "serve", kind, path, file)
+	if err != nil {
+		return "", nil, err
+	}
+	end = func() {
+		_ = server.Process.Kill() // gone is as good
+		_ = w.tree.Wait(server)
+	}
+	if err := until(ctx, 5*time.Second, kind+" listens", func() bool { _, err := os.Stat(path); return err == nil }); err != nil {
+		end()
+		return "", nil, err
+	}
+	if s, err := os.Stat(path); err == nil && s.Mode()&os.ModeSocket != 0 {
+		return path, end, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		end()
+		return "", nil, err
+	}
+	return string(text), end, nil
 }
 
-// sample gives the result that omnitron answers with.
-func sample(sock string) ([]byte, error) {
+// sample gives the result that omnitron answers a call with.
+func sample(sock, before, call string) ([]byte, error) {
 	c, err := dial(sock)
 	if err != nil {
 		return nil, err
 	}
 	defer c.end()
-	if _, err := c.ask(shake); err != nil {
-		return nil, err
+	line, err := c.ask(before + call)
+	for err == nil && before != "" && bytes.Contains(line, []byte(`"id":"i"`)) { // of the handshake
+		line, err = c.in.ReadBytes('\n')
 	}
-	line, err := c.ask(shook + toolCall(1))
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,8 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"fleet", fleet}, {"respawn", respawns}, {"loop", crashLoop}, {"death", deaths}, {"stop", stops}, {"restart", restarts},
-		{"flood", floods}, {"readers", readers}, {"line", longLine}, {"full", fullDisk}, {"calls", calls}, {"records", records}, {"cli", commandLine}, {"remote", remotes},
+		{"flood", floods}, {"readers", readers}, {"line", longLine}, {"full", fullDisk}, {"calls", calls},
+		{"tcp", tcpCalls}, {"http", httpCalls}, {"crowd", crowds}, {"signin", signIns}, {"records", records}, {"cli", commandLine}, {"remote", remoteCommands},
 	}
 }
 

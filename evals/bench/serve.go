@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -19,7 +20,7 @@ import (
 )
 
 // serveCalls is a server that omnitron's calls are held against, in a process of its own: program serve KIND SOCKET FILE.
-// FILE holds the answer of omnitron that it gives too.
+// Those that listen on an address write it where the socket would be. FILE holds the answer of omnitron that it gives too.
 func serveCalls(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -48,9 +49,12 @@ func serveKind(ctx context.Context, kind, sock, file string) error {
 		}
 	}
 	var ln net.Listener
-	if kind == "echo-tls" {
+	switch kind {
+	case "echo-tls":
 		ln, err = secure(sock)
-	} else {
+	case "echo-http":
+		ln, err = local(sock)
+	default:
 		ln, err = net.Listen("unix", sock)
 	}
 	if err != nil {
@@ -58,6 +62,10 @@ func serveKind(ctx context.Context, kind, sock, file string) error {
 	}
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
+	if kind == "echo-http" {
+		_ = http.Serve(ln, echoes(answer)) // until it is asked to end
+		return nil
+	}
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -110,6 +118,20 @@ func echo(c net.Conn, result []byte) {
 			return
 		}
 	}
+}
+
+// echoes is echo over HTTP: the library with a handler that reads JSON and gives the answer.
+func echoes(answer []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var in map[string]any
+		if err != nil || json.Unmarshal(body, &in) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer) // a client that has gone is no news
+	})
 }
 
 // bare is mcp-go with one tool that gives the same answer as ours, without validation, record or policy. The connection is

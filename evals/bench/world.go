@@ -79,6 +79,8 @@ type world struct {
 	dir   string
 	beats *beats
 	super contender
+
+	floors int // servers that were started to compare with
 }
 
 // in runs a task in a new world of a contender, and takes the world apart afterwards.

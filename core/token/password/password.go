@@ -6,7 +6,6 @@ package password
 import (
 	_ "embed"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,13 +26,15 @@ const (
 //go:embed common.txt
 var common string
 
-var blocked = sync.OnceValue(func() map[string]bool {
-	all := map[string]bool{}
-	for line := range strings.Lines(common) {
-		all[strings.TrimSpace(line)] = true
+// listed reports whether a text is a line of the blocklist. It is looked through as it stands: passwords are made seldom, and
+// the list is short.
+func listed(text string) bool {
+	if strings.Contains(text, "\n") {
+		return false
 	}
-	return all
-})
+	line := text + "\n"
+	return strings.HasPrefix(common, line) || strings.Contains(common, "\n"+line)
+}
 
 // Normal is a password in the one form that is hashed, so that the same characters typed on another keyboard are the same.
 func Normal(text string) string { return norm.NFC.String(text) }
@@ -88,10 +89,9 @@ func series(text string) bool {
 // known reports whether a text is on the blocklist as it stands, as what it repeats, or with nothing around it but digits
 // and signs.
 func known(text string) bool {
-	list := blocked()
 	core := strings.TrimFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
 	for _, t := range []string{text, core, unit(text), unit(core)} {
-		if t == "" || list[t] {
+		if t == "" || listed(t) {
 			return true
 		}
 	}

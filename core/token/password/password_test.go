@@ -43,8 +43,14 @@ func TestCheck(t *testing.T) {
 }
 
 func TestTheBlocklistIsThere(t *testing.T) {
-	if n := len(blocked()); n < 10000 {
-		t.Errorf("%d entries", n)
+	lines := strings.Split(strings.TrimSuffix(common, "\n"), "\n")
+	if len(lines) < 10000 {
+		t.Errorf("%d entries", len(lines))
+	}
+	for _, i := range []int{0, len(lines) / 2, len(lines) - 1} {
+		if l := lines[i]; !listed(l) || listed(l[1:]+"~") || listed("~"+l) || listed(l+"\n"+lines[(i+1)%len(lines)]) {
+			t.Errorf("line %d, %q: %v %v %v", i, l, listed(l), listed(l[1:]+"~"), listed("~"+l))
+		}
 	}
 }
 
