@@ -264,7 +264,7 @@ func (l launch) lower(c op.Caller) (op.Caller, error) {
 		if !c.Ceiling.Covers(role) {
 			return c, fault.New(fault.Invalid, "role %s is above what this connection may have (%s)", l.Role, c.Ceiling).WithReason("launch_options")
 		}
-		c.Ceiling, c.Role = role, role
+		c.Ceiling, c.Role = role, min(c.Role, role) // the most that it may do is less; what it does without a person is not more
 	}
 	c.ReadOnly = c.ReadOnly || l.ReadOnly
 	if len(l.Toolsets) > maxToolsets {
