@@ -3,10 +3,12 @@ package http
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"reflect"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
@@ -170,6 +172,10 @@ func (p *Plane) serve(ctx context.Context, c config.HTTP, news <-chan struct{}, 
 	<-done
 	if p.Stopped != nil {
 		p.Stopped()
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fault.Wrap(err, fault.Conflict, "cannot listen on %s: another process does", c.Listen).WithReason("listen_failed").
+			WithHint("give http.listen another port in config.yaml, or end that process; it is tried again every second")
 	}
 	if err != nil && !fault.Is(err, fault.Denied) {
 		return fault.Wrap(err, fault.Conflict, "%v", err).WithReason("listen_failed").WithHint("give http.listen another port in config.yaml, or end what holds it")

@@ -50,6 +50,9 @@ func TestThePlaneWaits(t *testing.T) {
 	}
 	open.Store(true)
 	until(t, "its port is taken", func() bool { return fault.Is(p.Status().Trouble, fault.Conflict) })
+	if why := fault.From(p.Status().Trouble); why.Message != "cannot listen on "+at+": another process does" {
+		t.Error(why.Message)
+	}
 	_ = taken.Close()
 	until(t, "it listens", func() bool { return p.Status().Listen == at })
 	if st := p.Status(); st.Trouble != nil || st.Pin != "" || p.URL() != "http://"+at {
