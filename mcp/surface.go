@@ -284,8 +284,13 @@ func (s *Server) surfaceFor(l Launch, caller op.Caller) (*surface, error) {
 	if profile == "" {
 		profile = profileCore
 	}
-	sets := slices.Sorted(slices.Values(caller.Toolsets))
-	key := fmt.Sprint(profile, caller.ReadOnly, caller.Ceiling, sets)
+	var visible []*method
+	key := fmt.Sprint(profile, caller.ReadOnly) // and what is seen: nothing else of a caller makes a difference
+	for _, m := range s.ordered {
+		if m.Visible(caller) {
+			visible, key = append(visible, m), key+" "+m.ID()
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.surfaces[key]; f != nil {
@@ -293,10 +298,7 @@ func (s *Server) surfaceFor(l Launch, caller op.Caller) (*surface, error) {
 	}
 	f := &surface{profile: profile, tools: map[string]*method{}, allowed: map[string]*method{}, meta: profile == profileCore}
 	var wide, narrow [][]byte
-	for _, m := range s.ordered {
-		if !m.Visible(caller) {
-			continue
-		}
+	for _, m := range visible {
 		f.allowed[m.ID()] = m
 		for _, a := range m.Aliases {
 			f.allowed[a] = m

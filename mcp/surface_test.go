@@ -47,6 +47,28 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
+// TestWhatOneTokenSeesIsItsOwn: a list that was made for a token which is limited is not that of who has the same role and is
+// not, whoever comes first.
+func TestWhatOneTokenSeesIsItsOwn(t *testing.T) {
+	all := op.Caller{Channel: op.Agent, Ceiling: op.Admin, Role: op.Operator}
+	few, shop := all, all
+	few.Scope.Methods, shop.Scope.Projects = []string{"apps.list"}, []string{"shop"}
+	for _, order := range [][]op.Caller{{all, few, shop}, {few, shop, all}, {shop, all, few}} {
+		b := newBed(t)
+		for _, c := range order {
+			f, err := b.surfaceFor(Launch{Profile: profileFull}, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range b.ordered {
+				if _, there := f.tools[m.Tool()]; there != m.Visible(c) {
+					t.Errorf("%+v: %s is there: %v", c.Scope, m.ID(), there)
+				}
+			}
+		}
+	}
+}
+
 // TestEntries: every tool says what it is.
 func TestEntries(t *testing.T) {
 	_, line := listed(t, newBed(t), `{"profile":"full"}`)

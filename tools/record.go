@@ -43,9 +43,16 @@ func (r *Registry) note(ctx context.Context, c *call) (context.Context, error) {
 
 func (c *call) describe(secrets *redact.Matcher) ledger.Entry {
 	who := c.caller
+	var address, credential string
+	if who.UID < 0 { // on a socket the uid says who it is, and the token is what an agent's client says of itself
+		if credential = who.Token; who.From.IsValid() {
+			address = who.From.Unmap().String()
+		}
+	}
 	return ledger.Entry{
 		Time: c.start, Call: c.id, User: who.User, UID: who.UID, Channel: string(who.Channel), Client: who.Client, Session: who.Session,
 		Plane: who.Plane, Trace: who.Trace, Method: c.ID(), Targets: targetNames(c.targets), Args: c.args(secrets), Changes: c.changes(),
+		Address: address, Credential: credential,
 	}
 }
 

@@ -2,6 +2,7 @@ package tools_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -91,5 +92,22 @@ func TestReadsHaveNoNumber(t *testing.T) {
 	}
 	if op.SeqOf(t.Context()) != 0 {
 		t.Error("outside of a call there is no number")
+	}
+}
+
+// TestRecordSaysWhence: of who came over the network, the address and the credential; on a socket the uid says who it is, and what
+// an agent's client says of itself does not go on record.
+func TestRecordSaysWhence(t *testing.T) {
+	w := toolstest.New(t)
+	far, near := toolstest.Owner(), toolstest.Agent()
+	far.UID, far.Plane, far.From, far.Token = -1, "tcp", netip.MustParseAddr("::ffff:192.0.2.7"), "token:k1"
+	near.Token = "chosen-by-the-client"
+	does(t, w, far, "toys.stop", `{"names":["car"]}`)
+	does(t, w, far, "toys.list", `{}`)
+	does(t, w, near, "toys.list", `{}`)
+	for i, want := range [][2]string{{"192.0.2.7", "token:k1"}, {"192.0.2.7", "token:k1"}, {"", ""}} {
+		if e := w.Ledger.Entries()[i]; e.Address != want[0] || e.Credential != want[1] {
+			t.Errorf("%d: from %q with %q", i, e.Address, e.Credential)
+		}
 	}
 }

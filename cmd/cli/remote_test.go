@@ -201,7 +201,10 @@ func TestCommandsGoRemote(t *testing.T) {
 	if r := b.run(t, "ls", "--remote", "prod", "-o", "json"); r.code != 3 || failure(t, r.out).Reason != "key_changed" {
 		t.Errorf("%+v", r)
 	}
-	b.remotes.refuse = fault.New(fault.Unavailable, "nobody there").WithReason("remote_unreachable")
+	b.remotes.refuse = fault.New(fault.Unavailable, "nobody there").WithReason("remote_unreachable").WithHint("see there: %s", fault.Do("apps.list"))
+	if r := b.run(t, "ls", "--remote", "prod", "-o", "json"); failure(t, r.out).Hint != "see there: omnitron ls" {
+		t.Errorf("what is to be looked at on the other machine is asked of the remote that is not reached: %+v", r)
+	}
 	if r := b.run(t, "ls", "--remote", "prod", "-o", "json"); r.code != 2 || failure(t, r.out).Reason != "remote_unreachable" {
 		t.Errorf("%+v", r)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"net/http"
 	"slices"
 
@@ -32,12 +31,12 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 		Server: web.Server{Authority: h.Tokens, Browser: h.Tokens, Registry: registry, Sessions: h.Sessions, Agents: agents{handler}, Log: d.log, Version: version,
 			Keys: h.Tokens.JWKS, Ready: d.ready, Metrics: d.figures, Refused: d.refuse("http")},
 		Ready: h.Tokens.Ready,
-		Secures: func(names []string, file, key string) (*tls.Config, func() string, error) {
+		Secures: func(names []string, file, key string) (web.Shown, error) {
 			served, err := certs.Serve(cert.Use{Names: names, Cert: file, Key: key})
 			if err != nil {
-				return nil, nil, err
+				return web.Shown{}, err
 			}
-			return served.Config(), served.Pin, nil
+			return web.Shown{TLS: served.Config(), Pin: served.Pin, Trouble: served.Trouble}, nil
 		},
 		Stopped: handler.Clear,
 	}

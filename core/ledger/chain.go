@@ -36,22 +36,33 @@ type row struct {
 	channel, client, session, plane, trace, method, targets, args string
 	decision, code, reason                                        string
 	took, count                                                   int64
+	address, credential                                           string
 }
 
-const columns = "seq, kind, ref, at, call, user, uid, channel, client, session, plane, trace, method, targets, args, decision, code, reason, took, count"
+const columns = "seq, kind, ref, at, call, user, uid, channel, client, session, plane, trace, method, targets, args, decision, code, reason, took, count, address, credential"
 
-// fields appends the columns in order; both the statement and the seal are made from them.
+// fields appends the columns in order, for the statement.
 func (r *row) fields(to []any) []any {
 	return append(to, r.seq, r.kind, r.ref, r.at, r.call, r.user, r.uid, r.channel, r.client, r.session, r.plane, r.trace,
-		r.method, r.targets, r.args, r.decision, r.code, r.reason, r.took, r.count)
+		r.method, r.targets, r.args, r.decision, r.code, r.reason, r.took, r.count, r.address, r.credential)
+}
+
+// sealed are those of the fields that a mac covers: where a row came from is not among them when nothing is said of it, so that
+// rows from before it was kept are what they were. As every field goes in with its kind and length, no row with one reads like
+// a row without.
+func sealed(fields []any) []any {
+	if n := len(fields) - 2; fields[n] == "" && fields[n+1] == "" {
+		return fields[:n]
+	}
+	return fields
 }
 
 func (r *row) pointers() []any {
 	return []any{&r.seq, &r.kind, &r.ref, &r.at, &r.call, &r.user, &r.uid, &r.channel, &r.client, &r.session, &r.plane, &r.trace,
-		&r.method, &r.targets, &r.args, &r.decision, &r.code, &r.reason, &r.took, &r.count}
+		&r.method, &r.targets, &r.args, &r.decision, &r.code, &r.reason, &r.took, &r.count, &r.address, &r.credential}
 }
 
-// text is what a mac covers: the mac before and every column, each with its length, so that text cannot move from one to
+// text is what a mac covers: the mac before and the columns that are sealed, each with its length, so that text cannot move from one to
 // the next.
 func text(before []byte, fields []any) []byte {
 	return appendText(make([]byte, 0, 1024), before, fields)
@@ -128,7 +139,7 @@ func rowOf(kind string, e Entry) row {
 	}
 	r := row{kind: kind, at: e.Time.UnixNano(), call: e.Call, user: e.User, uid: int64(e.UID), channel: e.Channel, client: e.Client,
 		session: e.Session, plane: e.Plane, trace: e.Trace, method: e.Method, args: string(e.Args),
-		decision: e.Decision, code: e.Code, reason: e.Reason, took: int64(e.Took), count: e.Count, targets: "[]"}
+		decision: e.Decision, code: e.Code, reason: e.Reason, took: int64(e.Took), count: e.Count, targets: "[]", address: e.Address, credential: e.Credential}
 	if len(e.Targets) > 0 {
 		if text, err := json.Marshal(e.Targets); err == nil { // strings always encode
 			r.targets = string(text)
@@ -175,7 +186,7 @@ const together = 32
 
 // insertion is the statement that adds so many rows.
 func insertion(rows int) string {
-	const row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	const row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	return "INSERT INTO calls (" + columns + ", key, mac) VALUES " + row + strings.Repeat(", "+row, rows-1)
 }
 
@@ -195,7 +206,7 @@ func (s *seal) add(tx *sql.Tx, known position, rows []row) (end position, err er
 	}
 	var insert *sql.Stmt
 	var prepared int
-	values, covered, mac := make([]any, 0, min(len(rows), together)*22), make([]byte, 0, 1024), s.macs()
+	values, covered, mac := make([]any, 0, min(len(rows), together)*24), make([]byte, 0, 1024), s.macs()
 	for batch := range slices.Chunk(rows, together) {
 		values = values[:0]
 		for _, r := range batch {
@@ -203,7 +214,7 @@ func (s *seal) add(tx *sql.Tx, known position, rows []row) (end position, err er
 			r.seq = end.seq
 			own := len(values)
 			values = r.fields(values)
-			covered = appendText(covered[:0], end.mac, values[own:])
+			covered = appendText(covered[:0], end.mac, sealed(values[own:]))
 			end.mac = mac(covered)
 			values = append(values, s.name(), end.mac)
 		}

@@ -43,27 +43,29 @@ type database interface {
 
 // Entry is one call.
 type Entry struct {
-	Seq      int64           // its place among all commands; given by Begin
-	Time     time.Time       // zero: now
-	Call     string          // call id
-	User     string          //
-	UID      int             //
-	Channel  string          // person, agent, app, node
-	Client   string          // what the client calls itself: foreign text
-	Session  string          //
-	Plane    string          // unix, stdio, tcp, http
-	Trace    string          // W3C trace id
-	Method   string          //
-	Targets  []string        // keys of the apps it is about
-	Args     json.RawMessage // with what is secret taken out by the caller
-	Decision string          // allow, confirm, hold, deny; "" before it is made
-	Code     string          // fault code, "" for success
-	Reason   string          // reason of the fault
-	Took     time.Duration
-	Count    int64 // how many calls, or rows, this one stands for; 0: itself
-	Open     bool  // it has begun and its end is not on record
-	Changes  bool  // it was recorded before its effect
-	Refused  bool  // it was turned away
+	Seq        int64           // its place among all commands; given by Begin
+	Time       time.Time       // zero: now
+	Call       string          // call id
+	User       string          //
+	UID        int             //
+	Channel    string          // person, agent, app, node
+	Client     string          // what the client calls itself: foreign text
+	Session    string          //
+	Plane      string          // unix, stdio, tcp, http
+	Trace      string          // W3C trace id
+	Method     string          //
+	Targets    []string        // keys of the apps it is about
+	Args       json.RawMessage // with what is secret taken out by the caller
+	Decision   string          // allow, confirm, hold, deny; "" before it is made
+	Code       string          // fault code, "" for success
+	Reason     string          // reason of the fault
+	Took       time.Duration
+	Count      int64  // how many calls, or rows, this one stands for; 0: itself
+	Open       bool   // it has begun and its end is not on record
+	Changes    bool   // it was recorded before its effect
+	Refused    bool   // it was turned away
+	Address    string // where it came from; "" on a socket
+	Credential string // what the caller signed in with, session:ID or token:ID; "" on a socket
 }
 
 // Result is how a call ended.

@@ -50,8 +50,12 @@ func newLedger(t testing.TB, db database) *Ledger {
 }
 
 func entry(n int) Entry {
-	return Entry{Time: time.Unix(int64(1000+n), 5), Call: fmt.Sprint("c", n), User: "ann", UID: 1000, Channel: "agent", Client: "claude 1", Session: "s1",
+	e := Entry{Time: time.Unix(int64(1000+n), 5), Call: fmt.Sprint("c", n), User: "ann", UID: 1000, Channel: "agent", Client: "claude 1", Session: "s1",
 		Plane: "unix", Trace: "t", Method: "apps.stop", Targets: []string{"shop/dev/api"}, Args: json.RawMessage(`{"names":["api"]}`)}
+	if n%2 == 1 {
+		e.Plane, e.Address, e.Credential = "tcp", "192.0.2.7", "token:k1"
+	}
+	return e
 }
 
 func begun(t *testing.T, l *Ledger, e Entry) int64 {
@@ -128,9 +132,10 @@ func TestFilters(t *testing.T) {
 		want   string
 	}{
 		"all":         {Filter{}, "[c4 c3 c2 c1 c0]"},
-		"user":        {Filter{User: "bob"}, "[c3 c1]"},
+		"user":        {Filter{Who: "bob"}, "[c3 c1]"},
 		"channel":     {Filter{Channel: "person"}, "[c3 c2]"},
 		"session":     {Filter{Session: "s2"}, "[c2]"},
+		"credential":  {Filter{Who: "token:k1"}, "[c3 c1]"},
 		"call":        {Filter{Call: "c2"}, "[c2]"},
 		"method":      {Filter{Method: "apps.stop"}, "[c0]"},
 		"service":     {Filter{Method: "apps.*"}, "[c4 c1 c0]"},
@@ -142,13 +147,13 @@ func TestFilters(t *testing.T) {
 		"target 2":    {Filter{Target: "shop/dev/web"}, "[c3 c1]"},
 		"changes":     {Filter{Changes: true}, "[c3 c2 c1 c0]"},
 		"time":        {Filter{Since: time.Unix(1001, 5), Until: time.Unix(1003, 5)}, "[c2 c1]"},
-		"together":    {Filter{User: "ann", Method: "apps.*", Changes: true}, "[c0]"},
+		"together":    {Filter{Who: "ann", Method: "apps.*", Changes: true}, "[c0]"},
 		"page":        {Filter{Limit: 2}, "[c4 c3]"},
 		"second page": {Filter{Limit: 2, Before: seqs[3]}, "[c2 c1]"},
 		"gaps":        {Filter{Method: "(gap)"}, "[]"},
 		"forward":     {Filter{Forward: true, Limit: 2}, "[c0 c1]"},
 		"its second":  {Filter{Forward: true, Limit: 2, After: seqs[1]}, "[c2 c3]"},
-		"none":        {Filter{User: "eve"}, "[]"},
+		"none":        {Filter{Who: "eve"}, "[]"},
 	} {
 		calls := []string{}
 		for _, e := range list(t, l, c.filter) {

@@ -15,7 +15,7 @@ import (
 type Filter struct {
 	Since    time.Time
 	Until    time.Time
-	User     string
+	Who      string // an account, or a credential: token:ID, session:ID
 	Channel  string
 	Session  string
 	Call     string
@@ -43,7 +43,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) (calls []Entry, next int64,
 	}
 	limit := min(cmp.Or(max(f.Limit, 0), 20), 1000)
 	query := `SELECT c.seq, c.kind, c.at, c.call, c.user, c.uid, c.channel, c.client, c.session, c.plane, c.trace, c.method, c.targets, c.args,
-		coalesce(s.decision, c.decision), coalesce(s.code, c.code), coalesce(s.reason, c.reason), coalesce(s.took, c.took), c.count, s.seq IS NOT NULL
+		coalesce(s.decision, c.decision), coalesce(s.code, c.code), coalesce(s.reason, c.reason), coalesce(s.took, c.took), c.count, s.seq IS NOT NULL, c.address, c.credential
 		FROM calls c LEFT JOIN calls s ON s.ref = c.seq AND s.ref > 0
 		WHERE ` + where + ` ORDER BY c.seq ` + order + ` LIMIT ?`
 	err = l.db.View(ctx, func(tx *sql.Tx) (err error) {
@@ -76,7 +76,7 @@ func scan(rows *sql.Rows) (e Entry, err error) {
 	var at, took, count int64
 	var settled bool
 	if err := rows.Scan(&e.Seq, &kind, &at, &e.Call, &e.User, &e.UID, &e.Channel, &e.Client, &e.Session, &e.Plane, &e.Trace, &e.Method, &targets, &args,
-		&e.Decision, &e.Code, &e.Reason, &took, &count, &settled); err != nil {
+		&e.Decision, &e.Code, &e.Reason, &took, &count, &settled, &e.Address, &e.Credential); err != nil {
 		return e, err
 	}
 	e.Time, e.Took = time.Unix(0, at), time.Duration(took)
@@ -117,7 +117,9 @@ func (f Filter) where() (string, []any) {
 	if !f.Until.IsZero() {
 		add("c.at < ?", f.Until.UnixNano())
 	}
-	equal("c.user", f.User)
+	if f.Who != "" {
+		add("? IN (c.user, c.credential)", f.Who)
+	}
 	equal("c.channel", f.Channel)
 	equal("c.session", f.Session)
 	equal("c.call", f.Call)

@@ -54,7 +54,7 @@ func (l *Ledger) sum(now time.Time) {
 	var over []row
 	for key, t := range l.strangers {
 		if key.minute < now.Unix()/60 {
-			over = append(over, rowOf(refusal, Entry{Time: t.first, User: key.Address, UID: key.UID, Plane: key.Plane, Method: "(connect)", Decision: "refused", Code: key.Code, Reason: key.Reason, Count: t.count}))
+			over = append(over, rowOf(refusal, Entry{Time: t.first, User: key.Address, UID: key.UID, Plane: key.Plane, Method: "(connect)", Decision: "refused", Code: key.Code, Reason: key.Reason, Count: t.count, Address: key.Address}))
 			delete(l.strangers, key)
 		}
 	}

@@ -97,8 +97,15 @@ func (v *victim) unsettled() (at int64) {
 var mutations = map[string]func(v *victim, alive bool) (first int64){
 	"edit a text": func(v *victim, _ bool) int64 {
 		at := v.any()
-		column := v.of([]string{"kind", "call", "user", "channel", "client", "session", "plane", "trace", "method", "targets", "args", "decision", "code", "reason"})
+		column := v.of([]string{"kind", "call", "user", "channel", "client", "session", "plane", "trace", "method", "targets", "args", "decision", "code", "reason", "address", "credential"})
 		v.exec(fmt.Sprintf("UPDATE calls SET %s = %[1]s || 'x' WHERE seq = ?", column), at)
+		return at
+	},
+	"forget where a call came from": func(v *victim, _ bool) (at int64) {
+		if err := v.tx.QueryRow("SELECT seq FROM calls WHERE address <> '' ORDER BY random() LIMIT 1").Scan(&at); err != nil {
+			panic(err)
+		}
+		v.exec("UPDATE calls SET address = '', credential = '' WHERE seq = ?", at)
 		return at
 	},
 	"edit a number": func(v *victim, _ bool) int64 {
@@ -373,6 +380,6 @@ func rehash(tx *sql.Tx, s *seal, seq int64) error {
 	if err := tx.QueryRow("SELECT "+columns+" FROM calls WHERE seq = ?", seq).Scan(r.pointers()...); err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE calls SET mac = ? WHERE seq = ?", s.mac(text(before, r.fields(nil))), seq)
+	_, err = tx.Exec("UPDATE calls SET mac = ? WHERE seq = ?", s.mac(text(before, sealed(r.fields(nil)))), seq)
 	return err
 }

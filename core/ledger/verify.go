@@ -58,7 +58,7 @@ func (w *walk) step(r *row, key string, stored []byte) *Broken {
 	if key == w.seal.id {
 		by = w.seal
 	}
-	if (by != nil || key == "") && !bytes.Equal(stored, by.mac(text(w.at.mac, r.fields(nil)))) {
+	if (by != nil || key == "") && !bytes.Equal(stored, by.mac(text(w.at.mac, sealed(r.fields(nil))))) {
 		return &Broken{r.seq, "its content, or that of the row before it, was changed"}
 	}
 	switch {

@@ -2,6 +2,7 @@ package op
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -43,4 +44,22 @@ func matches(globs []string, text string) bool {
 		}
 	}
 	return len(globs) == 0
+}
+
+// Within reports whether everything that lies within s lies within outer too, as far as their patterns tell: each one of s has
+// to be one of outer's, or a plain name that one of outer's matches.
+func (s Scope) Within(outer Scope) bool {
+	return narrower(s.Projects, outer.Projects) && narrower(s.Stacks, outer.Stacks) && narrower(s.Methods, outer.Methods)
+}
+
+func narrower(globs, outer []string) bool {
+	if len(outer) == 0 {
+		return true
+	}
+	for _, g := range globs {
+		if !slices.Contains(outer, g) && (strings.ContainsAny(g, `*?[\`) || !matches(outer, g)) {
+			return false
+		}
+	}
+	return len(globs) > 0
 }

@@ -25,3 +25,27 @@ func TestScope(t *testing.T) {
 		t.Error("a glob that is none")
 	}
 }
+
+func TestScopeWithinAnother(t *testing.T) {
+	methods := func(globs ...string) op.Scope { return op.Scope{Methods: globs} }
+	for _, c := range []struct {
+		inner, outer op.Scope
+		want         bool
+	}{
+		{op.Scope{}, op.Scope{}, true},
+		{methods("apps.list"), op.Scope{}, true},
+		{op.Scope{}, methods("apps.*"), false},
+		{methods("apps.*"), methods("logs.*", "apps.*"), true},
+		{methods("apps.list"), methods("apps.*"), true},
+		{methods("apps.list", "logs.query"), methods("apps.*"), false},
+		{methods("*"), methods("apps.*"), false},
+		{methods("app?.*"), methods("apps.*"), false},
+		{op.Scope{Projects: []string{"shop"}, Methods: []string{"apps.list"}}, methods("apps.list"), true},
+		{methods("apps.list"), op.Scope{Projects: []string{"shop"}}, false},
+		{op.Scope{Projects: []string{"shop"}, Stacks: []string{"dev"}}, op.Scope{Projects: []string{"sh*"}, Stacks: []string{"dev", "test"}}, true},
+	} {
+		if got := c.inner.Within(c.outer); got != c.want {
+			t.Errorf("%+v within %+v: %v", c.inner, c.outer, got)
+		}
+	}
+}

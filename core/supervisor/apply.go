@@ -321,7 +321,7 @@ func (r *runner) follow(app *config.App, rev int64, changed bool) {
 	r.removed = false
 	r.recollect()
 	if changed {
-		r.epoch++
+		r.moved()
 	}
 	other := map[string]bool{}
 	for _, p := range app.Processes {
@@ -337,7 +337,7 @@ func (r *runner) follow(app *config.App, rev int64, changed bool) {
 // its turn; when the last one has gone, so does the runner.
 func (r *runner) remove() {
 	r.removed, r.desired, r.parts = true, false, nil
-	r.epoch++
+	r.moved()
 	for _, u := range r.units {
 		u.parting = true
 	}

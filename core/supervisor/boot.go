@@ -98,6 +98,7 @@ func (s *Supervisor) take(ctx context.Context, a store.AppState, ps []*proc.Proc
 	for _, p := range ps {
 		s.reattach(ctx, r, p, read)
 	}
+	r.unmoved(a)
 	return r
 }
 

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
-	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 )
 
@@ -52,6 +51,10 @@ apps:
 			for name, state := range map[string]string{"bad": "backoff", "once": "completed", "up": "running", "slow": "starting", "off": "stopped"} {
 				w.saved(name, func(a store.AppState) bool { return a.Status == state })
 			}
+			for _, name := range []string{"up", "off"} {
+				w.saved(name, func(a store.AppState) bool { return a.Generation == w.app(name).Epoch })
+			}
+			off := w.app("off")
 			if how == "in order" {
 				w.end()
 			} else {
@@ -61,6 +64,9 @@ apps:
 			v := w.is("up", Running)
 			if v.Instances[0].PID != up.Instances[0].PID || v.Instances[0].Ports["a"] != up.Instances[0].Ports["a"] || v.Instances[0].Ports["b"] != up.Instances[0].Ports["b"] || v.Instances[0].Generation != 1 {
 				t.Errorf("%+v is now %+v", up.Instances[0], v.Instances[0])
+			}
+			if v.Epoch != up.Epoch || w.app("off").Epoch != off.Epoch {
+				t.Error("what a person has agreed to before is about something else now, though nothing has happened")
 			}
 			if v := w.app("slow"); v.State != Starting || v.Instances[0].PID != slow.Instances[0].PID {
 				t.Errorf("slow: %s", w.tell())
@@ -109,6 +115,10 @@ apps:
 	for _, v := range w.Apps() {
 		pids = append(pids, v.Instances[0].PID)
 	}
+	before := map[string]uint64{}
+	for _, v := range w.Apps() {
+		before[v.Key] = v.Epoch
+	}
 	w.end()
 	must(t, os.WriteFile(filepath.Join(w.home, "end"), nil, 0o600))
 	eventually(t, "the programs to end", func() bool { return !slices.ContainsFunc(pids, alive) })
@@ -126,6 +136,11 @@ apps:
 		t.Errorf("%+v", v)
 	}
 	w.is("once", Completed)
+	for _, v := range w.Apps() {
+		if v.Epoch <= before[v.Key] {
+			t.Errorf("%s has ended, and what was agreed to before is still about it", v.Key)
+		}
+	}
 	if got := w.events("never"); !slices.Contains(got, "exited") || got[len(got)-1] != "crashed" {
 		t.Errorf("events %v", got)
 	}
@@ -140,17 +155,6 @@ apps:
 			t.Errorf("%s was started %d times, want %d", name, n, want)
 		}
 	}
-}
-
-// resumed returns when every runner has come to what boot left to it.
-func (w *world) resumed() {
-	w.t.Helper()
-	var all []op.Target
-	for _, v := range w.Apps() {
-		all = append(all, op.Target{Key: v.Key})
-	}
-	_, err := w.ask(w.ctx(), all, func(*runner, []*unit) (bool, error) { return true, nil })
-	must(w.t, err)
 }
 
 // TestEndIsOnDiskBeforeItIsForgotten: until then the keeper knows, so that a daemon which dies in between does not run

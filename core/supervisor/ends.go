@@ -24,7 +24,7 @@ const (
 // spawn starts the next generation of u. The keeper is asked on another goroutine: a stop must get through meanwhile.
 func (r *runner) spawn(u *unit) {
 	u.last++
-	r.epoch++
+	r.moved()
 	r.spawns++
 	u.former = false
 	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.s.Now()}
@@ -100,7 +100,7 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 		u.exit = &with
 	}
 	u.gen = nil
-	r.epoch++
+	r.moved()
 	r.send(u, evGone, ended{})
 	if forked && u.state() == Stopped {
 		u.reason = u.exit.Message

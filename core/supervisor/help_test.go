@@ -14,6 +14,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
+	"github.com/omnitron-dev/omnitron/core/op"
 )
 
 // poll looks again and again until ok says so or ctx ends.
@@ -85,4 +86,15 @@ func (w words) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// resumed returns when every runner has come to what boot left to it.
+func (w *world) resumed() {
+	w.t.Helper()
+	var all []op.Target
+	for _, v := range w.Apps() {
+		all = append(all, op.Target{Key: v.Key})
+	}
+	_, err := w.ask(w.ctx(), all, func(*runner, []*unit) (bool, error) { return true, nil })
+	must(w.t, err)
 }

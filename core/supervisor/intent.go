@@ -137,7 +137,7 @@ func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]Result, 
 		for _, t := range c.Targets {
 			if a, ok := st.App(t.Key); ok {
 				was[t.Key] = a.Enabled
-				a.Enabled = on
+				a.Enabled, a.Generation = on, 0
 				st.Set(a)
 			}
 		}
@@ -207,7 +207,7 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Res
 		r.mail.post(func() {
 			r.recollect()
 			r.adopt(r.app, r.rev)
-			r.epoch++
+			r.moved()
 		})
 	}
 	return s.carry(ctx, kindScale, waits, c.Wait)

@@ -76,6 +76,25 @@ func newRunner(s *Supervisor, app *config.App, rev int64) *runner {
 	return r
 }
 
+// moved marks that something was started, stopped or changed. A mark is the time of it, and later than those before: none comes
+// again in the life of another daemon.
+func (r *runner) moved() { r.epoch = max(r.epoch+1, uint64(r.s.Now().UnixNano())) }
+
+// unmoved keeps the mark of the daemon before where nothing has happened to the app since: what a person has agreed to, or is
+// asked, is still about the same thing.
+func (r *runner) unmoved(a store.AppState) {
+	if r.s.Lost || a.Generation == 0 || len(a.Processes) != len(r.units) {
+		return
+	}
+	for _, sl := range a.Processes {
+		u := r.unit(sl.Name, sl.Instance)
+		if u == nil || u.last != sl.Generation || u.parting || u.former || (u.gen != nil) != (sl.PID != 0) || u.gen != nil && over(u.gen.proc) {
+			return
+		}
+	}
+	r.epoch = a.Generation
+}
+
 // loop is the runner's goroutine.
 func (r *runner) loop(ctx context.Context) {
 	for {

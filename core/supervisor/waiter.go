@@ -101,7 +101,7 @@ func (r *runner) obey(w *waiter) {
 	}
 	w.changed = w.changed || len(w.leaving) > 0 && (w.kind == kindScale || w.kind == kindRenew)
 	if w.changed {
-		r.epoch++
+		r.moved()
 	}
 	r.overtake(w)
 }

@@ -43,6 +43,22 @@ func TestRefreshTokensAreGoodOnce(t *testing.T) {
 	}
 }
 
+// TestAClockSetBackMakesNoOldRefreshGood: what was used in what is now the future was used.
+func TestAClockSetBackMakesNoOldRefreshGood(t *testing.T) {
+	w := newWorld(t)
+	w.user("alice", op.Admin)
+	first := w.in("alice")
+	second := must(w.Renew(t.Context(), first.Refresh))(t)
+	w.pass(-5 * time.Second)
+	if again := must(w.Renew(t.Context(), first.Refresh))(t); again.Refresh != second.Refresh {
+		t.Error("a clock that was set right ends a session whose answer got lost")
+	}
+	w.pass(-time.Hour)
+	if _, err := w.Renew(t.Context(), first.Refresh); reason(err) != "refresh_reused" {
+		t.Errorf("used twice, with the clock set back: %v", err)
+	}
+}
+
 func TestOneRefreshMadeByManyIsOne(t *testing.T) {
 	w := newWorld(t)
 	w.user("alice", op.Admin)

@@ -237,7 +237,7 @@ func (t *Tokens) Renew(ctx context.Context, refresh string) (Credentials, error)
 	}
 	now, next := t.now(), t.keys.follow(refresh)
 	switch {
-	case !used.IsZero() && now.Sub(used) < grace:
+	case !used.IsZero() && now.Sub(used).Abs() < grace: // both ways: a clock that was set back makes no old one good
 		return t.credentials(s, next)
 	case !used.IsZero():
 		if err := t.end(ctx, s.ID); err != nil {

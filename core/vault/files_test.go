@@ -200,6 +200,42 @@ func TestCredential(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsLostWhileTheVaultIsOpen is told before the next start finds the vault sealed, and a rotation saves what is in it.
+func TestAKeyThatIsLostWhileTheVaultIsOpen(t *testing.T) {
+	home := t.TempDir()
+	v := at(home)
+	if err := v.Lasting(); err != nil {
+		t.Errorf("there is no vault yet: %v", err)
+	}
+	set(t, v, "a", "kept")
+	if err := v.Lasting(); err != nil {
+		t.Error(err)
+	}
+	path := filepath.Join(home, "vault.key")
+	for what, spoil := range map[string]func() error{
+		"is missing":     func() error { return os.Remove(path) },
+		"another key":    func() error { return os.WriteFile(path, writeKeys(newKey()), 0o600) },
+		"is damaged":     func() error { return os.WriteFile(path, []byte("junk\n"), 0o600) },
+		"used by others": func() error { return os.Chmod(path, 0o644) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Lasting(); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := v.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Lasting(); err != nil {
+			t.Errorf("%s, and rotated: %v", what, err)
+		}
+		if got := value(t, at(home), "a"); got != "kept" {
+			t.Errorf("%s: the next one finds %q", what, got)
+		}
+	}
+}
+
 func TestRotateForgetsTheKey(t *testing.T) {
 	home := t.TempDir()
 	v := at(home)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/omnitron-dev/omnitron/core/store"
 )
@@ -70,6 +71,31 @@ func readKeys(path string, disk store.Disk, private bool) (keys [][]byte, err er
 	}
 	return keys, nil
 }
+
+// Lasting is nil, or says why the next start would find the vault sealed although it is open now: its key is where it was read
+// from no longer.
+func (v *Vault) Lasting() error {
+	c := v.open.Load()
+	if c == nil {
+		return nil
+	}
+	v.mu.Lock() // not in the middle of a rotation
+	defer v.mu.Unlock()
+	c = v.open.Load()
+	keys, err := v.readKeys()
+	switch {
+	case err != nil:
+		return err
+	case len(keys) == 0:
+		return fmt.Errorf("%s is missing", v.keyPath())
+	case !slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, c.kek) }):
+		return fmt.Errorf("%s holds another key than the vault is sealed with", v.keyPath())
+	}
+	return nil
+}
+
+// Credential reports whether the key is a credential of systemd, which the daemon cannot write.
+func (v *Vault) Credential() bool { return v.credential != "" }
 
 func (v *Vault) keyPath() string {
 	if v.credential != "" {

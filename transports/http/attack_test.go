@@ -161,6 +161,28 @@ func TestForgedBearers(t *testing.T) {
 	}
 }
 
+// TestFiguresAreOfTheWholeDaemon: whose token is limited to some projects, or to methods that tell less, sees none.
+func TestFiguresAreOfTheWholeDaemon(t *testing.T) {
+	w := start(t)
+	for bearer, c := range map[string]struct {
+		scope  op.Scope
+		status int
+	}{
+		"some":    {op.Scope{Projects: []string{"shop"}}, 403},
+		"stacks":  {op.Scope{Stacks: []string{"dev"}}, 403},
+		"lists":   {op.Scope{Methods: []string{"apps.list"}}, 403},
+		"both":    {op.Scope{Projects: []string{"shop"}, Methods: []string{"daemon.*"}}, 403},
+		"figures": {op.Scope{Methods: []string{"daemon.status"}}, 200},
+		"all":     {op.Scope{}, 200},
+	} {
+		w.auth.add(bearer, op.Caller{User: "vera", UID: -1, Channel: op.App, Ceiling: op.Admin, Role: op.Admin, Token: "t-" + bearer, Scope: c.scope}, time.Time{})
+		a := w.ask("GET", "/metrics", bearer, "")
+		if a.status != c.status || (c.status == 403) != strings.Contains(a.body, `"scope"`) || (c.status == 200) != strings.Contains(a.body, "omnitron_toys") {
+			t.Errorf("%s: %d %s", bearer, a.status, a.body)
+		}
+	}
+}
+
 // TestABodyThatIsTooLarge is refused by its length, and without one once it is too long; it costs no memory.
 func TestABodyThatIsTooLarge(t *testing.T) {
 	w := start(t)

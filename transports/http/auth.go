@@ -36,7 +36,7 @@ var errNoToken = fault.New(fault.Unauthenticated, "this needs a bearer: an acces
 // authenticate finds out who asks.
 func (x *exchange) authenticate(a access) *refusal {
 	if a == open {
-		x.caller = anonymous(x.from)
+		x.caller = x.anonymous()
 		return nil
 	}
 	credential, has := "", false
@@ -62,10 +62,17 @@ func (x *exchange) authenticate(a access) *refusal {
 		}
 		return x.identified(x.s.Browser.AdmitBrowser(cookie.Value, x.r.Header.Get(keyHeader), x.from))
 	case a == signedIn && x.public():
-		x.caller = anonymous(x.from)
+		x.caller = x.anonymous()
 		return nil
 	}
 	return &refusal{http.StatusUnauthorized, errNoToken}
+}
+
+// anonymous is the caller that the request has before anybody is known; a session that it begins keeps what it calls itself.
+func (x *exchange) anonymous() op.Caller {
+	c := anonymous(x.from)
+	c.Client = client(x.r.UserAgent())
+	return c
 }
 
 // public reports whether the path is that of a method that anybody may call.

@@ -3,10 +3,12 @@ package http
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"reflect"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
@@ -18,17 +20,24 @@ const retryEvery = time.Second
 
 // Plane keeps a server as config.yaml says it. Its exported fields are set before Run.
 type Plane struct {
-	Server  Server                                                                     // what each server has beside its settings
-	Ready   func(ctx context.Context) error                                            // nil once credentials can be told apart, before which nothing listens; may be nil
-	Secures func(names []string, cert, key string) (*tls.Config, func() string, error) // the TLS of a listener, and the pin of its key
-	Stopped func()                                                                     // called when a server has ended; may be nil
+	Server  Server                                                // what each server has beside its settings
+	Ready   func(ctx context.Context) error                       // nil once credentials can be told apart, before which nothing listens; may be nil
+	Secures func(names []string, cert, key string) (Shown, error) // what a listener shows of the daemon
+	Stopped func()                                                // called when a server has ended; may be nil
 
 	mu      sync.Mutex
 	want    config.HTTP
 	news    chan struct{} // closed with other settings
 	listen  string
-	pin     func() string
+	shown   Shown // by what listens
 	trouble error
+}
+
+// Shown is what a listener with TLS shows. The zero value is that of one without.
+type Shown struct {
+	TLS     *tls.Config
+	Pin     func() string // of its key
+	Trouble func() error  // nil, or what is wrong with the certificate meanwhile
 }
 
 // Status is how the plane stands.
@@ -36,7 +45,7 @@ type Status struct {
 	Enabled bool
 	Listen  string // where it listens; "" while it does not
 	Pin     string // of the key that it shows; "" without TLS
-	Trouble error  // what keeps it from being as config.yaml says
+	Trouble error  // what keeps it from being as config.yaml says, or is wrong with its certificate
 }
 
 // Status tells how the plane stands.
@@ -44,8 +53,11 @@ func (p *Plane) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := Status{Enabled: p.want.Enabled, Listen: p.listen, Trouble: p.trouble}
-	if p.pin != nil && p.listen != "" {
-		st.Pin = p.pin()
+	if p.shown.TLS != nil && p.listen != "" {
+		st.Pin = p.shown.Pin()
+		if st.Trouble == nil {
+			st.Trouble = p.shown.Trouble()
+		}
 	}
 	return st
 }
@@ -64,7 +76,7 @@ func (p *Plane) URL() string {
 		host = "localhost"
 	}
 	scheme := "http://"
-	if p.pin != nil {
+	if p.shown.TLS != nil {
 		scheme = "https://"
 	}
 	return scheme + net.JoinHostPort(host, port)
@@ -94,7 +106,7 @@ func (p *Plane) Run(ctx context.Context, ready func()) error {
 		want, news := p.want, p.news
 		p.mu.Unlock()
 		if !want.Enabled {
-			p.stands("", nil, nil)
+			p.stands("", Shown{}, nil)
 			ready()
 			select {
 			case <-news:
@@ -103,7 +115,7 @@ func (p *Plane) Run(ctx context.Context, ready func()) error {
 			continue
 		}
 		err := p.serve(ctx, want, news, ready)
-		p.stands("", nil, err)
+		p.stands("", Shown{}, err)
 		ready()
 		if err == nil {
 			continue
@@ -121,10 +133,10 @@ func (p *Plane) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-func (p *Plane) stands(listen string, pin func() string, trouble error) {
+func (p *Plane) stands(listen string, shown Shown, trouble error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.listen, p.pin, p.trouble = listen, pin, trouble
+	p.listen, p.shown, p.trouble = listen, shown, trouble
 }
 
 // serve runs a server with these settings until there are others.
@@ -135,16 +147,17 @@ func (p *Plane) serve(ctx context.Context, c config.HTTP, news <-chan struct{}, 
 		}
 	}
 	s := p.make(c)
-	var pin func() string
+	var shown Shown
 	if c.Cert != "" || !c.Loopback() { // on this machine alone there is nobody to hide from, and clients know no key of ours
 		var err error
-		if s.TLS, pin, err = p.Secures(c.Names, c.Cert, c.Key); err != nil {
+		if shown, err = p.Secures(c.Names, c.Cert, c.Key); err != nil {
 			return err
 		}
+		s.TLS = shown.TLS
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s.OnListen = func(a net.Addr) { p.stands(a.String(), pin, nil); ready() }
+	s.OnListen = func(a net.Addr) { p.stands(a.String(), shown, nil); ready() }
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -159,6 +172,10 @@ func (p *Plane) serve(ctx context.Context, c config.HTTP, news <-chan struct{}, 
 	<-done
 	if p.Stopped != nil {
 		p.Stopped()
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fault.Wrap(err, fault.Conflict, "cannot listen on %s: another process does", c.Listen).WithReason("listen_failed").
+			WithHint("give http.listen another port in config.yaml, or end that process; it is tried again every second")
 	}
 	if err != nil && !fault.Is(err, fault.Denied) {
 		return fault.Wrap(err, fault.Conflict, "%v", err).WithReason("listen_failed").WithHint("give http.listen another port in config.yaml, or end what holds it")

@@ -19,7 +19,7 @@ import (
 
 // TestThePlaneWaits for credentials that can be told apart, and for its port, and says so meanwhile; other settings move it.
 func TestThePlaneWaits(t *testing.T) {
-	var open atomic.Bool
+	var open, ill atomic.Bool
 	p := &Plane{Server: Server{Authority: newAuthority(), Registry: toolstest.New(t).Registry, Log: slog.New(slog.DiscardHandler)},
 		Ready: func(context.Context) error {
 			if !open.Load() {
@@ -27,8 +27,13 @@ func TestThePlaneWaits(t *testing.T) {
 			}
 			return nil
 		},
-		Secures: func([]string, string, string) (*tls.Config, func() string, error) {
-			return &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}, func() string { return "sha256/x" }, nil
+		Secures: func([]string, string, string) (Shown, error) {
+			return Shown{&tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}, func() string { return "sha256/x" }, func() error {
+				if ill.Load() {
+					return fault.New(fault.Invalid, "the certificate has ended").WithReason("certificate_unfit")
+				}
+				return nil
+			}}, nil
 		}}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,6 +50,9 @@ func TestThePlaneWaits(t *testing.T) {
 	}
 	open.Store(true)
 	until(t, "its port is taken", func() bool { return fault.Is(p.Status().Trouble, fault.Conflict) })
+	if why := fault.From(p.Status().Trouble); why.Message != "cannot listen on "+at+": another process does" {
+		t.Error(why.Message)
+	}
 	_ = taken.Close()
 	until(t, "it listens", func() bool { return p.Status().Listen == at })
 	if st := p.Status(); st.Trouble != nil || st.Pin != "" || p.URL() != "http://"+at {
@@ -55,6 +63,13 @@ func TestThePlaneWaits(t *testing.T) {
 	until(t, "it listens beyond this machine, with TLS", func() bool { return p.Status().Pin == "sha256/x" })
 	if p.URL() != "https://ops.example.com:"+port {
 		t.Error(p.URL())
+	}
+	if st := p.Status(); st.Trouble != nil {
+		t.Errorf("with a good certificate: %v", st.Trouble)
+	}
+	ill.Store(true)
+	if st := p.Status(); st.Listen == "" || fault.From(st.Trouble) == nil || fault.From(st.Trouble).Reason != "certificate_unfit" {
+		t.Errorf("a certificate that has ended is not told of: %+v", st)
 	}
 	if res, err := http.Get("http://127.0.0.1:" + port + "/healthz"); err == nil { // the library answers plain HTTP by 400
 		if res.StatusCode != http.StatusBadRequest {

@@ -52,11 +52,19 @@ func (f Figure) Is(value float64, labels ...string) Figure {
 	return f
 }
 
+// figuresOf is the method that tells what the figures tell: whose token does not let it be called sees none of them.
+const figuresOf = "daemon.status"
+
 // metrics answers a scraper.
 func (x *exchange) metrics() {
 	if !x.caller.Ceiling.Covers(op.Viewer) {
 		x.challenge("insufficient_scope", op.Viewer.String())
 		x.answer(http.StatusForbidden, fault.New(fault.Denied, "/metrics needs the role viewer").WithReason("role"))
+		return
+	}
+	if scope := x.caller.Scope; scope.Bounded() || !scope.Allows(figuresOf) {
+		x.challenge("insufficient_scope", op.Viewer.String())
+		x.answer(http.StatusForbidden, fault.New(fault.Denied, "/metrics speaks of the whole daemon, as %s does, and the token is limited to less", figuresOf).WithReason("scope"))
 		return
 	}
 	m := &Metrics{}

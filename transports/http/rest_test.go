@@ -340,3 +340,14 @@ func TestOpenAPIIsOffered(t *testing.T) {
 		}
 	}
 }
+
+// TestAStrangerHasAName: a session that begins by a call without a credential is known by what its client calls itself.
+func TestAStrangerHasAName(t *testing.T) {
+	w := start(t)
+	if a := w.ask("POST", "/api/v1/toys/ping", "", "{}", "User-Agent", "browser/1"); a.status != 200 {
+		t.Fatalf("%+v", a)
+	}
+	if e := w.Ledger.Entries(); len(e) != 1 || e[0].Client != "browser/1" || e[0].Address != "127.0.0.1" {
+		t.Errorf("%+v", e)
+	}
+}

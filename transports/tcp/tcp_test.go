@@ -102,6 +102,31 @@ func TestHelloThatIsNotGranted(t *testing.T) {
 	}
 }
 
+// TestLaunchRaisesNothing: an agent whose account may more than it does without a person asks for all of that by its launch,
+// and acts with what it had.
+func TestLaunchRaisesNothing(t *testing.T) {
+	p := newPlane(t, nil)
+	agent := person()
+	agent.Channel, agent.Console, agent.Ceiling, agent.Role = op.Agent, false, op.Admin, op.Operator
+	p.auth.give("agent", agent, time.Time{})
+	for _, c := range []struct{ params, role, ceiling string }{
+		{`{"token":"agent","launch":{"role":"admin"}}`, "operator", "admin"},
+		{`{"token":"agent","launch":{"role":"operator"}}`, "operator", "operator"},
+		{`{"token":"agent","launch":{"role":"viewer"}}`, "viewer", "viewer"},
+		{`{"token":"agent"}`, "operator", "admin"},
+		{`{"token":"good","launch":{"role":"admin"}}`, "admin", "admin"},
+	} {
+		conn := p.dial(t)
+		conn.send(`{"jsonrpc":"2.0","id":1,"method":"auth.hello","params":` + c.params + `}`)
+		var w Welcome
+		must(t, json.Unmarshal(conn.want("").Result, &w))
+		if w.Role != c.role || w.Ceiling != c.ceiling {
+			t.Errorf("%s: acts as %s of %s", c.params, w.Role, w.Ceiling)
+		}
+		_ = conn.Close()
+	}
+}
+
 func TestRevocationEndsEverything(t *testing.T) {
 	p := newPlane(t, nil)
 	calls, stream, idle := p.hello(t, "good"), p.hello(t, "good"), p.hello(t, "good")

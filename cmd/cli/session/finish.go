@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -61,7 +62,12 @@ func (s *Session) Finish(err error) int {
 	if code, ok := errors.AsType[Exit](err); ok {
 		return int(code)
 	}
-	f := Fault(err).Spelled(s.Spell)
+	f := Fault(err)
+	spell := s.Spell
+	if slices.Contains(unreached, f.Reason) {
+		spell = s.local
+	}
+	f = f.Spelled(spell)
 	code := ExitCode(f.Code)
 	switch {
 	case s.Machine():

@@ -12,15 +12,23 @@ import (
 
 // Spell spells a call that a hint names as the command that makes it, in its short form where it has one.
 func (s *Session) Spell(call fault.Call) (string, bool) {
+	line, ok := s.local(call)
+	if ok && s.Remote != "" {
+		line += " --remote " + s.Remote
+	}
+	return line, ok
+}
+
+// unreached are the reasons of not getting to a remote daemon, whose hints are for its machine.
+var unreached = []string{"remote_unreachable", "key_changed", "no_tls"}
+
+// local is Spell for whoever types on the daemon's own machine.
+func (s *Session) local(call fault.Call) (string, bool) {
 	spec, ok := s.Spec(call.Method)
 	if !ok {
 		return "", false
 	}
-	line := field.Line("omnitron "+cmp.Or(spec.Top, spec.Service+" "+spec.Verb), field.Of(spec.In), call.Input)
-	if s.Remote != "" {
-		line += " --remote " + s.Remote
-	}
-	return line, true
+	return field.Line("omnitron "+cmp.Or(spec.Top, spec.Service+" "+spec.Verb), field.Of(spec.In), call.Input), true
 }
 
 // spelled gives an answer of type t whose hints name commands.

@@ -32,7 +32,7 @@ type Search struct {
 	op.Page
 	Since    time.Time `json:"since,omitzero" jsonschema:"only later; RFC 3339"`
 	Until    time.Time `json:"until,omitzero" jsonschema:"only earlier; RFC 3339"`
-	Who      string    `json:"who,omitempty" jsonschema:"only of this account"`
+	Who      string    `json:"who,omitempty" jsonschema:"account, or token:ID"`
 	Channel  string    `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"only of this kind of caller"`
 	Method   string    `json:"method,omitempty" jsonschema:"only this method, or all of a service as apps.*"`
 	Decision string    `json:"decision,omitempty" enum:"allow,confirm,hold,deny,confirmed,approved,refused,repeated,dry_run" jsonschema:"only with this decision; refused: before the policy was asked, repeated: answered from memory"`
@@ -44,22 +44,24 @@ type Search struct {
 
 // Call is one call on record.
 type Call struct {
-	Seq      int64           `json:"seq" table:"5" jsonschema:"its place in the record"`
-	At       time.Time       `json:"at" table:"1" unit:"time" jsonschema:"when it came"`
-	Call     string          `json:"call" table:"6" jsonschema:"call id"`
-	Who      string          `json:"who" table:"1" jsonschema:"account"`
-	Channel  string          `json:"channel" table:"2" jsonschema:"kind of caller"`
-	Client   string          `json:"client,omitempty" table:"4" jsonschema:"what the client calls itself: foreign text"`
-	Plane    string          `json:"plane" table:"4" jsonschema:"unix, stdio, tcp or http"`
-	Session  string          `json:"session,omitempty" jsonschema:"session id"`
-	Method   string          `json:"method" table:"1" jsonschema:"method"`
-	Targets  []string        `json:"targets,omitempty" table:"2" jsonschema:"apps that it was about"`
-	Args     json.RawMessage `json:"args,omitempty" schema:"any" jsonschema:"input, with what is secret taken out"`
-	Decision string          `json:"decision" table:"2" jsonschema:"allow, confirm, hold, deny, or what took its place: confirmed, approved, refused, repeated, dry_run"`
-	Result   string          `json:"result" table:"1" jsonschema:"ok, a fault code, or open while it runs"`
-	Reason   string          `json:"reason,omitempty" table:"3" jsonschema:"reason of the fault"`
-	Count    int64           `json:"count,omitempty" table:"4" jsonschema:"how many calls this row stands for, if not for one: refusals are summed per minute and address"`
-	TookMS   float64         `json:"took_ms" table:"3" unit:"ms" jsonschema:"how long it took, in milliseconds"`
+	Seq        int64           `json:"seq" table:"5" jsonschema:"its place in the record"`
+	At         time.Time       `json:"at" table:"1" unit:"time" jsonschema:"when it came"`
+	Call       string          `json:"call" table:"6" jsonschema:"call id"`
+	Who        string          `json:"who" table:"1" jsonschema:"account"`
+	Channel    string          `json:"channel" table:"2" jsonschema:"kind of caller"`
+	Client     string          `json:"client,omitempty" table:"4" jsonschema:"what the client calls itself: foreign text"`
+	Plane      string          `json:"plane" table:"4" jsonschema:"unix, stdio, tcp or http"`
+	Session    string          `json:"session,omitempty" jsonschema:"session id"`
+	From       string          `json:"from,omitempty" table:"3" jsonschema:"address that it came from; absent on the daemon's own socket"`
+	Credential string          `json:"credential,omitempty" table:"4" jsonschema:"what the caller signed in with: token:ID, as in tokens.list, or session:ID, as in auth.sessions"`
+	Method     string          `json:"method" table:"1" jsonschema:"method"`
+	Targets    []string        `json:"targets,omitempty" table:"2" jsonschema:"apps that it was about"`
+	Args       json.RawMessage `json:"args,omitempty" schema:"any" jsonschema:"input, with what is secret taken out"`
+	Decision   string          `json:"decision" table:"2" jsonschema:"allow, confirm, hold, deny, or what took its place: confirmed, approved, refused, repeated, dry_run"`
+	Result     string          `json:"result" table:"1" jsonschema:"ok, a fault code, or open while it runs"`
+	Reason     string          `json:"reason,omitempty" table:"3" jsonschema:"reason of the fault"`
+	Count      int64           `json:"count,omitempty" table:"4" jsonschema:"how many calls this row stands for, if not for one: refusals are summed per minute and address"`
+	TookMS     float64         `json:"took_ms" table:"3" unit:"ms" jsonschema:"how long it took, in milliseconds"`
 }
 
 // List gives calls, newest first or oldest first. Pages neither lose nor double a row while calls go on. Faults: invalid (bad_cursor).
@@ -73,7 +75,7 @@ func (s *Service) List(ctx context.Context, in Search) (op.List[Call], error) {
 		}
 		from = n
 	}
-	f := ledger.Filter{Since: in.Since, Until: in.Until, User: in.Who, Channel: in.Channel, Method: in.Method,
+	f := ledger.Filter{Since: in.Since, Until: in.Until, Who: in.Who, Channel: in.Channel, Method: in.Method,
 		Decision: in.Decision, Code: in.Result, Target: in.App, Changes: in.Changes, Forward: in.Forward, Limit: in.Limit}
 	if f.Forward {
 		f.After = from
@@ -85,7 +87,7 @@ func (s *Service) List(ctx context.Context, in Search) (op.List[Call], error) {
 		return out, err
 	}
 	for _, e := range calls {
-		c := Call{Seq: e.Seq, At: e.Time, Call: e.Call, Who: e.User, Channel: e.Channel, Client: e.Client, Plane: e.Plane, Session: e.Session, Method: e.Method,
+		c := Call{Seq: e.Seq, At: e.Time, Call: e.Call, Who: e.User, Channel: e.Channel, Client: e.Client, Plane: e.Plane, Session: e.Session, From: e.Address, Credential: e.Credential, Method: e.Method,
 			Targets: e.Targets, Args: e.Args, Decision: e.Decision, Result: e.Code, Reason: e.Reason, Count: e.Count, TookMS: float64(e.Took.Microseconds()) / 1000}
 		switch {
 		case e.Open:

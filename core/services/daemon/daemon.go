@@ -190,24 +190,29 @@ func (s *Service) Status(ctx context.Context, _ Nothing) (Status, error) {
 type warning struct {
 	what, why string
 	fix       fault.Hint
+	about     string // what it is about, other than the stores
 }
 
 // warnings says what is wrong with the stores, and with what was kept in them.
 func (s *Service) warnings() (out []warning) {
 	for _, w := range append(append([]string{}, s.state.Warnings()...), s.stores.Warnings()...) {
-		out = append(out, warning{w, "compare what runs with what should", hint("apps.list", "all", true)})
+		out = append(out, warning{w, "compare what runs with what should", hint("apps.list", "all", true), ""})
 	}
 	for _, w := range s.sup.Warnings() {
-		out = append(out, warning{w, "it is not started again when it ends", "omnitron up"})
+		out = append(out, warning{w, "it is not started again when it ends", "omnitron up", ""})
 	}
 	for _, p := range s.parts() {
 		if p.State == life.Failed || p.State == life.Stuck {
-			out = append(out, warning{fmt.Sprintf("the part %q of the daemon is %s", p.Name, p.State), "what it does is not done", hint("daemon.restart")})
+			out = append(out, warning{fmt.Sprintf("the part %q of the daemon is %s", p.Name, p.State), "what it does is not done", hint("daemon.restart"), ""})
 		}
 	}
 	for _, p := range s.planes() {
 		if p.Trouble != nil {
-			out = append(out, warning{fmt.Sprintf("the %s plane is not as config.yaml says: %s", p.Name, p.Trouble.Message), "others may not reach this daemon", hint("daemon.config")})
+			fix := fault.Hint(p.Trouble.Hint)
+			if fix == "" {
+				fix = hint("daemon.config")
+			}
+			out = append(out, warning{fmt.Sprintf("the %s plane is not as config.yaml says: %s", p.Name, p.Trouble.Message), "others may not reach this daemon", fix, "plane " + p.Name})
 		}
 	}
 	for _, h := range []struct {
@@ -215,14 +220,14 @@ func (s *Service) warnings() (out []warning) {
 		err  error
 	}{{"state.json", s.state.Health()}, {"omnitron.db", s.stores.Health()}, {"the record of calls", s.ledger.Health()}} {
 		if h.err != nil {
-			out = append(out, warning{fmt.Sprintf("%s cannot be written: %v", h.what, h.err), "changes are refused until they can be kept", fault.Hint("df -h " + s.home)})
+			out = append(out, warning{fmt.Sprintf("%s cannot be written: %v", h.what, h.err), "changes are refused until they can be kept", fault.Hint("df -h " + s.home), ""})
 		}
 	}
 	if b := s.ledger.Trouble(); b != nil {
-		out = append(out, warning{"the record of calls is not whole: " + broken(b), "somebody may have changed what it says", hint("audit.verify")})
+		out = append(out, warning{"the record of calls is not whole: " + broken(b), "somebody may have changed what it says", hint("audit.verify"), ""})
 	}
 	if err := s.ledger.Unsealed(); err != nil {
-		out = append(out, warning{fmt.Sprintf("the record of calls is kept without a seal: %v", err), "what is recorded meanwhile could be changed unseen", hint("daemon.doctor")})
+		out = append(out, warning{fmt.Sprintf("the record of calls is kept without a seal: %v", err), "what is recorded meanwhile could be changed unseen", hint("daemon.doctor"), ""})
 	}
 	return out
 }

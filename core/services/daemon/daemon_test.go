@@ -12,6 +12,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
@@ -283,6 +284,31 @@ func TestDoctor(t *testing.T) {
 		t.Fatal("it starts")
 	}
 	if c := check("app api"); c.Status != "error" || !strings.Contains(c.What, "crashed") || c.Fix != `apps.explain {"name":"api"}` {
+		t.Errorf("%+v", c)
+	}
+	s.planes = func() []host.Plane {
+		return []host.Plane{{Name: "tcp"}, {Name: "http", Trouble: fault.New(fault.Conflict, "the port is taken").WithHint("take another")}}
+	}
+	if c := check("plane http"); c.Status != "error" || c.Fix != "take another" || check("plane tcp").Name != "" || check("stores").Status != "ok" {
+		t.Errorf("%+v", c)
+	}
+	if _, _, err := h.Vault.Set("shop/x", []byte("a secret of some length")); err != nil {
+		t.Fatal(err)
+	}
+	if c := check("vault"); c.Status != "ok" {
+		t.Errorf("%+v", c)
+	}
+	key := filepath.Join(h.Home, "vault.key")
+	if err := os.Rename(key, key+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if c := check("vault"); c.Status != "error" || !strings.Contains(c.What, "vault.key is missing") || c.Fix != "secrets.rotate {}" {
+		t.Errorf("the key has gone while the vault is open: %+v", c)
+	}
+	if _, err := h.Vault.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if c := check("vault"); c.Status != "ok" {
 		t.Errorf("%+v", c)
 	}
 	h.Disk.Fill(true)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,11 +94,12 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 		add(ch)
 	}
 	add(s.checkRecord(ctx))
-	warnings := s.warnings()
-	for _, w := range warnings {
-		add(Check{Name: "stores", Status: "error", What: w.what, Why: w.why, Fix: w.fix})
+	stores := true
+	for _, w := range s.warnings() {
+		stores = stores && w.about != ""
+		add(Check{Name: cmp.Or(w.about, "stores"), Status: "error", What: w.what, Why: w.why, Fix: w.fix})
 	}
-	if len(warnings) == 0 {
+	if stores {
 		add(Check{Name: "stores", Status: "ok", What: "state.json and omnitron.db are written"})
 	}
 	add(s.checkKeeper(ctx))
@@ -169,6 +171,13 @@ func (s *Service) checkVault() []Check {
 		return []Check{{Name: "vault", Status: "error", What: err.Error(), Why: "apps that need a secret wait, and secrets can be neither read nor set", Fix: fault.Hint(fault.From(err).Hint)}}
 	}
 	checks := []Check{}
+	if err := s.vault.Lasting(); err != nil {
+		fix := hint("secrets.rotate")
+		if s.vault.Credential() {
+			fix = "put the credential back"
+		}
+		checks = append(checks, Check{Name: "vault", Status: "error", What: err.Error(), Why: "this daemon has the key in memory; the next one would find the vault sealed", Fix: fix})
+	}
 	for _, n := range s.vault.Notices() {
 		checks = append(checks, Check{Name: "vault", Status: "warning", What: n, Why: "what was set last may be missing", Fix: hint("secrets.list")})
 	}

@@ -119,6 +119,20 @@ func (f Fresh) Validate() error {
 	return nil
 }
 
+func (f Fresh) scope() op.Scope {
+	return op.Scope{Projects: f.Projects, Stacks: f.Stacks, Methods: f.Methods}
+}
+
+// within refuses a token that has wider limits than the one that asks for it: what limits a program would limit it only
+// until it had made itself another.
+func (f Fresh) within(limits op.Scope) error {
+	if f.scope().Within(limits) {
+		return nil
+	}
+	return fault.New(fault.Denied, "the token that asks is limited to the methods %s, and one that it makes is too", strings.Join(limits.Methods, ", ")).WithReason("scope").
+		WithHint("say methods: those, or some of them")
+}
+
 // Made is a token with its text.
 type Made struct {
 	Token   string    `json:"token" secret:"true" table:"1" jsonschema:"the bearer; it is not kept and not shown again"`
@@ -155,15 +169,18 @@ func (s *Service) user(ctx context.Context, said string) (token.Account, error) 
 	return token.Account{}, fault.New(fault.Invalid, "for which user? there are several").WithReason("ambiguous").WithCandidates(names...).WithHint("say for")
 }
 
-// Create makes a token. Faults: not_found (user_unknown), invalid (ambiguous), denied (role), limited (too_many_tokens), internal
-// (state_not_durable).
+// Create makes a token. Faults: not_found (user_unknown), invalid (ambiguous), denied (role, scope), limited (too_many_tokens),
+// internal (state_not_durable).
 func (s *Service) Create(ctx context.Context, in Fresh) (Made, error) {
 	a, err := s.user(ctx, in.For)
+	if err == nil {
+		err = in.within(op.CallerOf(ctx).Scope)
+	}
 	if err != nil {
 		return Made{}, err
 	}
 	text, n, err := s.tokens.Issue(ctx, token.Named{Name: in.Name, User: a.Name, Role: op.ParseRole(in.Role), Channel: op.Channel(in.Channel),
-		Scope: op.Scope{Projects: in.Projects, Stacks: in.Stacks, Methods: in.Methods}, Expires: s.now().AddDate(0, 0, in.Days)})
+		Scope: in.scope(), Expires: s.now().AddDate(0, 0, in.Days)})
 	if err != nil {
 		return Made{}, err
 	}
@@ -203,6 +220,9 @@ func connect(client, url, text string) string {
 // PlanCreate says what would be made.
 func (s *Service) PlanCreate(ctx context.Context, in Fresh) (*op.Plan, error) {
 	a, err := s.user(ctx, in.For)
+	if err == nil {
+		err = in.within(op.CallerOf(ctx).Scope)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,30 @@ func TestATokenIsShownOnce(t *testing.T) {
 	}
 }
 
+// TestALimitedTokenMakesNoWiderOne: a program that may make tokens does not get rid of its own limits that way.
+func TestALimitedTokenMakesNoWiderOne(t *testing.T) {
+	s, h := newService(t, "alice")
+	ctx := op.WithCaller(t.Context(), op.Caller{User: "alice", UID: -1, Channel: op.App, Token: "token:x", Ceiling: op.Admin, Role: op.Admin, Scope: op.Scope{Methods: []string{"tokens.create", "apps.*"}}})
+	for _, methods := range [][]string{nil, {"*"}, {"apps.*", "users.create"}, {"app?.*"}} {
+		in := fresh("wider")
+		in.Methods = methods
+		if _, err := s.Create(ctx, in); fault.From(err) == nil || fault.From(err).Reason != "scope" {
+			t.Errorf("%q: %v", methods, err)
+		}
+		if _, err := s.PlanCreate(ctx, in); !fault.Is(err, fault.Denied) {
+			t.Errorf("%q: %v", methods, err)
+		}
+	}
+	if all := h.Tokens.Named(); len(all) != 0 {
+		t.Errorf("made: %+v", all)
+	}
+	in := fresh("narrower")
+	in.Methods = []string{"apps.*", "apps.list", "tokens.create"}
+	if _, err := s.Create(ctx, in); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhoATokenActsFor(t *testing.T) {
 	s, _ := newService(t)
 	if _, err := s.Create(t.Context(), fresh("x")); !fault.Is(err, fault.NotFound) || !strings.Contains(fault.From(err).Hint, "users.create") {
