@@ -36,23 +36,6 @@ func TestHelloThenCalls(t *testing.T) {
 	until(t, "the session is closed", func() bool { return len(p.Sessions.List()) == 0 })
 }
 
-// TestLaunchRaisesNothing: an agent acts as its token says, also when its launch asks for more of what the token has at most.
-func TestLaunchRaisesNothing(t *testing.T) {
-	p := newPlane(t, nil)
-	agent := person()
-	agent.Channel, agent.Role = op.Agent, op.Operator
-	p.auth.give("agent", agent, time.Time{})
-	for asked, want := range map[string][2]string{"admin": {"operator", "admin"}, "operator": {"operator", "operator"}, "viewer": {"viewer", "viewer"}} {
-		c := p.dial(t)
-		c.send(`{"jsonrpc":"2.0","id":1,"method":"auth.hello","params":{"token":"agent","launch":{"role":"` + asked + `"}}}`)
-		var w Welcome
-		must(t, json.Unmarshal(c.want("").Result, &w))
-		if w.Role != want[0] || w.Ceiling != want[1] {
-			t.Errorf("%s: %+v", asked, w)
-		}
-	}
-}
-
 func TestBeforeHello(t *testing.T) {
 	p := newPlane(t, nil)
 	c := p.dial(t)
