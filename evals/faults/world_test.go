@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -170,6 +171,13 @@ func (w *world) settle() {
 	defer func() {
 		if w.t.Failed() {
 			w.t.Logf("the last problem: %s", problem)
+			for _, app := range w.apps() {
+				var all any
+				if err := w.r.Call("apps.get", map[string]any{"name": app}, &all); err == nil {
+					raw, _ := json.Marshal(all)
+					w.t.Logf("%s: %s", app, raw)
+				}
+			}
 		}
 	}()
 	w.r.Until(20*time.Second, "the world is as it is wanted", func() bool {
