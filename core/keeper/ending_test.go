@@ -147,3 +147,24 @@ func TestStuckTree(t *testing.T) {
 		t.Errorf("ended %v, %d timers wait", ended, len(k.timers))
 	}
 }
+
+// TestTheEndLeavesNoRecord: a record that was about to be written when the keeper ended in order is not written any more: a
+// record that stays says that nobody has ended what it tells of.
+func TestTheEndLeavesNoRecord(t *testing.T) {
+	k := newTest(t)
+	k.save()
+	k.pass()
+	if _, err := os.Stat(k.path("keeper.json")); err != nil {
+		t.Fatal(err)
+	}
+	k.daemon.quit = true
+	k.now = k.now.Add(time.Second)
+	k.daemonDied(0, true) // the record of it is due a moment later, and the end comes first
+	if k.exit == nil {
+		t.Fatal("it does not end")
+	}
+	k.pass()
+	if _, err := os.Stat(k.path("keeper.json")); !os.IsNotExist(err) {
+		t.Errorf("keeper.json is there again: %v", err)
+	}
+}

@@ -202,6 +202,9 @@ func (k *keeper) fire() {
 	clear(k.timers[len(rest):])
 	k.timers = rest
 	for _, t := range due {
+		if k.exit != nil { // what has been cleaned up stays so: keeper.json may be due, too
+			return
+		}
 		if fn := t.fn; fn != nil { // an earlier one may have cancelled it
 			t.fn = nil
 			fn()
