@@ -26,10 +26,10 @@ type machine struct {
 func machines(t *testing.T, base string) map[string]*machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root makes network namespaces")
+		t.Fatal("this needs root, which makes network namespaces")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("there is no ip (iproute2)")
+		t.Fatal("this needs ip: apt-get install -y iproute2")
 	}
 	bin := called(t, rig.Binary(t))
 	id := filepath.Base(base)

@@ -433,7 +433,7 @@ func TestUpgrade(t *testing.T) {
 // TestFirstProcess runs the keeper as init of a pid namespace and leaves it orphans.
 func TestFirstProcess(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // needs a pid namespace
+		t.Fatal("this needs root: needs a pid namespace")
 	}
 	e := raw(t, "auto", "agent")
 	e.cmd = e.keeperCmd()

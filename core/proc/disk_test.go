@@ -35,7 +35,7 @@ func smallDisk(t *testing.T, size string) string {
 // goes on when the disk does. The disk is full for real; the other errors are what the kernel is made to say.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // cannot mount
+		t.Fatal("this needs root, which mounts small disks")
 	}
 	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EIO} {
 		for _, policy := range []string{"block", "drop", "block-then-drop"} {
@@ -176,7 +176,7 @@ func printed(t *testing.T, n int) int64 {
 // that very time forgets nothing.
 func TestLossSurvivesTheKeeper(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // cannot mount
+		t.Fatal("this needs root: cannot mount")
 	}
 	e := start(t, "auto")
 	disk := smallDisk(t, "512k")
