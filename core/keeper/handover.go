@@ -43,6 +43,7 @@ func (k *keeper) state() (protocol.StateBody, []int) {
 // freeze stops everything but the conversation with the keeper that takes over.
 func (k *keeper) freeze(c *conn) {
 	k.abandon()
+	k.sendNotices() // what has been heard is taken out of the sockets by us, and not after somebody else has read on
 	k.frozen = c
 	for fd := range k.watches {
 		if c == nil || fd != c.fd {

@@ -50,9 +50,9 @@ type keeper struct {
 	now      time.Time
 	signals  chan os.Signal
 	relayed  chan unix.Signal
-	wake     int    // eventfd, written for each signal
-	talkers  []*gen // have notices that the daemon was not told yet
-	in, oob  []byte // what is read into: empty again before anything else may read
+	wake     int     // eventfd, written for each signal
+	heard    []heard // messages that the daemon was not told yet
+	in, oob  []byte  // what is read into: empty again before anything else may read
 
 	gens   map[string]*gen
 	sinks  map[string]*sink

@@ -97,34 +97,48 @@ func (k *keeper) watchNotify(g *gen) {
 // maxNotice is how much of a message on a notify socket is read, in bytes.
 const maxNotice = 4096
 
-// hear reads what is there, up to a bound, so that a talkative program does not keep the others waiting.
-func (k *keeper) hear(g *gen) {
-	buf, oob := k.in[:maxNotice], k.oob
-	for range 32 {
-		n, m, _, _, err := unix.Recvmsg(g.notify, buf, oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
-		if err == unix.EINTR {
-			continue
+// heard is a message that was understood and still lies in its socket.
+type heard struct {
+	g      *gen
+	notice *protocol.Notice // nil: nothing that the daemon has to know
+}
+
+// hear takes in the first message that waits, and reports whether there was one. It stays in the socket until the daemon
+// has been told, see sendNotices: whoever says READY=1 says it once, and we may be killed at any point. One message a turn of
+// the loop also keeps a talkative program from making the others wait.
+func (k *keeper) hear(g *gen) bool {
+	n, m, err := receive(g.notify, k.in[:maxNotice], k.oob, unix.MSG_PEEK)
+	if err != nil {
+		return false
+	}
+	sender := 0
+	ms, err := unix.ParseSocketControlMessage(k.oob[:m])
+	if err != nil {
+		k.log("warn", "cannot read the sender of a notice", "id", g.rec.ID, "err", err.Error())
+	}
+	for _, c := range ms {
+		if cred, err := unix.ParseUnixCredentials(&c); err == nil {
+			sender = int(cred.Pid)
 		}
-		if err != nil {
-			return
+	}
+	h := heard{g: g}
+	if k.owns(g, sender) {
+		h.notice = k.note(g, sender, string(k.in[:n]))
+	} else if k.now.Sub(g.refused) > time.Second { // a stranger must not fill our log
+		g.refused = k.now
+		k.log("warn", "refused a notice of a stranger", "id", g.rec.ID, "sender", sender)
+	}
+	protocol.CloseAll(protocol.Rights(k.oob[:m])) // copies: those of the message itself are still in it
+	k.heard = append(k.heard, h)
+	return true
+}
+
+func receive(fd int, buf, oob []byte, flags int) (n, m int, err error) {
+	for {
+		n, m, _, _, err = unix.Recvmsg(fd, buf, oob, flags|unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		if err != unix.EINTR {
+			return n, m, err
 		}
-		sender := 0
-		ms, err := unix.ParseSocketControlMessage(oob[:m])
-		if err != nil {
-			k.log("warn", "cannot read the sender of a notice", "id", g.rec.ID, "err", err.Error())
-		}
-		for _, c := range ms {
-			if cred, err := unix.ParseUnixCredentials(&c); err == nil {
-				sender = int(cred.Pid)
-			}
-		}
-		if k.owns(g, sender) {
-			k.note(g, sender, string(buf[:n]))
-		} else if k.now.Sub(g.refused) > time.Second { // a stranger must not fill our log
-			g.refused = k.now
-			k.log("warn", "refused a notice of a stranger", "id", g.rec.ID, "sender", sender)
-		}
-		protocol.CloseAll(protocol.Rights(oob[:m])) // closing answers BARRIER=1, and nothing else is wanted
 	}
 }
 
@@ -151,9 +165,9 @@ func (k *keeper) owns(g *gen, pid int) bool {
 	return false
 }
 
-// note understands one message and keeps the state that it makes.
-func (k *keeper) note(g *gen, sender int, text string) {
-	n := protocol.Notice{At: k.now, PID: sender}
+// note understands one message and keeps the state that it makes. It gives nil for one that says nothing.
+func (k *keeper) note(g *gen, sender int, text string) *protocol.Notice {
+	n := &protocol.Notice{At: k.now, PID: sender}
 	said := false
 	for line := range strings.SplitSeq(text, "\n") {
 		name, value, _ := strings.Cut(line, "=")
@@ -179,27 +193,32 @@ func (k *keeper) note(g *gen, sender int, text string) {
 		said = said || known
 	}
 	if !said {
-		return
+		return nil
 	}
 	if g.rec.Notice == nil {
 		g.rec.Notice = &protocol.Notice{}
 	}
-	g.rec.Notice.Merge(n)
-	if g.unsent == nil {
-		g.unsent = &protocol.Notice{}
-		k.talkers = append(k.talkers, g)
-	}
-	g.unsent.Merge(n)
+	g.rec.Notice.Merge(*n)
 	if !n.Watchdog || n.Ready || n.Stopping || n.Status != "" {
 		k.save()
 	}
+	return n
 }
 
-// sendNotices tells the daemon once a turn of the loop, merged.
+// sendNotices tells the daemon what was heard, and only then takes it out of the sockets.
 func (k *keeper) sendNotices() {
-	for _, g := range k.talkers {
-		k.tell(protocol.Noticed, protocol.NoticeBody{ID: g.rec.ID, Notice: *g.unsent})
-		g.unsent = nil
+	for _, h := range k.heard {
+		if h.notice != nil {
+			k.tell(protocol.Noticed, protocol.NoticeBody{ID: h.g.rec.ID, Notice: *h.notice})
+		}
 	}
-	k.talkers = k.talkers[:0]
+	for _, h := range k.heard {
+		if h.g.notify < 0 { // closed meanwhile
+			continue
+		}
+		if _, m, err := receive(h.g.notify, k.in[:1], k.oob, 0); err == nil {
+			protocol.CloseAll(protocol.Rights(k.oob[:m])) // closing answers BARRIER=1, and nothing else is wanted
+		}
+	}
+	k.heard = k.heard[:0]
 }

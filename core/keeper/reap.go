@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os/signal"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -61,18 +62,49 @@ func (k *keeper) reap() {
 		return // they belong to the keeper that takes over
 	}
 	for {
-		var ws unix.WaitStatus
-		var ru unix.Rusage
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &ru)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || pid == 0 {
+		pid, e := k.dead()
+		if pid == 0 {
 			return
 		}
-		k.reaped(pid, protocol.Exit{Known: true, Status: int(ws), At: k.now, User: ru.Utime.Nano(), Sys: ru.Stime.Nano(), MaxRSS: ru.Maxrss << 10})
+		k.reaped(pid, e)
+		if _, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err != nil {
+			k.log("error", "cannot take a child that has ended", "child", pid, "err", err.Error())
+			return
+		}
 	}
 }
+
+// dead gives a child that has ended, and how, or 0. The child stays to be taken until its end has been told: we may be killed
+// at any point, and whoever comes next can still see how it ended as long as it is there.
+func (k *keeper) dead() (pid int, e protocol.Exit) {
+	var info unix.Siginfo
+	var ru unix.Rusage
+	for {
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, &ru)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return 0, e
+		}
+	}
+	const word = unsafe.Sizeof(uintptr(0)) // the fields of SIGCHLD, sigaction(2), begin at the next word: pid, uid, status
+	f := (*[3]int32)(unsafe.Add(unsafe.Pointer(&info), (12+word-1)&^(word-1)))
+	status := int(f[2])
+	switch info.Code {
+	case cldExited:
+		status <<= 8
+	case cldDumped:
+		status |= 0x80
+	}
+	return int(f[0]), protocol.Exit{Known: true, Status: status, At: k.now, User: ru.Utime.Nano(), Sys: ru.Stime.Nano(), MaxRSS: ru.Maxrss << 10}
+}
+
+// How a child ended, si_code of sigaction(2).
+const (
+	cldExited = 1
+	cldDumped = 3
+)
 
 func (k *keeper) reaped(pid int, e protocol.Exit) {
 	if pid == k.daemon.pid && k.daemon.child {
@@ -125,14 +157,23 @@ func (k *keeper) inquire(g *gen, tries int) {
 	k.ended(g, protocol.Exit{At: k.now, Note: "lost"})
 }
 
+// lastWords is how many messages are read of a program that has ended: more than a socket holds, unless others go on
+// sending.
+const lastWords = 32
+
 // ended records the end of a main process. What else its tree does is the daemon's business.
 func (k *keeper) ended(g *gen, e protocol.Exit) {
 	if g.rec.Exit != nil {
 		return
 	}
 	if g.notify >= 0 {
-		k.hear(g) // while its words still count as those of a living process
 		k.sendNotices()
+		for range lastWords { // while its words still count as those of a living process
+			if !k.hear(g) {
+				break
+			}
+			k.sendNotices()
+		}
 	}
 	k.drain(g)
 	e.Alone = g.rec.Cgroup != "" && !cage.Populated(g.rec.Cgroup)

@@ -29,7 +29,6 @@ type gen struct {
 	killers []func() // wait for the end of the tree
 	killing *timer
 	round   int
-	unsent  *protocol.Notice
 	refused time.Time // a stranger's notice, logged last
 
 	forgotten bool
