@@ -178,7 +178,14 @@ func (b Book) lock(ctx context.Context, alias string) (release func(), err error
 	}
 	t := time.NewTicker(10 * time.Millisecond)
 	defer t.Stop()
-	for unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		case err == nil:
+			return func() { f.Close() }, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR): // a file system without locks: waiting does not help
+			f.Close()
+			return nil, fault.Wrap(err, fault.Conflict, "cannot lock the remote %s: %v", alias, err).WithReason("home_not_made")
+		}
 		select {
 		case <-ctx.Done():
 			f.Close()
@@ -186,5 +193,4 @@ func (b Book) lock(ctx context.Context, alias string) (release func(), err error
 		case <-t.C:
 		}
 	}
-	return func() { f.Close() }, nil
 }
