@@ -97,35 +97,48 @@ func (k *keeper) watchNotify(g *gen) {
 // maxNotice is how much of a message on a notify socket is read, in bytes.
 const maxNotice = 4096
 
-// hear reads what is there, up to a bound, so that a talkative program does not keep the others waiting.
+// hear reads what is there, up to a bound, so that a talkative program does not keep the others waiting. A message leaves
+// the socket after it has been told: we may be killed in between, and a program says only once that it is ready. Whoever
+// comes after us then reads it again, which changes nothing.
 func (k *keeper) hear(g *gen) {
-	buf, oob := k.in[:maxNotice], k.oob
 	for range 32 {
-		n, m, _, _, err := unix.Recvmsg(g.notify, buf, oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		text, sender, err := k.peek(g)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return
 		}
-		sender := 0
-		ms, err := unix.ParseSocketControlMessage(oob[:m])
-		if err != nil {
-			k.log("warn", "cannot read the sender of a notice", "id", g.rec.ID, "err", err.Error())
-		}
-		for _, c := range ms {
-			if cred, err := unix.ParseUnixCredentials(&c); err == nil {
-				sender = int(cred.Pid)
-			}
-		}
 		if k.owns(g, sender) {
-			k.note(g, sender, string(buf[:n]))
+			k.note(g, sender, text)
 		} else if k.now.Sub(g.refused) > time.Second { // a stranger must not fill our log
 			g.refused = k.now
 			k.log("warn", "refused a notice of a stranger", "id", g.rec.ID, "sender", sender)
 		}
-		protocol.CloseAll(protocol.Rights(oob[:m])) // closing answers BARRIER=1, and nothing else is wanted
+		for err = unix.EINTR; err == unix.EINTR; { // descriptors in it are closed, which answers BARRIER=1
+			_, _, _, _, err = unix.Recvmsg(g.notify, nil, nil, unix.MSG_DONTWAIT)
+		}
 	}
+}
+
+// peek gives the first message of a notify socket, and its sender, and leaves it there.
+func (k *keeper) peek(g *gen) (text string, sender int, err error) {
+	buf, oob := k.in[:maxNotice], k.oob
+	n, m, _, _, err := unix.Recvmsg(g.notify, buf, oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT|unix.MSG_PEEK)
+	if err != nil {
+		return "", 0, err
+	}
+	defer protocol.CloseAll(protocol.Rights(oob[:m])) // nothing of what is passed is wanted
+	ms, err := unix.ParseSocketControlMessage(oob[:m])
+	if err != nil {
+		k.log("warn", "cannot read the sender of a notice", "id", g.rec.ID, "err", err.Error())
+	}
+	for _, c := range ms {
+		if cred, err := unix.ParseUnixCredentials(&c); err == nil {
+			sender = int(cred.Pid)
+		}
+	}
+	return string(buf[:n]), sender, nil
 }
 
 // owns reports whether a pid is a process of the generation.
@@ -193,9 +206,12 @@ func (k *keeper) note(g *gen, sender int, text string) {
 	if !n.Watchdog || n.Ready || n.Stopping || n.Status != "" {
 		k.save()
 	}
+	if n.Ready || n.Stopping || n.Reloading || n.MainPID != 0 { // said once: the daemon knows of it before it leaves the socket
+		k.sendNotices()
+	}
 }
 
-// sendNotices tells the daemon once a turn of the loop, merged.
+// sendNotices tells the daemon what it was not told yet, merged; at the latest at the end of a turn of the loop.
 func (k *keeper) sendNotices() {
 	for _, g := range k.talkers {
 		k.tell(protocol.Noticed, protocol.NoticeBody{ID: g.rec.ID, Notice: *g.unsent})
