@@ -12,6 +12,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Change is what applying a definition means for one app.
@@ -76,7 +79,7 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 	}
 	former := s.former(def)
 	for _, v := range s.Apps() {
-		if inStack(v.Key) == def.Project+"/"+def.Stack && !seen[v.Key] || slices.Contains(former, inStack(v.Key)) {
+		if naming.InStack(v.Key) == def.Project+"/"+def.Stack && !seen[v.Key] || slices.Contains(former, naming.InStack(v.Key)) {
 			out = append(out, Change{Key: v.Key, What: "removed"})
 		}
 	}
@@ -85,26 +88,26 @@ func (s *Supervisor) Compare(def *config.Definition) []Change {
 }
 
 // count says what becomes of the instances of an app when its definition changes.
-func (c *Change) count(v *App, was, app *config.App, st store.State) {
+func (c *Change) count(v *view.App, was, app *config.App, st store.State) {
 	a, _ := st.App(app.Key)
 	declare(&a, app, a.Revision, c.Enabled)
-	left := map[string]*Instance{}
+	left := map[string]*view.Instance{}
 	for i := range v.Instances {
-		left[v.Instances[i].part()] = &v.Instances[i]
+		left[v.Instances[i].Part()] = &v.Instances[i]
 	}
 	for i := range app.Processes {
 		p := &app.Processes[i]
 		other := config.Renews(was, app, p.Name)
 		for k := 1; k <= instances(a.Scale, p); k++ {
-			in := &Instance{Process: p.Name, Number: k, State: Stopped}
-			if there := left[in.part()]; there != nil {
+			in := &view.Instance{Process: p.Name, Number: k, State: view.Stopped}
+			if there := left[in.Part()]; there != nil {
 				in = there
-				delete(left, in.part())
+				delete(left, in.Part())
 			}
-			if wants(&a, in.part()) != store.WantRunning {
+			if wants(&a, in.Part()) != store.WantRunning {
 				continue
 			}
-			switch renewal(in.State, other || in.former, in.rests) {
+			switch renewal(in.State, other || in.Former, in.Rests) {
 			case anew:
 				c.Anew++
 			case start:
@@ -132,13 +135,13 @@ const (
 
 // renewal says what a changed definition means for a slot that is wanted to run; other: its program is another one; rests:
 // it ended by itself, as it may.
-func renewal(s State, other, rests bool) int {
+func renewal(s view.State, other, rests bool) int {
 	switch s {
-	case Completed, Waiting: // it has run, or will be started as the new one
+	case view.Completed, view.Waiting: // it has run, or will be started as the new one
 		return leave
-	case Backoff, Crashed, Failed, Stopping, Stuck: // a new definition is a new try
+	case view.Backoff, view.Crashed, view.Failed, view.Stopping, view.Stuck: // a new definition is a new try
 		return start
-	case Stopped:
+	case view.Stopped:
 		if rests && !other {
 			return leave
 		}
@@ -155,7 +158,7 @@ func renewal(s State, other, rests bool) int {
 // removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
 // not wait. Faults: conflict (superseded: a later revision, which says something else, was there first),
 // unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
-func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
+func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	kept, gone, renew, err := s.follow(ctx, def, rev)
@@ -238,7 +241,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		case ch.What == "removed" && r == nil: // an earlier one has just been done with
 			continue
 		case ch.What == "removed":
-			gone = append(gone, target(r.snapshot.Load(), "", 0))
+			gone = append(gone, target.Of(r.snapshot.Load(), "", 0))
 			r.mail.post(r.remove)
 			continue
 		}
@@ -249,7 +252,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		}
 		r.declared.Store(app)
 		if ch.Anew+ch.Starts+ch.Stops > 0 && !down {
-			renew = append(renew, target(r.snapshot.Load(), "", 0))
+			renew = append(renew, target.Of(r.snapshot.Load(), "", 0))
 		}
 	}
 	s.link()
@@ -273,7 +276,7 @@ func (s *Supervisor) same(ctx context.Context, def *config.Definition, rev int64
 // declare notes in the state what the definition says of an app.
 func declare(a *store.AppState, app *config.App, rev int64, enabled bool) {
 	if a.Name == "" {
-		a.Name, a.Desired, a.Status = app.Name, store.WantStopped, string(Stopped)
+		a.Name, a.Desired, a.Status = app.Name, store.WantStopped, string(view.Stopped)
 	}
 	a.Revision, a.Hash, a.Enabled = rev, app.Hash, enabled
 	declared := map[string]int{}
@@ -307,7 +310,7 @@ func (s *Supervisor) admit(ctx context.Context, app *config.App, rev int64) {
 	if _, left := s.unread[app.Key]; left {
 		delete(s.unread, app.Key)
 		for _, p := range s.Keeper.Processes() {
-			if key, _, _, _, _, ok := parseGeneration(p.ID()); ok && key == app.Key {
+			if key, _, _, _, _, ok := naming.Parse(p.ID()); ok && key == app.Key {
 				s.reattach(ctx, r, p, cached{s: s, got: map[string]*config.Definition{}}.app)
 			}
 		}
@@ -369,12 +372,12 @@ type cached struct {
 
 // app finds an app in the revision that holds it.
 func (c cached) app(ctx context.Context, key string, rev int64) (*config.App, error) {
-	stack := inStack(key)
+	stack := naming.InStack(key)
 	name := fmt.Sprintf("%s@%d", stack, rev)
 	def := c.got[name]
 	if def == nil {
 		var err error
-		if def, err = c.s.Loader.Definition(ctx, projectOf(key), stackOf(key), rev); err != nil {
+		if def, err = c.s.Loader.Definition(ctx, naming.Project(key), naming.Stack(key), rev); err != nil {
 			return nil, err
 		}
 		c.got[name] = def

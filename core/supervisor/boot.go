@@ -13,7 +13,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // boot makes the world what the state says: the living are adopted, with the revision that they run; the dead are
@@ -33,7 +35,7 @@ func (s *Supervisor) takeIn(ctx context.Context) (gone []op.Target) {
 		_ = os.Remove(f) // whoever looks at the folder sees it, and nothing else depends on it
 	}
 	for _, p := range s.Keeper.Processes() {
-		key, _, _, _, _, ok := parseGeneration(p.ID())
+		key, _, _, _, _, ok := naming.Parse(p.ID())
 		switch {
 		case isProbe(p): // of a daemon that died while it asked
 			s.discard(p)
@@ -115,7 +117,7 @@ func vouch(a *store.AppState, ps []*proc.Process) map[string]int {
 		if p.Ending() != "" { // somebody has asked it to end
 			continue
 		}
-		_, process, n, _, rev, _ := parseGeneration(p.ID())
+		_, process, n, _, rev, _ := naming.Parse(p.ID())
 		a.Desired, a.Revision = store.WantRunning, max(a.Revision, rev)
 		for _, part := range []string{process, fmt.Sprintf("%s#%d", process, n)} {
 			if _, said := a.Parts[part]; said {
@@ -167,18 +169,18 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 			continue
 		}
 		u.last, u.starts, u.up = sl.Generation, sl.Restarts, r.wanted(u)
-		u.outcome = settledState(State(sl.Status))
-		if left := sl.BackoffUntil.Sub(s.Now()); State(sl.Status) == Backoff && left > 0 && left < time.Hour {
+		u.outcome = settledState(view.State(sl.Status))
+		if left := sl.BackoffUntil.Sub(s.Now()); view.State(sl.Status) == view.Backoff && left > 0 && left < time.Hour {
 			u.phase, u.delay = backoff, left
 		}
 		u.hist = restart.History{Active: sl.Active, Streak: sl.Attempt, Restarts: sl.RestartsAt}
 		if x := sl.LastExit; x != nil {
-			u.exit = &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS, Generation: x.Generation, PID: x.PID, Stderr: x.StderrTail}
-			if u.outcome != Stopped {
+			u.exit = &view.Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS, Generation: x.Generation, PID: x.PID, Stderr: x.StderrTail}
+			if u.outcome != view.Stopped {
 				u.since = x.At
 			}
 		}
-		if u.was = State(sl.Status); u.was == u.outcome || u.phase == backoff {
+		if u.was = view.State(sl.Status); u.was == u.outcome || u.phase == backoff {
 			u.reason = sl.LastError
 		}
 		if !sl.ReadyAt.IsZero() {
@@ -187,26 +189,26 @@ func (s *Supervisor) recall(r *runner, a store.AppState) {
 		u.ancient = !sl.StartedAt.IsZero() && sl.StartedAt.Before(boot)
 		if u.exit != nil && u.exit.At.Before(boot) {
 			u.ancient = true
-			if u.outcome != Completed { // what happened before the machine was started does not count
-				u.outcome, u.reason, u.hist, u.starts = Stopped, "", restart.History{}, 0
+			if u.outcome != view.Completed { // what happened before the machine was started does not count
+				u.outcome, u.reason, u.hist, u.starts = view.Stopped, "", restart.History{}, 0
 			}
 		}
 	}
 }
 
 // settledState is what a slot that does not run now should be shown as.
-func settledState(was State) State {
+func settledState(was view.State) view.State {
 	switch was {
-	case Completed, Failed, Crashed:
+	case view.Completed, view.Failed, view.Crashed:
 		return was
 	}
-	return Stopped
+	return view.Stopped
 }
 
 // reattach gives a slot the generation that the keeper has of it. A generation that ended while no daemon was there
 // ends now, so that its exit is told and judged like any other.
 func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, read func(context.Context, string, int64) (*config.App, error)) {
-	_, process, n, number, rev, _ := parseGeneration(p.ID())
+	_, process, n, number, rev, _ := naming.Parse(p.ID())
 	app, def := r.app, (*config.Process)(nil)
 	if rev != r.rev {
 		if old, err := read(ctx, r.key, rev); err == nil {
@@ -230,10 +232,10 @@ func (s *Supervisor) reattach(ctx context.Context, r *runner, p *proc.Process, r
 		s.ports.Free(u.gen.ports)
 		s.discard(u.gen.proc)
 	case u == nil: // scaled away or out of the definition: it has to go
-		u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: process, number: n, def: def, parting: true}
+		u = &unit{slot: slot{phase: idle, outcome: view.Stopped}, process: process, number: n, def: def, parting: true}
 		r.units = append(r.units, u)
 	}
-	g := &generation{number: number, rev: rev, app: app, def: def, live: def, at: p.Started(), proc: p, ports: portsOf(p.ID()), adopted: true}
+	g := &generation{number: number, rev: rev, app: app, def: def, live: def, at: p.Started(), proc: p, ports: naming.Ports(p.ID()), adopted: true}
 	g.lived = !over(p)
 	s.ports.Keep(g.ports)
 	u.last, u.gen, u.exit, u.reason = max(u.last, number), g, exitUnless(u.exit, number), ""
@@ -257,11 +259,11 @@ func (u *unit) judged(p *proc.Process, number uint64) bool {
 	if !over(p) {
 		return false
 	}
-	return number < u.last || u.exit != nil && u.exit.Generation == number && u.was != Stopping && u.was != Stuck
+	return number < u.last || u.exit != nil && u.exit.Generation == number && u.was != view.Stopping && u.was != view.Stuck
 }
 
 // exitUnless drops the memory of an exit that the keeper will report again.
-func exitUnless(x *Exit, number uint64) *Exit {
+func exitUnless(x *view.Exit, number uint64) *view.Exit {
 	if x != nil && x.Generation == number {
 		return nil
 	}
@@ -286,11 +288,11 @@ func (s *Supervisor) discard(p *proc.Process) {
 // runs says. Where nobody knows that any more it is killed. The caller holds mu.
 func (s *Supervisor) foundling(ctx context.Context, key string, ps []*proc.Process, read func(context.Context, string, int64) (*config.App, error)) *runner {
 	if s.Lost {
-		return s.take(ctx, store.AppState{Key: key, Name: nameOf(key), Status: string(Stopped), Desired: store.WantStopped, Enabled: true}, ps, read)
+		return s.take(ctx, store.AppState{Key: key, Name: naming.App(key), Status: string(view.Stopped), Desired: store.WantStopped, Enabled: true}, ps, read)
 	}
 	var newest int64
 	for _, p := range ps {
-		_, _, _, _, rev, _ := parseGeneration(p.ID())
+		_, _, _, _, rev, _ := naming.Parse(p.ID())
 		newest = max(newest, rev)
 	}
 	s.Log.Warn("something runs that nobody wants any more; it is ended", "app", key)
@@ -357,7 +359,7 @@ func (r *runner) carryOn(u *unit, start bool) {
 func (r *runner) wants(u *unit) bool {
 	x := u.exit
 	byItself := x != nil && x.Reason == "exited" && x.Known && x.Code == 0 && u.def.Restart.Policy != "always" && !u.ancient
-	return !u.parting && u.phase == idle && u.outcome == Stopped && !byItself && (r.enabled || !u.ancient)
+	return !u.parting && u.phase == idle && u.outcome == view.Stopped && !byItself && (r.enabled || !u.ancient)
 }
 
 // over reports whether the main process of a generation has ended.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 const one = `
@@ -34,7 +35,7 @@ func TestStartAndStop(t *testing.T) {
 		t.Errorf("a second start: %+v %v", rs, err)
 	}
 	rs, err = w.stop("api")
-	if err != nil || len(rs) != 1 || rs[0].State != Stopped || !rs[0].Changed || alive(pid) {
+	if err != nil || len(rs) != 1 || rs[0].State != view.Stopped || !rs[0].Changed || alive(pid) {
 		t.Errorf("a stop: %+v %v", rs, err)
 	}
 	rs, err = w.stop("api")
@@ -92,7 +93,7 @@ func TestAtOnce(t *testing.T) {
 		t.Errorf("ten restarts: programs %v, of which %v live", pids, living)
 	}
 	each(10, func(seq int64) error { _, err := w.Stop(w.ctx(), order(seq)); return err })
-	if v := w.app("api"); v.State != Stopped || v.Desired != "stopped" {
+	if v := w.app("api"); v.State != view.Stopped || v.Desired != "stopped" {
 		t.Errorf("ten stops: %s", w.tell())
 	}
 }
@@ -109,11 +110,11 @@ func TestOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	rs, err := w.Stop(w.ctx(), late(99))
-	if reason(err) != "conflict/superseded" || rs[0].State != Running {
+	if reason(err) != "conflict/superseded" || rs[0].State != view.Running {
 		t.Errorf("a stop that came too late: %+v %v", rs, err)
 	}
 	pid := w.pid("api")
-	for _, do := range []func(context.Context, Command) ([]Result, error){w.Start, w.Restart} {
+	for _, do := range []func(context.Context, Command) ([]view.Result, error){w.Start, w.Restart} {
 		if rs, err := do(w.ctx(), late(98)); err != nil || !rs[0].OK {
 			t.Errorf("late, but it wants the same: %+v %v", rs, err)
 		}
@@ -133,7 +134,7 @@ func TestOrder(t *testing.T) {
 	if _, err := w.Scale(w.ctx(), late(205), 2); reason(err) != "conflict/superseded" {
 		t.Errorf("a scale that came too late: %v", err)
 	}
-	if v := w.app("api"); v.State != Stopped || len(v.Instances) != 3 {
+	if v := w.app("api"); v.State != view.Stopped || len(v.Instances) != 3 {
 		t.Errorf("at the end: %s", w.tell())
 	}
 }
@@ -148,7 +149,7 @@ func TestOvertaken(t *testing.T) {
 	c := w.command("api")
 	failed := make(chan error, 1)
 	go func() { _, err := w.Start(w.ctx(), c); failed <- err }()
-	w.is("api", Starting)
+	w.is("api", view.Starting)
 	if _, err := w.stop("api"); err != nil {
 		t.Error(err)
 	}
@@ -182,7 +183,7 @@ func TestParts(t *testing.T) {
 		}
 	}
 	stands("running running running")
-	if rs, err := w.stop("pool:web#1"); err != nil || rs[0].State != Stopped {
+	if rs, err := w.stop("pool:web#1"); err != nil || rs[0].State != view.Stopped {
 		t.Errorf("%+v %v", rs, err)
 	}
 	stands("stopped running running")
@@ -198,7 +199,7 @@ func TestParts(t *testing.T) {
 	})
 	w.end()
 	w.begin()
-	w.is("pool", Running)
+	w.is("pool", view.Running)
 	stands("stopped running stopped")
 	if _, err := w.Scale(w.ctx(), w.command("pool:web"), 3); err != nil {
 		t.Error(err)
@@ -290,8 +291,8 @@ func TestStopGoesOn(t *testing.T) {
 	if reason(err) != "deadline/still_working" || len(rs) != 3 || rs[0].Key == "" || rs[2].Key == "" {
 		t.Errorf("%+v %v", rs, err)
 	}
-	w.is("db", Stopped)
-	if w.app("web").State != Stopped || w.app("api").State != Stopped || len(w.file("ends")) != 1 {
+	w.is("db", view.Stopped)
+	if w.app("web").State != view.Stopped || w.app("api").State != view.Stopped || len(w.file("ends")) != 1 {
 		t.Errorf("ends %v\n%s", w.file("ends"), w.tell())
 	}
 	if _, err := w.start("web"); err != nil {
@@ -299,10 +300,10 @@ func TestStopGoesOn(t *testing.T) {
 	}
 	c = w.command("web", "api", "db")
 	c.Wait = false
-	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != Stopping || !rs[0].OK || !rs[0].Changed {
+	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != view.Stopping || !rs[0].OK || !rs[0].Changed {
 		t.Errorf("a stop that nobody waits for: %+v %v", rs, err)
 	}
-	w.is("db", Stopped)
+	w.is("db", view.Stopped)
 }
 
 // TestRestartInOrder: of several apps that are restarted, those end first that others do not depend on, and those start
@@ -334,8 +335,8 @@ func TestRestartInOrder(t *testing.T) {
 			}
 			got = got[len(part):]
 		}
-		w.is("web", Running)
-		w.is("cron", Running)
+		w.is("web", view.Running)
+		w.is("cron", view.Running)
 		must(t, os.Remove(filepath.Join(w.home, "told")))
 	}
 	all := []string{"-web -cron", "-api", "-db", "+db", "+api", "+web +cron"}
@@ -353,7 +354,7 @@ func TestRestartInOrder(t *testing.T) {
 	told("a restart that nobody waits for any more", all...)
 	c = w.command("cron", "web", "api", "db")
 	c.Wait = false
-	if rs, err := w.Restart(w.ctx(), c); err != nil || len(w.file("told")) != 0 || rs[3].State != Stopping || !rs[3].Changed {
+	if rs, err := w.Restart(w.ctx(), c); err != nil || len(w.file("told")) != 0 || rs[3].State != view.Stopping || !rs[3].Changed {
 		t.Errorf("%+v %v, happened: %v", rs, err, w.file("told"))
 	}
 	told("a restart that nobody waits for", all...)

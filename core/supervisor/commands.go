@@ -11,6 +11,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/needs"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Command is what all commands on targets have in common.
@@ -42,26 +45,26 @@ const (
 
 var kindWords = [...]string{"start", "stop", "restart", "restart", "scale", "apply"}
 
-func (k kind) up() bool { return k != kindStop && k != kindNote }
+func (k kind) Up() bool { return k != kindStop && k != kindNote }
 
 // Start makes the targets, and what they depend on, desired and starts what does not run. Faults: failed with one Result
 // a target, conflict (superseded), deadline, cancelled, unavailable (shutting_down), internal (state_not_durable).
-func (s *Supervisor) Start(ctx context.Context, c Command) ([]Result, error) {
+func (s *Supervisor) Start(ctx context.Context, c Command) ([]view.Result, error) {
 	return s.command(ctx, kindStart, c)
 }
 
 // Stop makes the targets undesired and ends everything that they ever started, dependents first. When the caller does not
 // wait as long as that takes, it goes on without him. Faults as of Start.
-func (s *Supervisor) Stop(ctx context.Context, c Command) ([]Result, error) {
+func (s *Supervisor) Stop(ctx context.Context, c Command) ([]view.Result, error) {
 	return s.command(ctx, kindStop, c)
 }
 
 // Restart ends the targets and starts them again. Faults as of Start.
-func (s *Supervisor) Restart(ctx context.Context, c Command) ([]Result, error) {
+func (s *Supervisor) Restart(ctx context.Context, c Command) ([]view.Result, error) {
 	return s.command(ctx, kindRestart, c)
 }
 
-func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, error) {
+func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	if k == kindStart {
@@ -86,7 +89,7 @@ func (s *Supervisor) waiters(k kind, targets []op.Target, over []bool, c Command
 			w.finish(superseded(t.Key, s.view(t.Key)))
 		case r == nil:
 			w.finish(unknownNow(k, t.Key))
-		case k.up():
+		case k.Up():
 			r.pending.Add(1)
 			if k == kindRenew {
 				r.renewals.Add(1)
@@ -97,7 +100,7 @@ func (s *Supervisor) waiters(k kind, targets []op.Target, over []bool, c Command
 }
 
 // carry carries a command out. The work goes on when the caller does not wait for its end.
-func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
+func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bool) ([]view.Result, error) {
 	if k == kindStop || k == kindRestart && len(waits) > 1 {
 		s.calls.Go(func() { s.byLevel(waits) })
 		return s.collect(ctx, k, waits, wait)
@@ -105,7 +108,7 @@ func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bo
 	for _, w := range waits {
 		s.tell(w)
 	}
-	return s.collect(ctx, k, waits, wait || k.up())
+	return s.collect(ctx, k, waits, wait || k.Up())
 }
 
 // tell hands a command to the runner that owns the app.
@@ -129,12 +132,12 @@ func (s *Supervisor) byLevel(waits []*waiter) {
 	for i, w := range waits {
 		key := w.target.Key
 		keys[i], byKey[key] = key, append(byKey[key], w)
-		below[key] = closure([]string{key}, s.dependencies)
+		below[key] = needs.Closure([]string{key}, s.dependencies)
 		if w.kind != kindStop {
 			w.down = make(chan struct{})
 		}
 	}
-	order := levels(keys, func(key string) []string { return below[key] })
+	order := needs.Levels(keys, func(key string) []string { return below[key] })
 	for i := len(order) - 1; i >= 0; i-- {
 		for _, key := range order[i] {
 			for _, w := range byKey[key] {
@@ -156,14 +159,14 @@ func (s *Supervisor) byLevel(waits []*waiter) {
 
 // collect waits for the answers, and makes the fault of the call if some of them are bad. A caller who does not wait is
 // told what is being done.
-func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
-	results := make([]Result, len(waits))
+func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait bool) ([]view.Result, error) {
+	results := make([]view.Result, len(waits))
 	for i, w := range waits {
 		if !wait && !w.answered() {
 			v := s.view(w.target.Key)
-			results[i] = Result{Key: w.target.Key, State: Stopped, OK: true, Changed: w.kind.up()}
-			if v != nil && v.State != Stopped {
-				results[i].State, results[i].Changed = Stopping, true
+			results[i] = view.Result{Key: w.target.Key, State: view.Stopped, OK: true, Changed: w.kind.Up()}
+			if v != nil && v.State != view.Stopped {
+				results[i].State, results[i].Changed = view.Stopping, true
 			}
 			continue
 		}
@@ -179,14 +182,14 @@ func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait 
 
 // faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
 // the way.
-func (s *Supervisor) faultOf(results []Result, k kind) error {
+func (s *Supervisor) faultOf(results []view.Result, k kind) error {
 	bad, overtaken := 0, 0
-	var first Result
+	var first view.Result
 	for _, r := range results {
 		if r.OK {
 			continue
 		}
-		if bad++; r.code == "superseded" {
+		if bad++; r.Code == "superseded" {
 			overtaken++
 		} else if bad-overtaken == 1 {
 			first = r
@@ -197,7 +200,7 @@ func (s *Supervisor) faultOf(results []Result, k kind) error {
 	case bad == 0:
 		return nil
 	case bad == overtaken:
-		i := slices.IndexFunc(results, func(r Result) bool { return !r.OK })
+		i := slices.IndexFunc(results, func(r view.Result) bool { return !r.OK })
 		return fault.New(fault.Conflict, "%s of %s was overtaken by a later command", word, results[i].Key).WithReason("superseded").
 			WithHint("%s", fault.Do("apps.list")).WithItems(results)
 	}
@@ -205,11 +208,11 @@ func (s *Supervisor) faultOf(results []Result, k kind) error {
 	if bad > 1 {
 		e.Message = fmt.Sprintf("cannot %s %d of %d apps; first %s: %s", word, bad, len(results), first.Key, first.Reason)
 	}
-	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
+	return e.WithReason(cmp.Or(first.Code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
-func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*waiter) error {
+func (s *Supervisor) gaveUp(ctx context.Context, results []view.Result, waits []*waiter) error {
 	var open string
 	for i, w := range waits {
 		if w.answered() {
@@ -217,7 +220,7 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*wait
 			continue
 		}
 		w.abandoned.Store(true)
-		results[i] = Result{Key: w.target.Key, Reason: "gone"}
+		results[i] = view.Result{Key: w.target.Key, Reason: "gone"}
 		if v := s.view(w.target.Key); v != nil {
 			results[i].State, results[i].Reason = v.State, cmp.Or(v.Reason, string(v.State))
 		}
@@ -236,15 +239,15 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*wait
 }
 
 // unknownNow is the result of a command on an app that was removed meanwhile: for a stop that is as good.
-func unknownNow(k kind, key string) Result {
-	if !k.up() {
-		return Result{Key: key, State: Stopped, OK: true}
+func unknownNow(k kind, key string) view.Result {
+	if !k.Up() {
+		return view.Result{Key: key, State: view.Stopped, OK: true}
 	}
-	return Result{Key: key, State: Stopped, Reason: "it is not known any more", code: "not_found"}
+	return view.Result{Key: key, State: view.Stopped, Reason: "it is not known any more", Code: "not_found"}
 }
 
-func superseded(key string, v *App) Result {
-	r := Result{Key: key, State: Stopped, Reason: "a later command was there first", code: "superseded"}
+func superseded(key string, v *view.App) view.Result {
+	r := view.Result{Key: key, State: view.Stopped, Reason: "a later command was there first", Code: "superseded"}
 	if v != nil {
 		r.State = v.State
 	}
@@ -255,7 +258,7 @@ func superseded(key string, v *App) Result {
 // home: until up or start a daemon starts nothing. It gives one result an app, and the fault failed names those that would
 // not stop. then is called with the same once all have come to their end, and also when the caller does not wait for
 // that. Faults besides: internal (state_not_durable; nothing is stopped then), deadline, cancelled.
-func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, error)) ([]Result, error) {
+func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]view.Result, error)) ([]view.Result, error) {
 	s.mu.Lock()
 	was := s.halting
 	s.halting = true
@@ -270,7 +273,7 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 	}
 	var targets []op.Target
 	for _, v := range s.Apps() {
-		targets = append(targets, target(v, "", 0))
+		targets = append(targets, target.Of(v, "", 0))
 		if r := s.runner(v.Key); r != nil {
 			r.mail.post(func() { r.halting = true })
 		}
@@ -278,9 +281,9 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 	waits := s.waiters(kindStop, targets, nil, Command{Wait: true})
 	s.calls.Go(func() {
 		s.byLevel(waits)
-		results := make([]Result, len(waits))
+		results := make([]view.Result, len(waits))
 		for i, w := range waits {
-			if results[i] = (Result{Key: w.target.Key, State: Stopping, Reason: "the daemon ended first"}); w.answered() {
+			if results[i] = (view.Result{Key: w.target.Key, State: view.Stopping, Reason: "the daemon ended first"}); w.answered() {
 				results[i] = w.result
 			}
 		}
@@ -290,12 +293,12 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 }
 
 // scalable is the process that a call for more or fewer instances means.
-func (a *App) scalable(process string) (config.Process, error) {
-	if process == "" && len(a.def.Processes) == 1 {
-		return a.def.Processes[0], nil
+func scalable(a *view.App, process string) (config.Process, error) {
+	if process == "" && len(a.Definition.Processes) == 1 {
+		return a.Definition.Processes[0], nil
 	}
-	names := make([]string, len(a.def.Processes))
-	for i, p := range a.def.Processes {
+	names := make([]string, len(a.Definition.Processes))
+	for i, p := range a.Definition.Processes {
 		if p.Name == process {
 			return p, nil
 		}

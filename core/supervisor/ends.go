@@ -13,6 +13,8 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // The last lines of a run that failed are kept with its exit: so many, and so much of each.
@@ -33,7 +35,7 @@ func (r *runner) spawn(u *unit) {
 		r.mail.post(func() {
 			r.spawns--
 			if err != nil {
-				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: r.s.Hide(err.Error()), Generation: g.number}
+				u.exit = &view.Exit{At: r.s.Now(), Reason: "spawn", Message: r.s.Hide(err.Error()), Generation: g.number}
 				r.ended(u, u.exit)
 				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
 				return
@@ -102,7 +104,7 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 	u.gen = nil
 	r.moved()
 	r.send(u, evGone, ended{})
-	if forked && u.state() == Stopped {
+	if forked && u.state() == view.Stopped {
 		u.reason = u.exit.Message
 	}
 	if failed {
@@ -133,8 +135,8 @@ func background(g *generation) string {
 }
 
 // quote adds what a run that failed printed last to its exit, once it has been read.
-func (r *runner) quote(u *unit, exit *Exit, until time.Time) {
-	slot, since := SampleKey(r.key, u.process, u.number), began(exit)
+func (r *runner) quote(u *unit, exit *view.Exit, until time.Time) {
+	slot, since := naming.Instance(r.key, u.process, u.number), began(exit)
 	r.s.calls.Go(func() {
 		within, cancel := context.WithTimeout(r.s.ctx, 2*time.Second)
 		defer cancel()
@@ -158,7 +160,7 @@ func (r *runner) quote(u *unit, exit *Exit, until time.Time) {
 }
 
 // began is a moment before the first line of the run that ended so.
-func began(x *Exit) time.Time {
+func began(x *view.Exit) time.Time {
 	if x == nil {
 		return time.Time{}
 	}
@@ -205,9 +207,9 @@ func (s *Supervisor) forget(p *proc.Process) {
 func (r *runner) tell(u *unit) {
 	from, to := u.told, u.state()
 	if from == "" {
-		from = Stopped
+		from = view.Stopped
 	}
-	if from == to && (u.toldGen == u.last || to == Stopped) || u.phase == killing && u.end.cause == byItself {
+	if from == to && (u.toldGen == u.last || to == view.Stopped) || u.phase == killing && u.end.cause == byItself {
 		return
 	}
 	u.told, u.toldGen = to, u.last
@@ -219,7 +221,7 @@ func (r *runner) tell(u *unit) {
 	if u.gen != nil {
 		ev.Data["pid"] = u.gen.proc.Identity().PID
 	}
-	if to == Backoff {
+	if to == view.Backoff {
 		ev.Data["delay_ms"] = u.delay.Milliseconds()
 		ev.Data["try"] = len(u.hist.Restarts)
 		ev.Data["max"] = u.rules(r.app).restart.MaxRestarts
@@ -228,7 +230,7 @@ func (r *runner) tell(u *unit) {
 }
 
 // ended tells the world how a run ended.
-func (r *runner) ended(u *unit, x *Exit) {
+func (r *runner) ended(u *unit, x *view.Exit) {
 	data := map[string]any{"signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}
 	if x.Known {
 		data["code"] = x.Code
@@ -236,8 +238,8 @@ func (r *runner) ended(u *unit, x *Exit) {
 	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message, Data: data})
 }
 
-func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {
-	e := &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Core: x.CoreDumped, RanMS: ran.Milliseconds(),
+func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *view.Exit {
+	e := &view.Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Core: x.CoreDumped, RanMS: ran.Milliseconds(),
 		CPUMS: (x.User + x.Sys).Milliseconds(), MaxRSS: x.MaxRSS, Generation: g.number, PID: g.proc.Identity().PID}
 	after := fmt.Sprintf("after %s", ran.Round(time.Millisecond))
 	switch {

@@ -3,12 +3,9 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 )
 
@@ -53,50 +51,6 @@ type generation struct {
 	behind     int                      // processes that were left when its main process had ended well by itself
 }
 
-// generationID names a generation in the keeper's records. What the daemon must know to adopt it is in the name:
-// it is the one thing that outlives both daemons for certain. That goes for its ports, too: many a server overwrites the
-// environment that it was given them in.
-func generationID(key, process string, n int, number uint64, rev int64, ports map[string]int) string {
-	id := fmt.Sprintf("%s:%s#%d@%d.%d", key, process, n, number, rev)
-	for _, name := range slices.Sorted(maps.Keys(ports)) {
-		id += fmt.Sprintf("+%s=%d", name, ports[name])
-	}
-	return id
-}
-
-// parseGeneration is the inverse of generationID, but for the ports.
-func parseGeneration(id string) (key, process string, n int, number uint64, rev int64, ok bool) {
-	id, _, _ = strings.Cut(id, "+")
-	key, rest, ok1 := strings.Cut(id, ":")
-	process, rest, ok2 := strings.Cut(rest, "#")
-	num, rest, ok3 := strings.Cut(rest, "@")
-	gen, r, ok4 := strings.Cut(rest, ".")
-	n, e1 := strconv.Atoi(num)
-	number, e2 := strconv.ParseUint(gen, 10, 64)
-	rev, e3 := strconv.ParseInt(r, 10, 64)
-	return key, process, n, number, rev, ok1 && ok2 && ok3 && ok4 && e1 == nil && e2 == nil && e3 == nil
-}
-
-// portsOf gives the ports that a generation's name tells.
-func portsOf(id string) map[string]int {
-	var got map[string]int
-	for _, part := range strings.Split(id, "+")[1:] {
-		name, text, _ := strings.Cut(part, "=")
-		if number, err := strconv.Atoi(text); err == nil {
-			if got == nil {
-				got = map[string]int{}
-			}
-			got[name] = number
-		}
-	}
-	return got
-}
-
-// groupName is the generation's cgroup: short, and made of harmless characters.
-func groupName(key, process string, n int, number uint64) string {
-	return fmt.Sprintf("%s.%s.%d.%d", strings.ReplaceAll(key, "/", "."), process, n, number)
-}
-
 // start asks the keeper for the program.
 func (g *generation) start(s *Supervisor, process string, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
@@ -111,12 +65,12 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 	if g.ports, err = s.ports.Draw(g.def, n); err != nil {
 		return err
 	}
-	stream := journal.Stream{Project: projectOf(g.app.Key), Stack: stackOf(g.app.Key), App: g.app.Name, Process: process, Instance: n}
+	stream := journal.Stream{Project: naming.Project(g.app.Key), Stack: naming.Stack(g.app.Key), App: g.app.Name, Process: process, Instance: n}
 	out, errs := stream, stream
 	out.Name, errs.Name = "out", "err"
 	spec := proc.Spec{
-		ID:    generationID(g.app.Key, process, n, g.number, g.rev, g.ports),
-		Group: groupName(g.app.Key, process, n, g.number), Kind: "app",
+		ID:    naming.Generation(g.app.Key, process, n, g.number, g.rev, g.ports),
+		Group: naming.Group(g.app.Key, process, n, g.number), Kind: "app",
 		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, g.secrets, who, process, n),
 		UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
 		Out: journal.Path(s.LogDir, out), Err: journal.Path(s.LogDir, errs),
@@ -328,7 +282,7 @@ func environment(g *generation, secrets map[string]string, who account.Account, 
 			}
 		}
 	}
-	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = projectOf(g.app.Key), stackOf(g.app.Key), g.app.Name
+	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = naming.Project(g.app.Key), naming.Stack(g.app.Key), g.app.Name
 	env["OMNITRON_PROCESS"], env["OMNITRON_INSTANCE"] = process, strconv.Itoa(n)
 	for name, port := range g.ports {
 		env[ports.Variable(name)] = strconv.Itoa(port)

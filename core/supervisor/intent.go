@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // intend makes a command's wish durable before anything is done. It says of each target whether a younger command wants
@@ -18,15 +19,15 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 	over := make([]bool, len(targets))
 	var left []string
 	want := store.WantStopped
-	if k.up() {
+	if k.Up() {
 		want = store.WantRunning
 	}
 	err := s.State.Put(ctx, func(st *store.State) error {
 		left = nil
-		if k.up() && s.ending() { // here, so that it cannot come between the mark of the home and the end
+		if k.Up() && s.ending() { // here, so that it cannot come between the mark of the home and the end
 			return errEnding()
 		}
-		if k.up() && st.HomeDown {
+		if k.Up() && st.HomeDown {
 			st.HomeDown, left = false, putDown(st, targets)
 		}
 		for i, t := range targets {
@@ -131,7 +132,7 @@ func means(t op.Target, u *unit) bool {
 }
 
 // Enable lets up and boot start apps, or not; disabling also stops them. Faults: as of Stop.
-func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]Result, error) {
+func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]view.Result, error) {
 	was := map[string]bool{}
 	err := s.State.Put(ctx, func(st *store.State) error {
 		for _, t := range c.Targets {
@@ -160,7 +161,7 @@ func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]Result, 
 // Scale sets how many instances of a process run. The number is durable before it is acted upon, and it holds until the
 // number in the file changes. Faults: invalid (ambiguous, no_such_port), not_found, conflict (superseded), internal
 // (state_not_durable), and those of Start.
-func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Result, error) {
+func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	t := c.Targets[0]
@@ -168,7 +169,7 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Res
 	if v == nil {
 		return nil, fault.New(fault.NotFound, "there is no app %q", t.Key).WithReason("app_unknown")
 	}
-	p, err := v.scalable(t.Process)
+	p, err := scalable(v, t.Process)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +215,7 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]Res
 }
 
 // Signal sends a signal to the main processes of the targets. Faults: failed (signal_failed), with one result a target.
-func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name string) ([]Result, error) {
+func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name string) ([]view.Result, error) {
 	results, err := s.ask(ctx, targets, func(r *runner, us []*unit) (bool, error) {
 		sent := false
 		for _, u := range us {
@@ -243,11 +244,11 @@ func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name strin
 }
 
 // Reset forgets restart counters; what crashed or failed becomes stopped.
-func (s *Supervisor) Reset(ctx context.Context, targets []op.Target) ([]Result, error) {
+func (s *Supervisor) Reset(ctx context.Context, targets []op.Target) ([]view.Result, error) {
 	return s.ask(ctx, targets, func(r *runner, us []*unit) (bool, error) {
 		changed := false
 		for _, u := range us {
-			gaveUp := u.phase == idle && (u.outcome == Crashed || u.outcome == Failed)
+			gaveUp := u.phase == idle && (u.outcome == view.Crashed || u.outcome == view.Failed)
 			changed = changed || len(u.hist.Restarts) > 0 || u.starts > 0 || gaveUp
 			u.forgive()
 			if gaveUp {
@@ -259,10 +260,10 @@ func (s *Supervisor) Reset(ctx context.Context, targets []op.Target) ([]Result, 
 }
 
 // ask runs fn on the goroutine of each target's runner, with the slots that are meant.
-func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runner, []*unit) (bool, error)) ([]Result, error) {
-	results := make([]Result, len(targets))
+func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runner, []*unit) (bool, error)) ([]view.Result, error) {
+	results := make([]view.Result, len(targets))
 	for i, t := range targets {
-		done := make(chan Result, 1)
+		done := make(chan view.Result, 1)
 		r := s.runner(t.Key)
 		posted := r != nil && r.mail.post(func() {
 			var us []*unit
@@ -272,7 +273,7 @@ func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runn
 				}
 			}
 			changed, err := fn(r, us)
-			res := Result{Key: r.key, State: r.build().State, OK: err == nil, Changed: changed}
+			res := view.Result{Key: r.key, State: r.build().State, OK: err == nil, Changed: changed}
 			if err != nil {
 				res.Reason = err.Error()
 			}

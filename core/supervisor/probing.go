@@ -15,25 +15,15 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
-
-// Probed is what an instance's probe answered when it was asked.
-type Probed struct {
-	Slot   string `json:"slot" table:"1" jsonschema:"app:process#n"`
-	Key    string `json:"key" table:"3" jsonschema:"project/stack/app"`
-	State  State  `json:"state" table:"1" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"state of the instance"`
-	Health string `json:"health" table:"1" enum:"healthy,unhealthy,unknown" jsonschema:"what its health probe says; unknown without one"`
-	Probe  string `json:"probe,omitempty" table:"2" jsonschema:"how it was asked: http, tcp or exec"`
-	Note   string `json:"note,omitempty" table:"1" jsonschema:"what it answered: foreign text"`
-	TookMS int64  `json:"took_ms" table:"2" unit:"ms" jsonschema:"how long the answer took, in milliseconds"`
-}
 
 // probesAtOnce is how many probes one call asks at a time.
 const probesAtOnce = 16
 
 // asked is one instance that is asked how it is.
 type asked struct {
-	Probed
+	view.Probed
 	probe config.Probe
 	limit time.Duration
 	ready bool // it has no health probe: that of its readiness is asked, which says nothing of its health
@@ -43,7 +33,7 @@ type asked struct {
 
 // Probe asks the instances of targets how they are, now: by their health probe, else by the probe of their readiness,
 // whose answer is a note only: their health is unknown, here as everywhere. It gives one entry an instance, in the order of the targets; when ctx ends first, those that were not asked are unknown.
-func (s *Supervisor) Probe(ctx context.Context, targets []op.Target) []Probed {
+func (s *Supervisor) Probe(ctx context.Context, targets []op.Target) []view.Probed {
 	var list []asked
 	for _, t := range targets {
 		list = append(list, s.questions(ctx, t)...)
@@ -80,7 +70,7 @@ func (s *Supervisor) Probe(ctx context.Context, targets []op.Target) []Probed {
 		})
 	}
 	all.Wait()
-	out := make([]Probed, len(list))
+	out := make([]view.Probed, len(list))
 	for i := range list {
 		out[i] = list[i].Probed
 	}
@@ -100,7 +90,7 @@ func (s *Supervisor) questions(ctx context.Context, t op.Target) []asked {
 			if !means(t, u) {
 				continue
 			}
-			q := asked{Probed: Probed{Slot: u.name(r.app.Name), Key: r.key, State: u.state(), Health: "unknown"}, g: u.gen, u: u, limit: readyAsk}
+			q := asked{Probed: view.Probed{Slot: u.name(r.app.Name), Key: r.key, State: u.state(), Health: "unknown"}, g: u.gen, u: u, limit: readyAsk}
 			d := u.def
 			if u.gen != nil {
 				d = u.gen.live

@@ -11,6 +11,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // runner owns one app. Everything below its mailbox is touched by its own goroutine only; readers take the snapshot.
@@ -18,7 +19,7 @@ type runner struct {
 	s        *Supervisor
 	key      string
 	mail     *mailbox
-	snapshot atomic.Pointer[App]
+	snapshot atomic.Pointer[view.App]
 	declared atomic.Pointer[config.App] // the newest definition; the runner may not have come to it yet
 	pending  atomic.Int32               // commands to start that are on their way: until then the snapshot does not tell what is to come
 	renewals atomic.Int32               // of those, restarts because of another definition
@@ -54,13 +55,13 @@ type unit struct {
 	nextTry time.Time
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
-	exit    *Exit
-	parting bool   // scaled away or removed: forget it once it is idle
-	was     State  // at boot: how it stood when the daemon before died; "" when nothing is remembered
-	ready   uint64 // at boot: the generation that was ready then, since readyAt
+	exit    *view.Exit
+	parting bool       // scaled away or removed: forget it once it is idle
+	was     view.State // at boot: how it stood when the daemon before died; "" when nothing is remembered
+	ready   uint64     // at boot: the generation that was ready then, since readyAt
 	readyAt time.Time
-	ancient bool  // at boot: it was started last before the machine was
-	told    State // what the world was told last
+	ancient bool       // at boot: it was started last before the machine was
+	told    view.State // what the world was told last
 	toldGen uint64
 }
 
@@ -187,7 +188,7 @@ func (r *runner) adopt(app *config.App, rev int64) {
 		for k := 1; k <= instances(r.scale, p); k++ {
 			u := r.unit(p.Name, k)
 			if u == nil {
-				u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: p.Name, number: k, since: r.s.Now()}
+				u = &unit{slot: slot{phase: idle, outcome: view.Stopped}, process: p.Name, number: k, since: r.s.Now()}
 				r.units = append(r.units, u)
 			}
 			u.def, u.parting = p, false
@@ -267,18 +268,18 @@ func (r *runner) send(u *unit, e event, end ended) {
 }
 
 // explain joins what happened and what follows from it to one clear reason.
-func (u *unit) explain(now State) {
+func (u *unit) explain(now view.State) {
 	if u.exit == nil {
 		return
 	}
 	switch now {
-	case Crashed, Failed:
+	case view.Crashed, view.Failed:
 		if u.end.permanent { // the message says it all
 			u.reason = u.exit.Message
 			return
 		}
 		u.reason = fmt.Sprintf("%s; not started again: %s", u.exit.Message, u.reason)
-	case Backoff:
+	case view.Backoff:
 		u.reason = fmt.Sprintf("%s; try %d of %d in %s", u.exit.Message, len(u.hist.Restarts), u.def.Restart.MaxRestarts, u.delay.Round(10*time.Millisecond))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 )
 
 // Secrets have their values looked up at each start; from there they go to the keeper in the message that starts the
@@ -16,7 +17,7 @@ import (
 func (s *Supervisor) values(key string, p *config.Process) (map[string]string, error) {
 	got := map[string]string{}
 	for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
-		value, err := s.Secret(projectOf(key), stackOf(key), p.Secrets[variable])
+		value, err := s.Secret(naming.Project(key), naming.Stack(key), p.Secrets[variable])
 		if err != nil {
 			return nil, err
 		}

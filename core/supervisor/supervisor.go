@@ -17,7 +17,10 @@ import (
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Deps is what a supervisor works with.
@@ -67,6 +70,7 @@ type loader interface {
 // Supervisor runs the apps of all projects.
 type Supervisor struct {
 	Deps
+	target.Resolver
 	ports    ports.Pool
 	applying chan struct{}   // holds one: definitions are switched one after the other
 	calls    sync.WaitGroup  // goroutines of runners, generations and commands
@@ -89,8 +93,10 @@ type project struct {
 
 // New makes a supervisor; Run starts it.
 func New(d Deps) *Supervisor {
-	return &Supervisor{Deps: d, applying: make(chan struct{}, 1), ctx: context.Background(),
+	s := &Supervisor{Deps: d, applying: make(chan struct{}, 1), ctx: context.Background(),
 		apps: map[string]*runner{}, dependents: map[string][]*runner{}, projectDir: map[string]project{}, unread: map[string]string{}}
+	s.Resolver = target.Resolver{Known: s}
+	return s
 }
 
 // Run adopts what runs, starts what should, and serves until ctx ends. It then lets go of the programs: they live on
@@ -114,23 +120,23 @@ func (s *Supervisor) ending() bool {
 }
 
 // Apps gives the snapshots of all apps in the order of their keys.
-func (s *Supervisor) Apps() []*App {
+func (s *Supervisor) Apps() []*view.App {
 	s.mu.RLock()
-	out := make([]*App, 0, len(s.apps))
+	out := make([]*view.App, 0, len(s.apps))
 	for _, r := range s.apps {
 		if v := r.snapshot.Load(); v != nil {
 			out = append(out, v)
 		}
 	}
 	s.mu.RUnlock()
-	slices.SortFunc(out, func(a, b *App) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(out, func(a, b *view.App) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
 
 // App gives the snapshot of one app, or nil.
-func (s *Supervisor) App(key string) *App { return s.view(key) }
+func (s *Supervisor) App(key string) *view.App { return s.view(key) }
 
-func (s *Supervisor) view(key string) *App {
+func (s *Supervisor) view(key string) *view.App {
 	if r := s.runner(key); r != nil {
 		return r.snapshot.Load()
 	}
@@ -159,7 +165,7 @@ func (s *Supervisor) Warnings() []string {
 func (s *Supervisor) Called(key string) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, name := range []string{nameOf(key), stackOf(key) + "/" + nameOf(key)} {
+	for _, name := range []string{naming.App(key), naming.Stack(key) + "/" + naming.App(key)} {
 		same := 0
 		for other := range s.apps {
 			if strings.HasSuffix("/"+other, "/"+name) {
@@ -179,7 +185,7 @@ func (s *Supervisor) Projects() []string {
 	defer s.mu.RUnlock()
 	var out []string
 	for _, r := range s.apps {
-		if p := projectOf(r.key); !slices.Contains(out, p) {
+		if p := naming.Project(r.key); !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
@@ -193,7 +199,7 @@ func (s *Supervisor) ProjectAt(dir string) (string, bool) {
 	defer s.mu.RUnlock()
 	for key, p := range s.projectDir {
 		if p.dir == dir {
-			return projectOf(key), true
+			return naming.Project(key), true
 		}
 	}
 	return "", false
@@ -228,7 +234,7 @@ func (s *Supervisor) link() {
 	s.dependents = map[string][]*runner{}
 	for _, r := range s.apps {
 		for _, d := range r.declared.Load().DependsOn {
-			key := siblingKey(r.key, d.Name)
+			key := naming.Sibling(r.key, d.Name)
 			s.dependents[key] = append(s.dependents[key], r)
 		}
 	}
@@ -260,18 +266,13 @@ func (s *Supervisor) stirred(key string) {
 	}
 }
 
-func projectOf(key string) string { p, _, _ := strings.Cut(key, "/"); return p }
+// others is what an app may know of the others.
+type others struct{ s *Supervisor }
 
-func stackOf(key string) string {
-	_, rest, _ := strings.Cut(key, "/")
-	s, _, _ := strings.Cut(rest, "/")
-	return s
+func (o others) View(key string) *view.App { return o.s.view(key) }
+
+func (o others) Pending(key string) bool { return o.s.pending(key) }
+
+func (o others) Withheld(key string, p *config.Process) (why, reason string) {
+	return o.s.withheld(key, p)
 }
-
-func nameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
-
-// inStack is the stack that an app belongs to, project/stack.
-func inStack(key string) string { return projectOf(key) + "/" + stackOf(key) }
-
-// siblingKey is the key of another app of the same stack.
-func siblingKey(key, name string) string { return inStack(key) + "/" + name }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 var errTimeout = errors.New("the time that the caller gave is up")
@@ -23,7 +24,7 @@ type waiter struct {
 	patient   bool        // wait for the end, not only for the beginning
 	abandoned atomic.Bool // nobody waits any more
 	done      chan struct{}
-	result    Result
+	result    view.Result
 
 	changed bool
 	units   []*unit
@@ -35,7 +36,7 @@ type waiter struct {
 }
 
 // finish answers the waiter, once.
-func (w *waiter) finish(res Result) {
+func (w *waiter) finish(res view.Result) {
 	w.result = res
 	close(w.done)
 }
@@ -56,7 +57,7 @@ func (r *runner) obey(w *waiter) {
 		r.waiters = append(r.waiters, w)
 		return
 	}
-	if w.kind.up() {
+	if w.kind.Up() {
 		r.obeyed++
 	}
 	if w.kind == kindRenew {
@@ -69,7 +70,7 @@ func (r *runner) obey(w *waiter) {
 		case u.parting && w.kind != kindStop:
 			w.leaving = append(w.leaving, u)
 		case (w.kind == kindRenew || w.kind == kindScale) && !r.wanted(u):
-		case w.seq != 0 && w.seq < u.seq && u.up != w.kind.up():
+		case w.seq != 0 && w.seq < u.seq && u.up != w.kind.Up():
 			late++
 		default:
 			w.units = append(w.units, u)
@@ -90,7 +91,7 @@ func (r *runner) obey(w *waiter) {
 		if w.seq != 0 && w.seq < u.seq && !(w.kind == kindRenew && u.former) {
 			continue // the younger one wants the same: its end is ours; but a start leaves a former definition running
 		}
-		u.seq, u.up = max(u.seq, w.seq), w.kind.up()
+		u.seq, u.up = max(u.seq, w.seq), w.kind.Up()
 		phase, again, last := u.phase, u.again, u.last
 		if r.command(u, w.kind); u.phase != phase || u.again != again {
 			w.changed = true
@@ -149,18 +150,18 @@ func (u *unit) forgive() {
 // is answered.
 func (r *runner) overtake(w *waiter) {
 	for _, o := range slices.Clone(r.waiters) {
-		if o == w || o.kind.up() == w.kind.up() || o.seq > w.seq && w.seq != 0 || len(o.units) == 0 {
+		if o == w || o.kind.Up() == w.kind.Up() || o.seq > w.seq && w.seq != 0 || len(o.units) == 0 {
 			continue
 		}
 		for i := len(o.units) - 1; i >= 0; i-- {
-			if u := o.units[i]; slices.Contains(w.units, u) && u.up == w.kind.up() {
+			if u := o.units[i]; slices.Contains(w.units, u) && u.up == w.kind.Up() {
 				o.units, o.from = slices.Delete(o.units, i, i+1), slices.Delete(o.from, i, i+1)
 			}
 		}
 		if len(o.units) == 0 {
 			res := superseded(r.key, r.snapshot.Load())
 			if r.halting {
-				res.Reason, res.code = "the daemon is ending", "shutting_down"
+				res.Reason, res.Code = "the daemon is ending", "shutting_down"
 			}
 			r.reply(o, res)
 		}
@@ -174,8 +175,8 @@ func (r *runner) answer() {
 		if w.down != nil && !w.fall() {
 			continue
 		}
-		if w.abandoned.Load() && w.kind.up() { // of a stop, the next level still waits
-			r.reply(w, Result{})
+		if w.abandoned.Load() && w.kind.Up() { // of a stop, the next level still waits
+			r.reply(w, view.Result{})
 			continue
 		}
 		res, culprit, ok := r.outcome(w)
@@ -202,7 +203,7 @@ func (w *waiter) fall() bool {
 	return w.fell
 }
 
-func (r *runner) reply(w *waiter, res Result) {
+func (r *runner) reply(w *waiter, res view.Result) {
 	r.waiters = slices.DeleteFunc(r.waiters, func(o *waiter) bool { return o == w })
 	res.Key = r.key
 	if t := w.target; t.Process != "" && (t.Instance > 0 || len(r.app.Processes) > 1) { // it is true of that part only
@@ -219,18 +220,18 @@ func (r *runner) reply(w *waiter, res Result) {
 }
 
 // outcome is the result of a command, once there is one, and the slot whose last lines tell why it failed.
-func (r *runner) outcome(w *waiter) (res Result, culprit *unit, ended bool) {
+func (r *runner) outcome(w *waiter) (res view.Result, culprit *unit, ended bool) {
 	res.OK = true
-	states := make([]State, len(w.units))
+	states := make([]view.State, len(w.units))
 	for i, u := range w.units {
 		states[i] = u.state()
 	}
-	res.State = derive(states)
+	res.State = view.Derive(states)
 	if !w.patient {
 		return res, nil, true
 	}
 	if w.kind == kindStop && r.removed { // leave answers
-		return res, nil, slices.Contains(states, Stuck) && r.stopped(w, &res)
+		return res, nil, slices.Contains(states, view.Stuck) && r.stopped(w, &res)
 	}
 	if w.kind == kindStop {
 		return res, nil, r.stopped(w, &res)
@@ -248,9 +249,9 @@ func (r *runner) outcome(w *waiter) (res Result, culprit *unit, ended bool) {
 		restarted := w.from[i] == 0 || u.last != w.from[i]
 		why, code := u.reason, ""
 		switch {
-		case s == Completed && restarted, s == Running && restarted && (u.gen == nil || u.gen.steady):
+		case s == view.Completed && restarted, s == view.Running && restarted && (u.gen == nil || u.gen.steady):
 			continue
-		case s == Waiting:
+		case s == view.Waiting:
 			if why, code = r.blocked(u); why == "" {
 				return res, nil, false
 			}
@@ -260,10 +261,10 @@ func (r *runner) outcome(w *waiter) (res Result, culprit *unit, ended bool) {
 		if !res.OK { // the first one tells
 			continue
 		}
-		if res.OK, res.State, res.code = false, s, code; why == "" {
+		if res.OK, res.State, res.Code = false, s, code; why == "" {
 			why = string(s)
 		}
-		if s != Waiting {
+		if s != view.Waiting {
 			culprit = u
 		}
 		if len(w.units) > 1 {
@@ -275,12 +276,12 @@ func (r *runner) outcome(w *waiter) (res Result, culprit *unit, ended bool) {
 }
 
 // stopped reports whether a stop has come to its end, be it that something does not die.
-func (r *runner) stopped(w *waiter, res *Result) bool {
+func (r *runner) stopped(w *waiter, res *view.Result) bool {
 	for _, u := range w.units {
 		switch u.phase {
 		case idle:
 		case stuck:
-			res.OK, res.State, res.Reason, res.code = false, Stuck, u.reason, "stuck"
+			res.OK, res.State, res.Reason, res.Code = false, view.Stuck, u.reason, "stuck"
 		default:
 			return false
 		}

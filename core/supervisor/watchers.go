@@ -9,6 +9,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/probe"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 )
 
 // readyStep is how often readiness is asked for at first; the pause doubles up to readyPause. One question may take
@@ -73,7 +74,7 @@ func (g *generation) ready(ctx context.Context, r *runner, u *unit, ready config
 	case ready.Kind == "log" && g.from != nil:
 		return r.s.Lines.Await(ctx, g.from, ready.Log)
 	case ready.Kind == "log": // adopted: what it printed before counts too
-		return r.s.Lines.AwaitSince(ctx, SampleKey(r.key, u.process, u.number), ready.Log, g.at)
+		return r.s.Lines.AwaitSince(ctx, naming.Instance(r.key, u.process, u.number), ready.Log, g.at)
 	}
 	return g.poll(ctx, r, ready.Probe, u)
 }

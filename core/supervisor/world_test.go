@@ -26,6 +26,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // keeperBinary is built once from this tree.
@@ -230,7 +231,7 @@ func (w *world) load(yaml string) *config.Definition {
 }
 
 // apply keeps a definition as the next revision and follows it.
-func (w *world) apply(yaml string) ([]Result, error) {
+func (w *world) apply(yaml string) ([]view.Result, error) {
 	w.t.Helper()
 	def := w.load(yaml)
 	return w.Apply(w.ctx(), def, w.defs.add(def), Command{Seq: w.next(), Wait: true})
@@ -279,20 +280,20 @@ func (w *world) command(names ...string) Command {
 	return Command{Targets: ts, Seq: w.next(), Wait: true}
 }
 
-func (w *world) start(names ...string) ([]Result, error) {
+func (w *world) start(names ...string) ([]view.Result, error) {
 	return w.Start(w.ctx(), w.command(names...))
 }
 
-func (w *world) stop(names ...string) ([]Result, error) {
+func (w *world) stop(names ...string) ([]view.Result, error) {
 	return w.Stop(w.ctx(), w.command(names...))
 }
 
-func (w *world) restart(names ...string) ([]Result, error) {
+func (w *world) restart(names ...string) ([]view.Result, error) {
 	return w.Restart(w.ctx(), w.command(names...))
 }
 
 // app gives the snapshot of the app with a name.
-func (w *world) app(name string) *App {
+func (w *world) app(name string) *view.App {
 	w.t.Helper()
 	for _, v := range w.Apps() {
 		if v.Name == name {
@@ -311,9 +312,9 @@ func (w *world) pid(name string) int {
 }
 
 // is waits until an app is in a state.
-func (w *world) is(name string, want State) *App {
+func (w *world) is(name string, want view.State) *view.App {
 	w.t.Helper()
-	var v *App
+	var v *view.App
 	eventually(w.t, fmt.Sprintf("%s to be %s", name, want), func() bool {
 		v = w.app(name)
 		return v != nil && v.State == want
