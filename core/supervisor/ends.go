@@ -13,6 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -37,7 +38,7 @@ func (r *runner) spawn(u *unit) {
 			if err != nil {
 				u.exit = &view.Exit{At: r.s.Now(), Reason: "spawn", Message: r.s.Hide(err.Error()), Generation: g.number}
 				r.ended(u, u.exit)
-				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
+				r.send(u, evSpawnFailed, ended{permanent: launch.Permanent(err)})
 				return
 			}
 			u.gen = g

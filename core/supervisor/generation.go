@@ -2,21 +2,16 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"reflect"
-	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/config"
-	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
-	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
-	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 )
 
 // spawnTimeout bounds one start by the keeper. It is long: a new keeper may have to be started first.
@@ -51,6 +46,11 @@ type generation struct {
 	behind     int                      // processes that were left when its main process had ended well by itself
 }
 
+// program is what runs as this generation of an instance.
+func (g *generation) program(process string, n int) launch.Program {
+	return launch.Program{App: g.app, Def: g.def, Process: process, Number: n, Ports: g.ports, Secrets: g.secrets}
+}
+
 // start asks the keeper for the program.
 func (g *generation) start(s *Supervisor, process string, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
@@ -59,30 +59,16 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 	if err != nil {
 		return err
 	}
-	if g.secrets, err = s.values(g.app.Key, g.def); err != nil {
+	if g.secrets, err = launch.Values(s.Secret, g.app.Key, g.def); err != nil {
 		return err
 	}
 	if g.ports, err = s.ports.Draw(g.def, n); err != nil {
 		return err
 	}
-	stream := journal.Stream{Project: naming.Project(g.app.Key), Stack: naming.Stack(g.app.Key), App: g.app.Name, Process: process, Instance: n}
-	out, errs := stream, stream
-	out.Name, errs.Name = "out", "err"
-	spec := proc.Spec{
-		ID:    naming.Generation(g.app.Key, process, n, g.number, g.rev, g.ports),
-		Group: naming.Group(g.app.Key, process, n, g.number), Kind: "app",
-		Argv: g.def.Argv, Dir: g.def.Dir, Env: environment(g, g.secrets, who, process, n),
-		UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
-		Out: journal.Path(s.LogDir, out), Err: journal.Path(s.LogDir, errs),
-		MaxSize: g.def.Logging.MaxSize, MaxFiles: g.def.Logging.MaxFiles, OnFull: g.def.Logging.OnFull,
-		Notify: g.def.Ready.Kind == "notify", NotifyUID: who.UID,
-		DieWithDaemon: g.app.OnDaemonExit == "stop",
-	}
-	if g.def.Umask != nil {
-		spec.Umask = *g.def.Umask
-	}
+	program := g.program(process, n)
+	spec := program.Spec(who, g.number, g.rev, s.LogDir)
 	if g.def.Ready.Kind == "log" {
-		g.from = s.Lines.Ends(stream)
+		g.from = s.Lines.Ends(program.Stream())
 	}
 	g.at = s.Now()
 	g.proc, err = s.Keeper.Spawn(ctx, spec)
@@ -90,20 +76,6 @@ func (g *generation) start(s *Supervisor, process string, n int) error {
 		s.ports.Free(g.ports)
 	}
 	return err
-}
-
-// permanent reports whether another try of the same start cannot help.
-func permanent(err error) bool {
-	e, ok := errors.AsType[*fault.Error](err)
-	if !ok {
-		return false
-	}
-	switch e.Reason {
-	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted",
-		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port":
-		return true
-	}
-	return false
 }
 
 // watch follows a living generation until its main process ends.
@@ -181,7 +153,7 @@ func (g *generation) end(r *runner, u *unit, grace time.Duration) {
 		return
 	}
 	g.closing = true
-	p, sig := g.proc, signalNamed(g.live.Stop.Signal)
+	p, sig := g.proc, launch.Signal(g.live.Stop.Signal)
 	count := u.end.cause == byItself && u.end.success && !g.app.Oneshot
 	r.s.calls.Go(func() {
 		behind := 0
@@ -254,46 +226,4 @@ func (g *generation) linger(ctx context.Context, p *proc.Process, sig unix.Signa
 		case <-tick.C:
 		}
 	}
-}
-
-func signalNamed(name string) unix.Signal {
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig
-	}
-	if sig := unix.SignalNum("SIG" + name); sig != 0 {
-		return sig
-	}
-	return unix.SIGTERM
-}
-
-// environment is the whole environment of an instance: what its definition resolved to, its secrets, then what is ours.
-func environment(g *generation, secrets map[string]string, who account.Account, process string, n int) []string {
-	env := map[string]string{}
-	for k, v := range g.def.Env {
-		env[k] = v
-	}
-	for k, v := range secrets {
-		env[k] = v
-	}
-	if who.Name != "" { // unless the definition says otherwise, even that there is none
-		for name, value := range map[string]string{"USER": who.Name, "LOGNAME": who.Name, "HOME": who.Home, "SHELL": who.Shell} {
-			if _, set := env[name]; !set && value != "" && !slices.Contains(g.def.Unset, name) {
-				env[name] = value
-			}
-		}
-	}
-	env["OMNITRON_PROJECT"], env["OMNITRON_STACK"], env["OMNITRON_APP"] = naming.Project(g.app.Key), naming.Stack(g.app.Key), g.app.Name
-	env["OMNITRON_PROCESS"], env["OMNITRON_INSTANCE"] = process, strconv.Itoa(n)
-	for name, port := range g.ports {
-		env[ports.Variable(name)] = strconv.Itoa(port)
-	}
-	if len(g.def.Ports) == 1 {
-		env["PORT"] = strconv.Itoa(g.ports[g.def.Ports[0].Name])
-	}
-	list := make([]string, 0, len(env))
-	for k, v := range env {
-		list = append(list, k+"="+v)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -222,7 +223,7 @@ func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name strin
 			if u.gen == nil || u.gen.over {
 				continue
 			}
-			if err := u.gen.proc.Signal(signalNamed(name)); err != nil {
+			if err := u.gen.proc.Signal(launch.Signal(name)); err != nil {
 				return sent, err
 			}
 			sent = true

@@ -6,6 +6,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/needs"
 	"github.com/omnitron-dev/omnitron/core/supervisor/target"
@@ -201,7 +202,7 @@ func (r *runner) missing(u *unit) string {
 			return fmt.Sprintf("waits for %s, which a command is on its way to", d.Name)
 		}
 	}
-	if why, _ := r.s.withheld(r.key, u.def); why != "" {
+	if why, _ := launch.Withheld(r.s.Secret, r.key, u.def); why != "" {
 		return "waits for a secret: " + why
 	}
 	return ""
@@ -223,7 +224,7 @@ func (s *Supervisor) WaitsFor(key string) []string {
 		}
 	}
 	for _, p := range r.declared.Load().Processes {
-		if why, _ := s.withheld(key, &p); why != "" {
+		if why, _ := launch.Withheld(s.Secret, key, &p); why != "" {
 			out = append(out, "a secret: "+why)
 		}
 	}
@@ -236,7 +237,7 @@ func (r *runner) blocked(u *unit) (why, code string) {
 	if why, code = r.blockedBy(u), "dependency_failed"; why != "" {
 		return why, code
 	}
-	return r.s.withheld(r.key, u.def)
+	return launch.Withheld(r.s.Secret, r.key, u.def)
 }
 
 // blockedBy names the dependency that will not become ready by itself, or "".

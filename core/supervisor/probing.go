@@ -15,6 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -129,15 +130,17 @@ func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx co
 		}
 		secrets := g.secrets
 		if secrets == nil { // adopted: another value may be in force by now, but that is all that is known
-			if secrets, err = s.values(g.app.Key, g.def); err != nil {
+			if secrets, err = launch.Values(s.Secret, g.app.Key, g.def); err != nil {
 				return 0, nil, err
 			}
 		}
+		program := g.program(process, n)
+		program.Secrets = secrets
 		k := probes.Add(1)
 		out := filepath.Join(s.RunDir, fmt.Sprintf("probe-%d-%d.out", os.Getpid(), k))
 		spec := proc.Spec{
 			ID: fmt.Sprintf("probe!%s:%s#%d!%d.%d", g.app.Key, process, n, os.Getpid(), k), Group: fmt.Sprintf("probe.%d.%d", os.Getpid(), k), Kind: "probe",
-			Argv: argv, Dir: g.def.Dir, Env: environment(g, secrets, who, process, n), UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
+			Argv: argv, Dir: g.def.Dir, Env: program.Environment(who), UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
 			Out: out, Err: out, OnFull: "drop", DieWithDaemon: true,
 		}
 		if g.def.Umask != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -300,7 +301,7 @@ func (r *runner) act(u *unit, a action) {
 		if !over(u.gen.proc) { // else it has ended for another reason
 			u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
 		}
-		if err := u.gen.proc.Signal(signalNamed(u.gen.live.Stop.Signal)); err != nil {
+		if err := u.gen.proc.Signal(launch.Signal(u.gen.live.Stop.Signal)); err != nil {
 			r.s.Log.Warn("cannot signal", "app", r.key, "slot", u.name(r.app.Name), "err", err)
 		}
 	case actTimer:

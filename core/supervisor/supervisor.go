@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
 	"github.com/omnitron-dev/omnitron/core/supervisor/target"
@@ -274,5 +275,5 @@ func (o others) View(key string) *view.App { return o.s.view(key) }
 func (o others) Pending(key string) bool { return o.s.pending(key) }
 
 func (o others) Withheld(key string, p *config.Process) (why, reason string) {
-	return o.s.withheld(key, p)
+	return launch.Withheld(o.s.Secret, key, p)
 }

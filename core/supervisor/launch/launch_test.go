@@ -1,4 +1,4 @@
-package supervisor
+package launch
 
 import (
 	"strings"
@@ -28,9 +28,9 @@ func TestEnvironment(t *testing.T) {
 		{"what the file takes away stays away", config.Process{Unset: []string{"HOME", "SHELL"}}, account.Account{Name: "www", Home: "/var/www", Shell: "/bin/sh"}, nil, "LOGNAME=www USER=www"},
 		{"a user without a shell", config.Process{}, account.Account{Name: "www", Home: "/"}, nil, "HOME=/ LOGNAME=www USER=www"},
 	} {
-		g := &generation{app: app, def: &c.def, ports: c.ports}
+		p := Program{App: app, Def: &c.def, Process: "web", Number: 3, Ports: c.ports}
 		var got, ours []string
-		for _, v := range environment(g, nil, c.who, "web", 3) {
+		for _, v := range p.Environment(c.who) {
 			if strings.HasPrefix(v, "OMNITRON_") {
 				ours = append(ours, v)
 				continue
