@@ -6,151 +6,27 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/plan"
 	"github.com/omnitron-dev/omnitron/core/supervisor/target"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
-// Change is what applying a definition means for one app.
-type Change struct {
-	Key     string
-	What    string // added | changed | removed | unchanged
-	Anew    int    // instances that run and have to be started anew
-	Starts  int    // instances that are wanted to run, do not, and are started
-	Stops   int    // instances that run and are too many
-	Stays   int    // instances that run and go on; what is taken up live is in force for them at once
-	Enabled bool   // whether up starts it then
-}
-
-// Item says a change in words, for a plan.
-func (c Change) Item() op.Item {
-	switch c.What {
-	case "added":
-		return op.Item{Target: c.Key, To: "added"}
-	case "removed":
-		return op.Item{Target: c.Key, From: "declared", To: "stopped and removed"}
-	}
-	to := c.What
-	some := func(n int, what string) {
-		switch {
-		case n == 1:
-			to += ", 1 instance " + what
-		case n > 1:
-			to += fmt.Sprintf(", %d instances %s", n, what)
-		}
-	}
-	if c.Stays+c.Starts+c.Stops > 0 || c.Anew == 0 {
-		some(c.Anew, "restarted")
-	} else {
-		to += ", restarted"
-	}
-	some(c.Starts, "started")
-	some(c.Stops, "stopped")
-	some(c.Stays, "left running")
-	return op.Item{Target: c.Key, From: "declared", To: to}
-}
-
 // Compare says what applying def would change, in the order of the keys.
-func (s *Supervisor) Compare(def *config.Definition) []Change {
-	var out []Change
-	seen := map[string]bool{}
-	st := s.State.View()
-	for i := range def.Apps {
-		app := &def.Apps[i]
-		seen[app.Key] = true
-		c := Change{Key: app.Key, What: "added", Enabled: app.Enabled}
-		if r := s.runner(app.Key); r != nil {
-			was, v := r.declared.Load(), r.snapshot.Load()
-			if c.What = "unchanged"; was.Hash != app.Hash {
-				c.What = "changed"
-				c.count(v, was, app, st)
-			}
-			if was.Enabled == app.Enabled { // what was said by enable or disable holds until the file says something else
-				c.Enabled = v.Enabled
-			}
+func (s *Supervisor) Compare(def *config.Definition) []plan.Change {
+	return plan.Compare(def, plan.Now{Former: s.former(def), State: s.State.View(), Apps: s.Apps, App: func(key string) (*config.App, *view.App) {
+		r := s.runner(key)
+		if r == nil {
+			return nil, nil
 		}
-		out = append(out, c)
-	}
-	former := s.former(def)
-	for _, v := range s.Apps() {
-		if naming.InStack(v.Key) == def.Project+"/"+def.Stack && !seen[v.Key] || slices.Contains(former, naming.InStack(v.Key)) {
-			out = append(out, Change{Key: v.Key, What: "removed"})
-		}
-	}
-	slices.SortFunc(out, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
-	return out
-}
-
-// count says what becomes of the instances of an app when its definition changes.
-func (c *Change) count(v *view.App, was, app *config.App, st store.State) {
-	a, _ := st.App(app.Key)
-	declare(&a, app, a.Revision, c.Enabled)
-	left := map[string]*view.Instance{}
-	for i := range v.Instances {
-		left[v.Instances[i].Part()] = &v.Instances[i]
-	}
-	for i := range app.Processes {
-		p := &app.Processes[i]
-		other := config.Renews(was, app, p.Name)
-		for k := 1; k <= instances(a.Scale, p); k++ {
-			in := &view.Instance{Process: p.Name, Number: k, State: view.Stopped}
-			if there := left[in.Part()]; there != nil {
-				in = there
-				delete(left, in.Part())
-			}
-			if wants(&a, in.Part()) != store.WantRunning {
-				continue
-			}
-			switch renewal(in.State, other || in.Former, in.Rests) {
-			case anew:
-				c.Anew++
-			case start:
-				c.Starts++
-			default:
-				if in.PID != 0 {
-					c.Stays++
-				}
-			}
-		}
-	}
-	for _, in := range left {
-		if in.PID != 0 {
-			c.Stops++
-		}
-	}
-}
-
-// what a changed definition means for a slot that is wanted to run.
-const (
-	leave = iota // as it is
-	start
-	anew
-)
-
-// renewal says what a changed definition means for a slot that is wanted to run; other: its program is another one; rests:
-// it ended by itself, as it may.
-func renewal(s view.State, other, rests bool) int {
-	switch s {
-	case view.Completed, view.Waiting: // it has run, or will be started as the new one
-		return leave
-	case view.Backoff, view.Crashed, view.Failed, view.Stopping, view.Stuck: // a new definition is a new try
-		return start
-	case view.Stopped:
-		if rests && !other {
-			return leave
-		}
-		return start
-	}
-	if other {
-		return anew
-	}
-	return leave
+		return r.declared.Load(), r.snapshot.Load()
+	}})
 }
 
 // Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
@@ -222,7 +98,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 				st.Delete(ch.Key)
 				continue
 			}
-			st.Edit(ch.Key, func(a *store.AppState) { declare(a, byKey[ch.Key], rev, ch.Enabled) })
+			st.Edit(ch.Key, func(a *store.AppState) { intent.Declare(a, byKey[ch.Key], rev, ch.Enabled) })
 		}
 		return nil
 	})
@@ -271,32 +147,6 @@ func (s *Supervisor) same(ctx context.Context, def *config.Definition, rev int64
 	}
 	theirs, err := json.Marshal(kept)
 	return err == nil && bytes.Equal(mine, theirs)
-}
-
-// declare notes in the state what the definition says of an app.
-func declare(a *store.AppState, app *config.App, rev int64, enabled bool) {
-	if a.Name == "" {
-		a.Name, a.Desired, a.Status = app.Name, store.WantStopped, string(view.Stopped)
-	}
-	a.Revision, a.Hash, a.Enabled = rev, app.Hash, enabled
-	declared := map[string]int{}
-	for _, p := range app.Processes {
-		declared[p.Name] = p.Instances
-	}
-	for name, base := range a.ScaleBase { // scale holds until the file's number changes
-		if n, ok := declared[name]; !ok || n != base {
-			delete(a.Scale, name)
-			delete(a.ScaleBase, name)
-			delete(a.Numbers, name+"*")
-		}
-	}
-	for part := range a.Parts {
-		process, _, _ := strings.Cut(part, "#")
-		if _, ok := declared[process]; !ok {
-			delete(a.Parts, part)
-			delete(a.Numbers, part)
-		}
-	}
 }
 
 // admit makes a runner of an app that is new to us. The state may know it all the same, and something of it may run: when

@@ -13,6 +13,8 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/errand"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
@@ -31,13 +33,13 @@ func (s *Supervisor) boot(ctx context.Context) {
 func (s *Supervisor) takeIn(ctx context.Context) (gone []op.Target) {
 	st := s.State.View()
 	living := map[string][]*proc.Process{}
-	for _, f := range s.leftovers() {
+	for _, f := range errand.Leftovers(s.RunDir) {
 		_ = os.Remove(f) // whoever looks at the folder sees it, and nothing else depends on it
 	}
 	for _, p := range s.Keeper.Processes() {
 		key, _, _, _, _, ok := naming.Parse(p.ID())
 		switch {
-		case isProbe(p): // of a daemon that died while it asked
+		case errand.Is(p): // of a daemon that died while it asked
 			s.discard(p)
 			continue
 		case !ok:
@@ -91,8 +93,8 @@ func (s *Supervisor) take(ctx context.Context, a store.AppState, ps []*proc.Proc
 		return nil
 	}
 	if s.Lost {
-		declare(&a, app, a.Revision, a.Enabled && app.Enabled)
-		widen(&a, app, most)
+		intent.Declare(&a, app, a.Revision, a.Enabled && app.Enabled)
+		intent.Widen(&a, app, most)
 		s.State.Touch(func(st *store.State) { st.Set(a) })
 	}
 	r := s.add(app, a.Revision)
@@ -127,20 +129,6 @@ func vouch(a *store.AppState, ps []*proc.Process) map[string]int {
 		most[process] = max(most[process], n)
 	}
 	return most
-}
-
-// widen scales the processes of which more live than were known of.
-func widen(a *store.AppState, app *config.App, most map[string]int) {
-	for i := range app.Processes {
-		p := &app.Processes[i]
-		if most[p.Name] <= instances(a.Scale, p) {
-			continue
-		}
-		if a.Scale == nil {
-			a.Scale, a.ScaleBase = map[string]int{}, map[string]int{}
-		}
-		a.Scale[p.Name], a.ScaleBase[p.Name] = most[p.Name], p.Instances
-	}
 }
 
 // resume sets a runner going. Until it has come to that, nobody takes its app for one that nothing will start.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -358,7 +359,7 @@ func TestAppliedHalf(t *testing.T) {
 	must(t, err)
 	must(t, f.Put(t.Context(), func(st *store.State) error { // all that the other one came to
 		for i := range def.Apps {
-			st.Edit(def.Apps[i].Key, func(a *store.AppState) { declare(a, &def.Apps[i], rev, true) })
+			st.Edit(def.Apps[i].Key, func(a *store.AppState) { intent.Declare(a, &def.Apps[i], rev, true) })
 		}
 		st.Delete("shop/dev/gone")
 		return nil

@@ -2,15 +2,14 @@ package supervisor
 
 import (
 	"context"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -29,7 +28,7 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 			return errEnding()
 		}
 		if k.Up() && st.HomeDown {
-			st.HomeDown, left = false, putDown(st, targets)
+			st.HomeDown, left = false, intent.PutDown(st, targets)
 		}
 		for i, t := range targets {
 			a, ok := st.App(t.Key)
@@ -37,7 +36,7 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 				over[i] = false
 				continue
 			}
-			if over[i] = wish(&a, partOf(t), want, seq); !over[i] {
+			if over[i] = intent.Wish(&a, intent.PartOf(t), want, seq); !over[i] {
 				st.Set(a)
 			}
 		}
@@ -57,79 +56,8 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 	return over, nil
 }
 
-// putDown makes what a start lifts the mark of the home for all that comes back: the rest was stopped by whoever marked the
-// home, and would be started with the next daemon, when nobody expects it. It gives the apps that are not wanted any more.
-func putDown(st *store.State, but []op.Target) (left []string) {
-	for _, key := range st.Keys() {
-		if !slices.ContainsFunc(but, func(t op.Target) bool { return t.Key == key && t.Process == "" }) {
-			st.Edit(key, func(a *store.AppState) { a.Desired, a.Parts = store.WantStopped, nil })
-			left = append(left, key)
-		}
-	}
-	return left
-}
-
 func errEnding() error {
 	return fault.New(fault.Unavailable, "the daemon is ending: nothing is started any more").WithReason("shutting_down").WithHint("omnitron up")
-}
-
-// wish notes what a command wants of a part of an app; the rest of the app is not its business. One that comes after a
-// younger command on the same part, or on what the part belongs to, changes nothing any more, and is overtaken if that
-// wants something else. A command without a number is the youngest.
-func wish(a *store.AppState, part string, want store.Desired, seq int64) (overtaken bool) {
-	process, _, _ := strings.Cut(part, "#")
-	if seq != 0 && (seq < a.Command || part != "" && (seq < a.Numbers[process] || seq < a.Numbers[part])) {
-		return wants(a, part) != want
-	}
-	if part == "" {
-		a.Desired, a.Command = want, max(a.Command, seq)
-	}
-	for p := range a.Parts { // what was said of its parts before is no more
-		below := part == "" || strings.HasPrefix(p, part+"#")
-		if below && (seq == 0 || a.Numbers[p] < seq) {
-			delete(a.Parts, p)
-			delete(a.Numbers, p)
-		}
-	}
-	if part != "" {
-		if a.Parts == nil {
-			a.Parts = map[string]store.Desired{}
-		}
-		a.Parts[part] = want
-		number(a, part, seq)
-	}
-	return false
-}
-
-func number(a *store.AppState, what string, seq int64) {
-	if a.Numbers == nil {
-		a.Numbers = map[string]int64{}
-	}
-	a.Numbers[what] = max(a.Numbers[what], seq)
-}
-
-// wants gives what was said of a part last: of itself, of its process, of the app.
-func wants(a *store.AppState, part string) store.Desired {
-	process, _, _ := strings.Cut(part, "#")
-	for _, p := range []string{part, process} {
-		if want, ok := a.Parts[p]; ok && p != "" {
-			return want
-		}
-	}
-	return a.Desired
-}
-
-// partOf names the part of an app that a target means: a process, process#n, or "" for the whole.
-func partOf(t op.Target) string {
-	if t.Process == "" || t.Instance == 0 {
-		return t.Process
-	}
-	return t.Process + "#" + strconv.Itoa(t.Instance)
-}
-
-// means reports whether a target means a slot.
-func means(t op.Target, u *unit) bool {
-	return (t.Process == "" || u.process == t.Process) && (t.Instance == 0 || u.number == t.Instance)
 }
 
 // Enable lets up and boot start apps, or not; disabling also stops them. Faults: as of Stop.
@@ -189,15 +117,9 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]vie
 		if !ok {
 			return nil
 		}
-		said := p.Name + "*"
-		if late = c.Seq != 0 && c.Seq < a.Numbers[said] && a.Scale[p.Name] != instances; late {
+		if late = intent.Scale(&a, &p, instances, c.Seq); late {
 			return nil
 		}
-		if a.Scale == nil {
-			a.Scale, a.ScaleBase = map[string]int{}, map[string]int{}
-		}
-		a.Scale[p.Name], a.ScaleBase[p.Name] = instances, p.Instances
-		number(&a, said, c.Seq)
 		st.Set(a)
 		return nil
 	})
@@ -269,7 +191,7 @@ func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runn
 		posted := r != nil && r.mail.post(func() {
 			var us []*unit
 			for _, u := range r.units {
-				if means(t, u) {
+				if target.Means(t, u.process, u.number) {
 					us = append(us, u)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/errand"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -201,8 +202,8 @@ apps:
 		t.Errorf("%s", v.Reason)
 	}
 	eventually(t, "the probes to be forgotten", func() bool {
-		return len(w.k.Processes()) == 1 && len(w.leftovers()) == 0
-	}, func() string { return fmt.Sprint(len(w.k.Processes()), w.leftovers()) })
+		return len(w.k.Processes()) == 1 && len(errand.Leftovers(w.RunDir)) == 0
+	}, func() string { return fmt.Sprint(len(w.k.Processes()), errand.Leftovers(w.RunDir)) })
 }
 
 // TestRestOfATree: what a program that ended by itself leaves behind is ended before it starts again, and a stop ends what

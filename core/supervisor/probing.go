@@ -2,20 +2,15 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
+	"github.com/omnitron-dev/omnitron/core/supervisor/errand"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -88,7 +83,7 @@ func (s *Supervisor) questions(ctx context.Context, t op.Target) []asked {
 	posted := r.mail.post(func() {
 		var list []asked
 		for _, u := range r.units {
-			if !means(t, u) {
+			if !target.Means(t, u.process, u.number) {
 				continue
 			}
 			q := asked{Probed: view.Probed{Slot: u.name(r.app.Name), Key: r.key, State: u.state(), Health: "unknown"}, g: u.gen, u: u, limit: readyAsk}
@@ -114,88 +109,19 @@ func (s *Supervisor) questions(ctx context.Context, t op.Target) []asked {
 	}
 }
 
-// probeOutput is how much of an exec probe's output is looked at.
-const probeOutput = 4 << 10
-
-// probes numbers the exec probes, so that each has a generation and a cgroup of its own.
-var probes atomic.Uint64
-
-// execProbe gives the function that runs a command as an instance would run: same user, folder and environment, in a
-// cgroup of its own, ended with everything it started when ctx ends.
+// execProbe gives the function that runs a command beside an instance.
 func (s *Supervisor) execProbe(g *generation, process string, n int) func(ctx context.Context, argv []string) (int, []byte, error) {
 	return func(ctx context.Context, argv []string) (int, []byte, error) {
 		who, err := account.Of(g.def)
 		if err != nil {
 			return 0, nil, err
 		}
-		secrets := g.secrets
-		if secrets == nil { // adopted: another value may be in force by now, but that is all that is known
-			if secrets, err = launch.Values(s.Secret, g.app.Key, g.def); err != nil {
+		program := g.program(process, n)
+		if program.Secrets == nil { // adopted: another value may be in force by now, but that is all that is known
+			if program.Secrets, err = launch.Values(s.Secret, g.app.Key, g.def); err != nil {
 				return 0, nil, err
 			}
 		}
-		program := g.program(process, n)
-		program.Secrets = secrets
-		k := probes.Add(1)
-		out := filepath.Join(s.RunDir, fmt.Sprintf("probe-%d-%d.out", os.Getpid(), k))
-		spec := proc.Spec{
-			ID: fmt.Sprintf("probe!%s:%s#%d!%d.%d", g.app.Key, process, n, os.Getpid(), k), Group: fmt.Sprintf("probe.%d.%d", os.Getpid(), k), Kind: "probe",
-			Argv: argv, Dir: g.def.Dir, Env: program.Environment(who), UID: who.UID, GID: who.GID, Groups: who.Groups, Umask: -1,
-			Out: out, Err: out, OnFull: "drop", DieWithDaemon: true,
-		}
-		if g.def.Umask != nil {
-			spec.Umask = *g.def.Umask
-		}
-		p, err := s.Keeper.Spawn(ctx, spec)
-		if err != nil {
-			return 0, nil, err
-		}
-		defer s.endProbe(g.app.Key, p, out)
-		select {
-		case <-ctx.Done():
-			return 0, nil, ctx.Err()
-		case <-p.Done():
-		}
-		x := p.Exit()
-		if !x.Known {
-			return 0, nil, fmt.Errorf("it ended and nobody saw how")
-		}
-		return x.Code, head(out), nil
+		return errand.Errands{Keeper: s.Keeper, Dir: s.RunDir, Log: s.Log}.Run(ctx, program, who, argv)
 	}
-}
-
-// endProbe leaves nothing of an exec probe.
-func (s *Supervisor) endProbe(key string, p *proc.Process, out string) {
-	end, cancel := context.WithTimeout(context.Background(), killTimeout)
-	defer cancel()
-	if err := p.Kill(end); err != nil {
-		s.Log.Warn("an exec probe does not die", "app", key, "err", err)
-		return
-	}
-	if err := p.Forget(end); err != nil {
-		s.Log.Warn("cannot forget an exec probe", "app", key, "err", err)
-	}
-	for _, f := range []string{out, out + ".idx"} {
-		_ = os.Remove(f)
-	}
-}
-
-// isProbe reports whether a generation is an exec probe.
-func isProbe(p *proc.Process) bool { return strings.HasPrefix(p.ID(), "probe!") }
-
-// leftovers gives the files of exec probes that an earlier daemon did not live to remove.
-func (s *Supervisor) leftovers() []string {
-	found, _ := filepath.Glob(filepath.Join(s.RunDir, "probe-*.out*")) // the pattern is well-formed
-	return found
-}
-
-// head reads the beginning of a probe's output.
-func head(path string) []byte {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, probeOutput))
-	return text
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -186,7 +187,7 @@ func (r *runner) adopt(app *config.App, rev int64) {
 	want := map[string]bool{}
 	for i := range app.Processes {
 		p := &app.Processes[i]
-		for k := 1; k <= instances(r.scale, p); k++ {
+		for k := 1; k <= intent.Instances(r.scale, p); k++ {
 			u := r.unit(p.Name, k)
 			if u == nil {
 				u = &unit{slot: slot{phase: idle, outcome: view.Stopped}, process: p.Name, number: k, since: r.s.Now()}
@@ -204,14 +205,6 @@ func (r *runner) adopt(app *config.App, rev int64) {
 		}
 	}
 	r.order()
-}
-
-// instances is how many of a process there should be: what scale said, else what the file says.
-func instances(scale map[string]int, p *config.Process) int {
-	if n, ok := scale[p.Name]; ok {
-		return n
-	}
-	return p.Instances
 }
 
 // order sorts the slots as the definition has them.

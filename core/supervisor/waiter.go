@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/plan"
 	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -66,7 +68,7 @@ func (r *runner) obey(w *waiter) {
 	late := 0
 	for _, u := range r.units {
 		switch {
-		case !means(w.target, u):
+		case !target.Means(w.target, u.process, u.number):
 		case u.parting && w.kind != kindStop:
 			w.leaving = append(w.leaving, u)
 		case (w.kind == kindRenew || w.kind == kindScale) && !r.wanted(u):
@@ -124,10 +126,10 @@ func (r *runner) command(u *unit, k kind) {
 			r.send(u, evStart, ended{})
 		}
 	case kindRenew:
-		switch renewal(u.state(), u.former, !r.wants(u)) {
-		case start:
+		switch plan.Renewal(u.state(), u.former, !r.wants(u)) {
+		case plan.Start:
 			r.command(u, kindStart)
-		case anew:
+		case plan.Anew:
 			r.command(u, kindRestart)
 		}
 	case kindRestart:

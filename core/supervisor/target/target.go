@@ -300,3 +300,8 @@ func unknownSlot(name string, v *view.App) error {
 	}
 	return fault.New(fault.NotFound, "%s has nothing that is named %q", v.Key, name).WithReason("slot_unknown").WithCandidates(slots...)
 }
+
+// Means reports whether a target means an instance.
+func Means(t op.Target, process string, instance int) bool {
+	return (t.Process == "" || process == t.Process) && (t.Instance == 0 || instance == t.Instance)
+}
