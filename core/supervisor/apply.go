@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/plan"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
 	"github.com/omnitron-dev/omnitron/core/supervisor/target"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -25,7 +26,7 @@ func (s *Supervisor) Compare(def *config.Definition) []plan.Change {
 		if r == nil {
 			return nil, nil
 		}
-		return r.declared.Load(), r.snapshot.Load()
+		return r.Declared(), r.View()
 	}})
 }
 
@@ -41,23 +42,23 @@ func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int6
 	if err != nil {
 		return nil, err
 	}
-	notes := s.waiters(kindNote, kept, nil, Command{})
-	stops := s.waiters(kindStop, gone, nil, c)
-	starts := s.waiters(kindRenew, renew, nil, c)
+	notes := s.waiters(runner.Note, kept, nil, Command{})
+	stops := s.waiters(runner.Stop, gone, nil, c)
+	starts := s.waiters(runner.Renew, renew, nil, c)
 	for _, w := range notes {
 		s.tell(w)
 	}
-	s.calls.Go(func() { // what takes the place of something comes after it has gone
+	s.common.Go(func() { // what takes the place of something comes after it has gone
 		s.byLevel(stops)
 		s.byLevel(starts)
 	})
 	for _, w := range notes { // whoever looks now sees the new definition
 		select {
-		case <-w.done:
+		case <-w.Done:
 		case <-ctx.Done():
 		}
 	}
-	return s.collect(ctx, kindRestart, append(stops, starts...), c.Wait)
+	return s.collect(ctx, runner.Restart, append(stops, starts...), c.Wait)
 }
 
 // follow makes the state and the runners follow a definition. It gives the apps that it has, those that have to go and
@@ -117,18 +118,18 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		case ch.What == "removed" && r == nil: // an earlier one has just been done with
 			continue
 		case ch.What == "removed":
-			gone = append(gone, target.Of(r.snapshot.Load(), "", 0))
-			r.mail.post(r.remove)
+			gone = append(gone, target.Of(r.View(), "", 0))
+			r.Remove()
 			continue
 		}
 		kept = append(kept, op.Target{Key: ch.Key})
-		if r == nil || !r.mail.post(func() { r.follow(app, rev, ch.What == "changed") }) { // the second: it has just gone
+		if r == nil || !r.Follow(app, rev, ch.What == "changed") { // the second: it has just gone
 			s.admit(ctx, app, rev)
 			continue
 		}
-		r.declared.Store(app)
+		r.Declare(app)
 		if ch.Anew+ch.Starts+ch.Stops > 0 && !down {
-			renew = append(renew, target.Of(r.snapshot.Load(), "", 0))
+			renew = append(renew, target.Of(r.View(), "", 0))
 		}
 	}
 	s.link()
@@ -155,45 +156,18 @@ func (s *Supervisor) admit(ctx context.Context, app *config.App, rev int64) {
 	st := s.State.View()
 	r := s.add(app, rev)
 	if a, ok := st.App(app.Key); ok {
-		s.recall(r, a)
+		r.Recall(a)
 	}
 	if _, left := s.unread[app.Key]; left {
 		delete(s.unread, app.Key)
 		for _, p := range s.Keeper.Processes() {
 			if key, _, _, _, _, ok := naming.Parse(p.ID()); ok && key == app.Key {
-				s.reattach(ctx, r, p, cached{s: s, got: map[string]*config.Definition{}}.app)
+				r.Reattach(ctx, p, cached{s: s, got: map[string]*config.Definition{}}.app)
 			}
 		}
 	}
-	s.launch(r)
-	s.resume(r, !st.HomeDown)
-}
-
-// follow takes a new definition over; what runs keeps its own until it is started again.
-func (r *runner) follow(app *config.App, rev int64, changed bool) {
-	r.removed = false
-	r.recollect()
-	if changed {
-		r.moved()
-	}
-	other := map[string]bool{}
-	for _, p := range app.Processes {
-		other[p.Name] = config.Renews(r.app, app, p.Name)
-	}
-	for _, u := range r.units {
-		u.former = u.former || other[u.process]
-	}
-	r.adopt(app, rev)
-}
-
-// remove begins the end of an app that the definition has no more. Its slots are stopped by the command that follows, in
-// its turn; when the last one has gone, so does the runner.
-func (r *runner) remove() {
-	r.removed, r.desired, r.parts = true, false, nil
-	r.moved()
-	for _, u := range r.units {
-		u.parting = true
-	}
+	r.Launch()
+	r.Resume(!st.HomeDown)
 }
 
 // RevisionsInUse gives the numbers of the definitions that the apps of a stack run or should run.

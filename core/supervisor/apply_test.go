@@ -381,7 +381,7 @@ func TestFoundlings(t *testing.T) {
 			if got := w.file("ends"); !slices.Equal(got, want) {
 				t.Errorf("they ended as %v, want %v", got, want)
 			}
-			if n := w.ports.Taken(); n != 0 {
+			if n := w.common.Ports.Taken(); n != 0 {
 				t.Errorf("%d ports are still promised", n)
 			}
 			w.defs.bad = nil

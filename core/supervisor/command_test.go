@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -338,17 +338,20 @@ func TestAbandoned(t *testing.T) {
 	if _, err := w.apply("project: shop\napps:\n  - {name: api, command: \"exec sleep 1000\", ready: {log: never, timeout: 60s}}\n"); err != nil {
 		t.Fatal(err)
 	}
+	var left []*runner.Waiter
 	for range 5 {
 		c := w.command("api")
-		c.Timeout = 10 * time.Millisecond
-		if _, err := w.Start(w.ctx(), c); reason(err) != "deadline/still_working" {
+		waits := w.waiters(runner.Start, c.Targets, nil, c)
+		left = append(left, waits...)
+		ctx, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+		if _, err := w.carry(ctx, runner.Start, waits, true); reason(err) != "deadline/still_working" {
 			t.Errorf("%v", err)
 		}
+		cancel()
 	}
 	r := w.runner("shop/dev/api")
-	left := -1
 	eventually(t, "the waiters to go", func() bool {
-		_, err := w.ask(w.ctx(), []op.Target{{Key: r.key}}, func(r *runner, _ []*unit) (bool, error) { left = len(r.waiters); return false, nil })
-		return err == nil && left == 0
-	}, func() string { return fmt.Sprint(left) })
+		r.Wake()
+		return !slices.ContainsFunc(left, func(l *runner.Waiter) bool { return !l.Answered() })
+	})
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor/needs"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
 	"github.com/omnitron-dev/omnitron/core/supervisor/target"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -32,42 +34,29 @@ func (c Command) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
 }
 
-type kind int
-
-const (
-	kindStart kind = iota
-	kindStop
-	kindRestart
-	kindRenew // what another definition asks for: a restart of other programs, a start of what is missing, the end of what is too much
-	kindScale // a start of what is wanted to run, and the end of what is too much
-	kindNote  // nothing is done: answered when readers see what came before
-)
-
-var kindWords = [...]string{"start", "stop", "restart", "restart", "scale", "apply"}
-
-func (k kind) Up() bool { return k != kindStop && k != kindNote }
+var errTimeout = errors.New("the time that the caller gave is up")
 
 // Start makes the targets, and what they depend on, desired and starts what does not run. Faults: failed with one Result
 // a target, conflict (superseded), deadline, cancelled, unavailable (shutting_down), internal (state_not_durable).
 func (s *Supervisor) Start(ctx context.Context, c Command) ([]view.Result, error) {
-	return s.command(ctx, kindStart, c)
+	return s.command(ctx, runner.Start, c)
 }
 
 // Stop makes the targets undesired and ends everything that they ever started, dependents first. When the caller does not
 // wait as long as that takes, it goes on without him. Faults as of Start.
 func (s *Supervisor) Stop(ctx context.Context, c Command) ([]view.Result, error) {
-	return s.command(ctx, kindStop, c)
+	return s.command(ctx, runner.Stop, c)
 }
 
 // Restart ends the targets and starts them again. Faults as of Start.
 func (s *Supervisor) Restart(ctx context.Context, c Command) ([]view.Result, error) {
-	return s.command(ctx, kindRestart, c)
+	return s.command(ctx, runner.Restart, c)
 }
 
-func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]view.Result, error) {
+func (s *Supervisor) command(ctx context.Context, k runner.Kind, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
-	if k == kindStart {
+	if k == runner.Start {
 		c.Targets = s.withDependencies(c.Targets)
 	}
 	over, err := s.intend(ctx, k, c.Targets, c.Seq)
@@ -78,31 +67,28 @@ func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]view.Res
 }
 
 // waiters makes a waiter of each target. Those that are overtaken, or whose app is not known, have their answer already.
-func (s *Supervisor) waiters(k kind, targets []op.Target, over []bool, c Command) []*waiter {
-	out := make([]*waiter, len(targets))
+func (s *Supervisor) waiters(k runner.Kind, targets []op.Target, over []bool, c Command) []*runner.Waiter {
+	out := make([]*runner.Waiter, len(targets))
 	for i, t := range targets {
-		w := &waiter{kind: k, target: t, seq: c.Seq, began: s.Now(), patient: c.Wait || k == kindStop, done: make(chan struct{})}
+		w := &runner.Waiter{Kind: k, Target: t, Seq: c.Seq, Began: s.Now(), Patient: c.Wait || k == runner.Stop, Done: make(chan struct{})}
 		out[i] = w
 		r := s.runner(t.Key)
 		switch {
 		case over != nil && over[i]:
-			w.finish(superseded(t.Key, s.view(t.Key)))
+			w.Finish(runner.Superseded(t.Key, s.view(t.Key)))
 		case r == nil:
-			w.finish(unknownNow(k, t.Key))
+			w.Finish(runner.Unknown(k, t.Key))
 		case k.Up():
-			r.pending.Add(1)
-			if k == kindRenew {
-				r.renewals.Add(1)
-			}
+			r.Expect(k)
 		}
 	}
 	return out
 }
 
 // carry carries a command out. The work goes on when the caller does not wait for its end.
-func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bool) ([]view.Result, error) {
-	if k == kindStop || k == kindRestart && len(waits) > 1 {
-		s.calls.Go(func() { s.byLevel(waits) })
+func (s *Supervisor) carry(ctx context.Context, k runner.Kind, waits []*runner.Waiter, wait bool) ([]view.Result, error) {
+	if k == runner.Stop || k == runner.Restart && len(waits) > 1 {
+		s.common.Go(func() { s.byLevel(waits) })
 		return s.collect(ctx, k, waits, wait)
 	}
 	for _, w := range waits {
@@ -112,29 +98,29 @@ func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bo
 }
 
 // tell hands a command to the runner that owns the app.
-func (s *Supervisor) tell(w *waiter) {
-	if w.answered() {
+func (s *Supervisor) tell(w *runner.Waiter) {
+	if w.Answered() {
 		return
 	}
-	r := s.runner(w.target.Key)
-	if r == nil || !r.mail.post(func() { r.obey(w) }) {
-		w.finish(unknownNow(w.kind, w.target.Key))
+	r := s.runner(w.Target.Key)
+	if r == nil || !r.Obey(w) {
+		w.Finish(runner.Unknown(w.Kind, w.Target.Key))
 	}
 }
 
 // byLevel hands out commands that end something, dependents first: a level's turn comes when nothing is left of what the one
 // before ends. What starts again waits for what it depends on: a command is on its way to that until its turn has come. It
 // returns when everything has ended, or the daemon lets go.
-func (s *Supervisor) byLevel(waits []*waiter) {
+func (s *Supervisor) byLevel(waits []*runner.Waiter) {
 	keys := make([]string, len(waits))
-	byKey := map[string][]*waiter{}
+	byKey := map[string][]*runner.Waiter{}
 	below := map[string][]string{}
 	for i, w := range waits {
-		key := w.target.Key
+		key := w.Target.Key
 		keys[i], byKey[key] = key, append(byKey[key], w)
 		below[key] = needs.Closure([]string{key}, s.dependencies)
-		if w.kind != kindStop {
-			w.down = make(chan struct{})
+		if w.Kind != runner.Stop {
+			w.Down = make(chan struct{})
 		}
 	}
 	order := needs.Levels(keys, func(key string) []string { return below[key] })
@@ -147,9 +133,9 @@ func (s *Supervisor) byLevel(waits []*waiter) {
 		for _, key := range order[i] {
 			for _, w := range byKey[key] {
 				select {
-				case <-w.done:
-				case <-w.down:
-				case <-s.ctx.Done():
+				case <-w.Done:
+				case <-w.Down:
+				case <-s.common.Over():
 					return
 				}
 			}
@@ -159,20 +145,20 @@ func (s *Supervisor) byLevel(waits []*waiter) {
 
 // collect waits for the answers, and makes the fault of the call if some of them are bad. A caller who does not wait is
 // told what is being done.
-func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait bool) ([]view.Result, error) {
+func (s *Supervisor) collect(ctx context.Context, k runner.Kind, waits []*runner.Waiter, wait bool) ([]view.Result, error) {
 	results := make([]view.Result, len(waits))
 	for i, w := range waits {
-		if !wait && !w.answered() {
-			v := s.view(w.target.Key)
-			results[i] = view.Result{Key: w.target.Key, State: view.Stopped, OK: true, Changed: w.kind.Up()}
+		if !wait && !w.Answered() {
+			v := s.view(w.Target.Key)
+			results[i] = view.Result{Key: w.Target.Key, State: view.Stopped, OK: true, Changed: w.Kind.Up()}
 			if v != nil && v.State != view.Stopped {
 				results[i].State, results[i].Changed = view.Stopping, true
 			}
 			continue
 		}
 		select {
-		case <-w.done:
-			results[i] = w.result
+		case <-w.Done:
+			results[i] = w.Result
 		case <-ctx.Done():
 			return results, s.gaveUp(ctx, results, waits)
 		}
@@ -182,7 +168,7 @@ func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait 
 
 // faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
 // the way.
-func (s *Supervisor) faultOf(results []view.Result, k kind) error {
+func (s *Supervisor) faultOf(results []view.Result, k runner.Kind) error {
 	bad, overtaken := 0, 0
 	var first view.Result
 	for _, r := range results {
@@ -195,7 +181,7 @@ func (s *Supervisor) faultOf(results []view.Result, k kind) error {
 			first = r
 		}
 	}
-	word := kindWords[k]
+	word := k.String()
 	switch {
 	case bad == 0:
 		return nil
@@ -212,20 +198,20 @@ func (s *Supervisor) faultOf(results []view.Result, k kind) error {
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
-func (s *Supervisor) gaveUp(ctx context.Context, results []view.Result, waits []*waiter) error {
+func (s *Supervisor) gaveUp(ctx context.Context, results []view.Result, waits []*runner.Waiter) error {
 	var open string
 	for i, w := range waits {
-		if w.answered() {
-			results[i] = w.result
+		if w.Answered() {
+			results[i] = w.Result
 			continue
 		}
-		w.abandoned.Store(true)
-		results[i] = view.Result{Key: w.target.Key, Reason: "gone"}
-		if v := s.view(w.target.Key); v != nil {
+		w.Abandoned.Store(true)
+		results[i] = view.Result{Key: w.Target.Key, Reason: "gone"}
+		if v := s.view(w.Target.Key); v != nil {
 			results[i].State, results[i].Reason = v.State, cmp.Or(v.Reason, string(v.State))
 		}
 		if open == "" {
-			open = fmt.Sprintf("%s is %s", w.target.Key, results[i].State)
+			open = fmt.Sprintf("%s is %s", w.Target.Key, results[i].State)
 			if results[i].Reason != string(results[i].State) {
 				open += " (" + results[i].Reason + ")"
 			}
@@ -236,22 +222,6 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []view.Result, waits []
 			WithHint("%s", fault.Do("apps.list")).WithItems(results)
 	}
 	return fault.New(fault.Cancelled, "the caller gave up while %s; the work goes on", open).WithItems(results)
-}
-
-// unknownNow is the result of a command on an app that was removed meanwhile: for a stop that is as good.
-func unknownNow(k kind, key string) view.Result {
-	if !k.Up() {
-		return view.Result{Key: key, State: view.Stopped, OK: true}
-	}
-	return view.Result{Key: key, State: view.Stopped, Reason: "it is not known any more", Code: "not_found"}
-}
-
-func superseded(key string, v *view.App) view.Result {
-	r := view.Result{Key: key, State: view.Stopped, Reason: "a later command was there first", Code: "superseded"}
-	if v != nil {
-		r.State = v.State
-	}
-	return r
 }
 
 // Halt stops everything that runs, dependents first, because the daemon ends; what is desired stays. down also marks the
@@ -275,21 +245,21 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]view.Resul
 	for _, v := range s.Apps() {
 		targets = append(targets, target.Of(v, "", 0))
 		if r := s.runner(v.Key); r != nil {
-			r.mail.post(func() { r.halting = true })
+			r.Halt()
 		}
 	}
-	waits := s.waiters(kindStop, targets, nil, Command{Wait: true})
-	s.calls.Go(func() {
+	waits := s.waiters(runner.Stop, targets, nil, Command{Wait: true})
+	s.common.Go(func() {
 		s.byLevel(waits)
 		results := make([]view.Result, len(waits))
 		for i, w := range waits {
-			if results[i] = (view.Result{Key: w.target.Key, State: view.Stopping, Reason: "the daemon ended first"}); w.answered() {
-				results[i] = w.result
+			if results[i] = (view.Result{Key: w.Target.Key, State: view.Stopping, Reason: "the daemon ended first"}); w.Answered() {
+				results[i] = w.Result
 			}
 		}
-		then(results, s.faultOf(results, kindStop))
+		then(results, s.faultOf(results, runner.Stop))
 	})
-	return s.collect(ctx, kindStop, waits, true)
+	return s.collect(ctx, runner.Stop, waits, true)
 }
 
 // scalable is the process that a call for more or fewer instances means.

@@ -7,15 +7,14 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
-	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
-	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // intend makes a command's wish durable before anything is done. It says of each target whether a younger command wants
 // something else of it: those are overtaken.
-func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, seq int64) ([]bool, error) {
+func (s *Supervisor) intend(ctx context.Context, k runner.Kind, targets []op.Target, seq int64) ([]bool, error) {
 	over := make([]bool, len(targets))
 	var left []string
 	want := store.WantStopped
@@ -50,7 +49,7 @@ func (s *Supervisor) intend(ctx context.Context, k kind, targets []op.Target, se
 	}
 	for _, key := range left {
 		if r := s.runner(key); r != nil {
-			r.mail.post(r.recollect)
+			r.Recollect()
 		}
 	}
 	return over, nil
@@ -78,13 +77,13 @@ func (s *Supervisor) Enable(ctx context.Context, c Command, on bool) ([]view.Res
 	}
 	for _, t := range c.Targets {
 		if r := s.runner(t.Key); r != nil {
-			r.mail.post(r.recollect)
+			r.Recollect()
 		}
 	}
 	if !on {
 		return s.Stop(ctx, c)
 	}
-	return s.ask(ctx, c.Targets, func(r *runner, _ []*unit) (bool, error) { return was[r.key] != on, nil })
+	return s.ask(ctx, c.Targets, func(r *runner.Runner, t op.Target) <-chan view.Result { return r.Note(t, was[t.Key] != on) })
 }
 
 // Scale sets how many instances of a process run. The number is durable before it is acted upon, and it holds until the
@@ -126,35 +125,16 @@ func (s *Supervisor) Scale(ctx context.Context, c Command, instances int) ([]vie
 	if err != nil {
 		return nil, err
 	}
-	waits := s.waiters(kindScale, []op.Target{{Key: t.Key, Process: p.Name}}, []bool{late}, c)
+	waits := s.waiters(runner.Scale, []op.Target{{Key: t.Key, Process: p.Name}}, []bool{late}, c)
 	if r := s.runner(t.Key); r != nil {
-		r.mail.post(func() {
-			r.recollect()
-			r.adopt(r.app, r.rev)
-			r.moved()
-		})
+		r.Rescale()
 	}
-	return s.carry(ctx, kindScale, waits, c.Wait)
+	return s.carry(ctx, runner.Scale, waits, c.Wait)
 }
 
 // Signal sends a signal to the main processes of the targets. Faults: failed (signal_failed), with one result a target.
 func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name string) ([]view.Result, error) {
-	results, err := s.ask(ctx, targets, func(r *runner, us []*unit) (bool, error) {
-		sent := false
-		for _, u := range us {
-			if u.gen == nil || u.gen.over {
-				continue
-			}
-			if err := u.gen.proc.Signal(launch.Signal(name)); err != nil {
-				return sent, err
-			}
-			sent = true
-		}
-		if !sent {
-			return false, fault.New(fault.Conflict, "%s does not run", r.key).WithReason("not_running")
-		}
-		return true, nil
-	})
+	results, err := s.ask(ctx, targets, func(r *runner.Runner, t op.Target) <-chan view.Result { return r.Signal(t, name) })
 	if err != nil {
 		return nil, err
 	}
@@ -168,42 +148,19 @@ func (s *Supervisor) Signal(ctx context.Context, targets []op.Target, name strin
 
 // Reset forgets restart counters; what crashed or failed becomes stopped.
 func (s *Supervisor) Reset(ctx context.Context, targets []op.Target) ([]view.Result, error) {
-	return s.ask(ctx, targets, func(r *runner, us []*unit) (bool, error) {
-		changed := false
-		for _, u := range us {
-			gaveUp := u.phase == idle && (u.outcome == view.Crashed || u.outcome == view.Failed)
-			changed = changed || len(u.hist.Restarts) > 0 || u.starts > 0 || gaveUp
-			u.forgive()
-			if gaveUp {
-				r.send(u, evStop, ended{})
-			}
-		}
-		return changed, nil
-	})
+	return s.ask(ctx, targets, (*runner.Runner).Reset)
 }
 
-// ask runs fn on the goroutine of each target's runner, with the slots that are meant.
-func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runner, []*unit) (bool, error)) ([]view.Result, error) {
+// ask asks the runner of each target, one after the other.
+func (s *Supervisor) ask(ctx context.Context, targets []op.Target, fn func(*runner.Runner, op.Target) <-chan view.Result) ([]view.Result, error) {
 	results := make([]view.Result, len(targets))
 	for i, t := range targets {
-		done := make(chan view.Result, 1)
-		r := s.runner(t.Key)
-		posted := r != nil && r.mail.post(func() {
-			var us []*unit
-			for _, u := range r.units {
-				if target.Means(t, u.process, u.number) {
-					us = append(us, u)
-				}
-			}
-			changed, err := fn(r, us)
-			res := view.Result{Key: r.key, State: r.build().State, OK: err == nil, Changed: changed}
-			if err != nil {
-				res.Reason = err.Error()
-			}
-			done <- res
-		})
-		if !posted {
-			results[i] = unknownNow(kindStart, t.Key)
+		var done <-chan view.Result
+		if r := s.runner(t.Key); r != nil {
+			done = fn(r, t)
+		}
+		if done == nil {
+			results[i] = runner.Unknown(runner.Start, t.Key)
 			continue
 		}
 		select {

@@ -94,7 +94,7 @@ apps:
 	hold := make(chan struct{})
 	release := sync.OnceFunc(func() { close(hold) })
 	t.Cleanup(release)
-	w.runner("shop/dev/db").mail.post(func() { <-hold }) // it comes to its command late
+	w.runner("shop/dev/db").Post(func() { <-hold }) // it comes to its command late
 	done := make(chan error, 1)
 	c := w.command("db", "api")
 	go func() { _, err := w.Restart(w.ctx(), c); done <- err }()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -82,7 +83,8 @@ type world struct {
 	out   *printed
 	check func(context.Context, probe.Target) probe.Result
 	vault secrets
-	lost  bool // as if the state could not be read
+	leap  atomic.Int64 // how far the clock on the wall was put forward
+	lost  bool         // as if the state could not be read
 	stops []func()
 	seq   int64
 
@@ -144,7 +146,7 @@ func (w *world) begin() {
 	must(w.t, err)
 	w.bus = bus.New(1, 4096)
 	w.Supervisor = New(Deps{Log: log, Keeper: w.k, State: w.st, Bus: w.bus, LogDir: w.out.dir, RunDir: filepath.Join(w.home, "tmp"), Lines: w.out,
-		Loader: w.defs, Check: func(ctx context.Context, t probe.Target) probe.Result { return w.check(ctx, t) }, Now: time.Now, Secret: w.vault.value, Hide: w.vault.hide, Lost: w.lost || w.st.Lost()})
+		Loader: w.defs, Check: func(ctx context.Context, t probe.Target) probe.Result { return w.check(ctx, t) }, Now: func() time.Time { return time.Now().Add(time.Duration(w.leap.Load())) }, Secret: w.vault.value, Hide: w.vault.hide, Lost: w.lost || w.st.Lost()})
 	ready := make(chan struct{})
 	w.run(w.k.Run)
 	w.run(w.st.Run)

@@ -1,4 +1,4 @@
-package supervisor
+package runner
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 )
 
 // publish makes a new snapshot for readers, tells the apps that depend on this one, and marks the state for the disk.
-func (r *runner) publish() {
+func (r *Runner) publish() {
 	old, v := r.snapshot.Load(), r.build()
 	if old.State == v.State {
 		v.Since = old.Since
@@ -20,15 +20,15 @@ func (r *runner) publish() {
 		return
 	}
 	if v.State != old.State && v.State.Settled() && !v.State.Up() { // the end of a chain, for whoever waits further up
-		r.s.stirred(r.key)
+		r.c.Others.Stirred(r.Key)
 	} else {
-		r.s.changed(r.key)
+		r.c.Others.Changed(r.Key)
 	}
 	r.remember()
 }
 
-func (r *runner) build() *view.App {
-	a := &view.App{Key: r.key, Name: r.app.Name, Project: naming.Project(r.key), Stack: naming.Stack(r.key), Desired: desiredWord(r.desired), Enabled: r.enabled,
+func (r *Runner) build() *view.App {
+	a := &view.App{Key: r.Key, Name: r.app.Name, Project: naming.Project(r.Key), Stack: naming.Stack(r.Key), Desired: desiredWord(r.desired), Enabled: r.enabled,
 		Oneshot: r.app.Oneshot, Revision: r.rev, Health: "unknown", Epoch: r.epoch, Definition: r.app}
 	for _, d := range r.app.DependsOn {
 		a.DependsOn = append(a.DependsOn, d.Name)
@@ -66,7 +66,7 @@ func (r *runner) build() *view.App {
 	return a
 }
 
-func (r *runner) instance(u *unit) view.Instance {
+func (r *Runner) instance(u *unit) view.Instance {
 	in := view.Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Desired: desiredWord(r.wanted(u)), Health: "unknown",
 		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit, Former: u.former, Rests: !r.wants(u)}
 	if !u.nextTry.IsZero() {
@@ -100,24 +100,24 @@ func desiredWord(running bool) string {
 }
 
 // tail gives the last lines that a slot printed in its last run, those of stderr if there are any.
-func (s *Supervisor) tail(key string, u *unit) []string {
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+func (c *Common) tail(key string, u *unit) []string {
+	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
 	defer cancel()
-	return s.Lines.Tail(ctx, naming.Instance(key, u.process, u.number), began(u.exit), time.Time{}, 20)
+	return c.Lines.Tail(ctx, naming.Instance(key, u.process, u.number), began(u.exit), time.Time{}, 20)
 }
 
 // remember marks what is kept on disk of the app; the state file takes it along with its next write.
-func (r *runner) remember() {
+func (r *Runner) remember() {
 	v := r.snapshot.Load()
 	slots := make([]store.Slot, len(r.units))
 	for i, u := range r.units {
 		slots[i] = r.slotState(u, &v.Instances[i])
 	}
-	r.s.State.Touch(func(st *store.State) {
-		if _, known := st.App(r.key); !known { // removed meanwhile
+	r.c.State.Touch(func(st *store.State) {
+		if _, known := st.App(r.Key); !known { // removed meanwhile
 			return
 		}
-		st.Edit(r.key, func(a *store.AppState) {
+		st.Edit(r.Key, func(a *store.AppState) {
 			a.Status, a.Restarts, a.Generation, a.LastError = string(v.State), v.Restarts, v.Epoch, v.Reason
 			a.Processes = slots
 			a.PID, a.StartTime, a.BootID, a.LastExit = 0, 0, "", nil
@@ -133,7 +133,7 @@ func (r *runner) remember() {
 	})
 }
 
-func (r *runner) slotState(u *unit, in *view.Instance) store.Slot {
+func (r *Runner) slotState(u *unit, in *view.Instance) store.Slot {
 	s := store.Slot{Name: u.process, Instance: u.number, Status: string(in.State), Health: in.Health, Generation: u.last, Restarts: u.starts,
 		Active: u.hist.Active, RestartsAt: u.hist.Restarts, Attempt: u.hist.Streak, BackoffUntil: u.nextTry, LastError: u.reason}
 	if x := u.exit; x != nil {
@@ -143,7 +143,7 @@ func (r *runner) slotState(u *unit, in *view.Instance) store.Slot {
 	if g := u.gen; g != nil {
 		id := g.proc.Identity()
 		s.Revision, s.PID, s.StartTime, s.BootID, s.PIDNS = g.rev, id.PID, id.Start, id.Boot, id.NS
-		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = naming.Group(r.key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt
+		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = naming.Group(r.Key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt
 		for _, p := range g.def.Ports {
 			if n, ok := g.ports[p.Name]; ok {
 				s.Ports = append(s.Ports, store.PortState{Name: p.Name, Port: n})

@@ -1,8 +1,7 @@
-package supervisor
+package runner
 
 import (
 	"context"
-	"reflect"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,44 +51,44 @@ func (g *generation) program(process string, n int) launch.Program {
 }
 
 // start asks the keeper for the program.
-func (g *generation) start(s *Supervisor, process string, n int) error {
+func (g *generation) start(c *Common, process string, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
 	defer cancel()
 	who, err := account.Of(g.def)
 	if err != nil {
 		return err
 	}
-	if g.secrets, err = launch.Values(s.Secret, g.app.Key, g.def); err != nil {
+	if g.secrets, err = launch.Values(c.Secret, g.app.Key, g.def); err != nil {
 		return err
 	}
-	if g.ports, err = s.ports.Draw(g.def, n); err != nil {
+	if g.ports, err = c.Ports.Draw(g.def, n); err != nil {
 		return err
 	}
 	program := g.program(process, n)
-	spec := program.Spec(who, g.number, g.rev, s.LogDir)
+	spec := program.Spec(who, g.number, g.rev, c.LogDir)
 	if g.def.Ready.Kind == "log" {
-		g.from = s.Lines.Ends(program.Stream())
+		g.from = c.Lines.Ends(program.Stream())
 	}
-	g.at = s.Now()
-	g.proc, err = s.Keeper.Spawn(ctx, spec)
+	g.at = c.Now()
+	g.proc, err = c.Keeper.Spawn(ctx, spec)
 	if err != nil {
-		s.ports.Free(g.ports)
+		c.Ports.Free(g.ports)
 	}
 	return err
 }
 
 // watch follows a living generation until its main process ends.
-func (g *generation) watch(r *runner, u *unit) {
+func (g *generation) watch(r *Runner, u *unit) {
 	p := g.proc
-	r.s.calls.Go(func() {
+	r.c.Go(func() {
 		for {
 			select {
 			case <-p.Done():
-				r.mail.post(func() { r.exited(u, g) })
+				r.mail.Post(func() { r.exited(u, g) })
 				return
 			case n := <-p.Notices():
-				r.mail.post(func() { r.noticed(u, g, n) })
-			case <-r.s.ctx.Done():
+				r.mail.Post(func() { r.noticed(u, g, n) })
+			case <-r.c.ctx.Done():
 				return
 			}
 		}
@@ -97,7 +96,7 @@ func (g *generation) watch(r *runner, u *unit) {
 }
 
 // noticed takes what a program said of itself.
-func (r *runner) noticed(u *unit, g *generation, n proc.Notice) {
+func (r *Runner) noticed(u *unit, g *generation, n proc.Notice) {
 	if u.gen != g {
 		return
 	}
@@ -120,24 +119,6 @@ func (g *generation) readiness() *config.Ready {
 	return &g.live.Ready
 }
 
-// takeUp makes the live keys of a definition hold for what runs in a slot.
-func (r *runner) takeUp(u *unit) {
-	g := u.gen
-	if g == nil || u.former || g.live == u.def {
-		return
-	}
-	was := g.live
-	g.live = u.def
-	switch {
-	case u.phase == starting && !reflect.DeepEqual(was.Ready, g.live.Ready):
-		g.quiet()
-		g.watchReady(r, u)
-	case u.phase == running && !reflect.DeepEqual(was.Health, g.live.Health):
-		g.health, g.healthNote = "", ""
-		g.watchHealth(r, u)
-	}
-}
-
 // quiet ends the watchers of readiness and health.
 func (g *generation) quiet() {
 	if g.stop != nil {
@@ -148,42 +129,42 @@ func (g *generation) quiet() {
 
 // end sees to it that nothing of the generation is left: whatever its main process left behind gets the stop signal and
 // grace to follow it, then SIGKILL. It reports to the runner, again and again while something does not die.
-func (g *generation) end(r *runner, u *unit, grace time.Duration) {
+func (g *generation) end(r *Runner, u *unit, grace time.Duration) {
 	if g.closing {
 		return
 	}
 	g.closing = true
 	p, sig := g.proc, launch.Signal(g.live.Stop.Signal)
 	count := u.end.cause == byItself && u.end.success && !g.app.Oneshot
-	r.s.calls.Go(func() {
+	r.c.Go(func() {
 		behind := 0
 		if count {
-			behind = g.left(r.s.ctx, p)
+			behind = g.left(r.c.ctx, p)
 		}
 		if grace > 0 {
-			g.linger(r.s.ctx, p, sig, grace)
+			g.linger(r.c.ctx, p, sig, grace)
 		}
 		for told := false; ; {
-			ctx, cancel := context.WithTimeout(r.s.ctx, killTimeout)
+			ctx, cancel := context.WithTimeout(r.c.ctx, killTimeout)
 			err := p.Kill(ctx)
 			cancel()
 			if err == nil {
 				select {
 				case <-p.Done():
-					r.mail.post(func() { g.behind = behind; r.exited(u, g); r.gone(u, g, nil) })
-				case <-r.s.ctx.Done():
+					r.mail.Post(func() { g.behind = behind; r.exited(u, g); r.gone(u, g, nil) })
+				case <-r.c.ctx.Done():
 				}
 				return
 			}
-			if r.s.ctx.Err() != nil { // we end: whoever comes next goes on
+			if r.c.ctx.Err() != nil { // we end: whoever comes next goes on
 				return
 			}
 			if !told {
 				told = true
-				r.mail.post(func() { r.gone(u, g, err) })
+				r.mail.Post(func() { r.gone(u, g, err) })
 			}
 			select {
-			case <-r.s.ctx.Done():
+			case <-r.c.ctx.Done():
 				return
 			case <-time.After(time.Second):
 			}

@@ -1,7 +1,6 @@
-package supervisor
+package runner
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -14,38 +13,57 @@ import (
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
-var errTimeout = errors.New("the time that the caller gave is up")
+// Kind is what a command wants.
+type Kind int
 
-// waiter is a command on one target, until it is answered. Once it was handed to a runner it is the runner's; the caller
-// reads result after done.
-type waiter struct {
-	kind      kind
-	target    op.Target
-	seq       int64
-	began     time.Time
-	patient   bool        // wait for the end, not only for the beginning
-	abandoned atomic.Bool // nobody waits any more
-	done      chan struct{}
-	result    view.Result
+// The kinds.
+const (
+	Start Kind = iota
+	Stop
+	Restart
+	Renew // what another definition asks for: a restart of other programs, a start of what is missing, the end of what is too much
+	Scale // a start of what is wanted to run, and the end of what is too much
+	Note  // nothing is done: answered when readers see what came before
+)
+
+var words = [...]string{"start", "stop", "restart", "restart", "scale", "apply"}
+
+// String is the word that people use for it.
+func (k Kind) String() string { return words[k] }
+
+// Up reports whether something is to run at its end.
+func (k Kind) Up() bool { return k != Stop && k != Note }
+
+// Waiter is a command on one target, until it is answered. Once it was handed to a runner it is the runner's; the caller
+// reads Result after Done.
+type Waiter struct {
+	Kind      Kind
+	Target    op.Target
+	Seq       int64 // number of the call's record; 0: none
+	Began     time.Time
+	Patient   bool          // wait for the end, not only for the beginning
+	Abandoned atomic.Bool   // nobody waits any more
+	Done      chan struct{} // closed when it is answered
+	Result    view.Result
+	Down      chan struct{} // closed when nothing is left of what it ends, where others' turn comes then; nil: nobody's does
 
 	changed bool
 	units   []*unit
 	from    []uint64 // of each unit that it restarts: the generation that must be another one at the end; else 0
 	leaving []*unit  // what was too much has to be gone at its end, too
-
-	down chan struct{} // closed when nothing is left of what it ends, where others' turn comes then; nil: nobody's does
-	fell bool          // that has been told
+	fell    bool     // that Down is closed
 }
 
-// finish answers the waiter, once.
-func (w *waiter) finish(res view.Result) {
-	w.result = res
-	close(w.done)
+// Finish answers the waiter, once.
+func (w *Waiter) Finish(res view.Result) {
+	w.Result = res
+	close(w.Done)
 }
 
-func (w *waiter) answered() bool {
+// Answered reports whether it was answered.
+func (w *Waiter) Answered() bool {
 	select {
-	case <-w.done:
+	case <-w.Done:
 		return true
 	default:
 		return false
@@ -54,25 +72,25 @@ func (w *waiter) answered() bool {
 
 // obey carries a command out on the app's slots. The order of commands is that of their records: one that comes after a
 // younger one which wants something else of a slot is overtaken there, whenever it arrives.
-func (r *runner) obey(w *waiter) {
-	if w.kind == kindNote {
+func (r *Runner) obey(w *Waiter) {
+	if w.Kind == Note {
 		r.waiters = append(r.waiters, w)
 		return
 	}
-	if w.kind.Up() {
+	if w.Kind.Up() {
 		r.obeyed++
 	}
-	if w.kind == kindRenew {
+	if w.Kind == Renew {
 		r.renewals.Add(-1)
 	}
 	late := 0
 	for _, u := range r.units {
 		switch {
-		case !target.Means(w.target, u.process, u.number):
-		case u.parting && w.kind != kindStop:
+		case !target.Means(w.Target, u.process, u.number):
+		case u.parting && w.Kind != Stop:
 			w.leaving = append(w.leaving, u)
-		case (w.kind == kindRenew || w.kind == kindScale) && !r.wanted(u):
-		case w.seq != 0 && w.seq < u.seq && u.up != w.kind.Up():
+		case (w.Kind == Renew || w.Kind == Scale) && !r.wanted(u):
+		case w.Seq != 0 && w.Seq < u.seq && u.up != w.Kind.Up():
 			late++
 		default:
 			w.units = append(w.units, u)
@@ -80,29 +98,29 @@ func (r *runner) obey(w *waiter) {
 		}
 	}
 	switch {
-	case len(w.units) > 0 || w.kind == kindScale || w.kind == kindRenew:
+	case len(w.units) > 0 || w.Kind == Scale || w.Kind == Renew:
 	case late > 0:
-		r.reply(w, superseded(r.key, r.snapshot.Load()))
+		r.reply(w, Superseded(r.Key, r.snapshot.Load()))
 		return
-	case w.kind != kindStop:
-		r.reply(w, unknownNow(w.kind, r.key))
+	case w.Kind != Stop:
+		r.reply(w, Unknown(w.Kind, r.Key))
 		return
 	}
 	r.waiters = append(r.waiters, w)
 	for i, u := range w.units {
-		if w.seq != 0 && w.seq < u.seq && !(w.kind == kindRenew && u.former) {
+		if w.Seq != 0 && w.Seq < u.seq && !(w.Kind == Renew && u.former) {
 			continue // the younger one wants the same: its end is ours; but a start leaves a former definition running
 		}
-		u.seq, u.up = max(u.seq, w.seq), w.kind.Up()
+		u.seq, u.up = max(u.seq, w.Seq), w.Kind.Up()
 		phase, again, last := u.phase, u.again, u.last
-		if r.command(u, w.kind); u.phase != phase || u.again != again {
+		if r.command(u, w.Kind); u.phase != phase || u.again != again {
 			w.changed = true
-			if w.kind == kindRestart || w.kind == kindRenew {
+			if w.Kind == Restart || w.Kind == Renew {
 				w.from[i] = last
 			}
 		}
 	}
-	w.changed = w.changed || len(w.leaving) > 0 && (w.kind == kindScale || w.kind == kindRenew)
+	w.changed = w.changed || len(w.leaving) > 0 && (w.Kind == Scale || w.Kind == Renew)
 	if w.changed {
 		r.moved()
 	}
@@ -110,9 +128,9 @@ func (r *runner) obey(w *waiter) {
 }
 
 // command is what a command means for one slot.
-func (r *runner) command(u *unit, k kind) {
+func (r *Runner) command(u *unit, k Kind) {
 	switch k {
-	case kindStop:
+	case Stop:
 		if r.halting {
 			u.forgive()
 			if u.phase == idle && r.app.Oneshot { // what ran once has run, for the next daemon too
@@ -120,19 +138,19 @@ func (r *runner) command(u *unit, k kind) {
 			}
 		}
 		r.send(u, evStop, ended{})
-	case kindStart, kindScale:
+	case Start, Scale:
 		if u.phase != starting && u.phase != running && u.phase != waiting {
 			u.forgive()
 			r.send(u, evStart, ended{})
 		}
-	case kindRenew:
+	case Renew:
 		switch plan.Renewal(u.state(), u.former, !r.wants(u)) {
 		case plan.Start:
-			r.command(u, kindStart)
+			r.command(u, Start)
 		case plan.Anew:
-			r.command(u, kindRestart)
+			r.command(u, Restart)
 		}
-	case kindRestart:
+	case Restart:
 		u.forgive()
 		if u.again && (u.phase == ending || u.phase == killing || u.phase == stuck) { // one that is on its way already serves this command too
 			return
@@ -150,18 +168,18 @@ func (u *unit) forgive() {
 
 // overtake takes the slots of w away from the older commands that wanted something else of them. One that has none left
 // is answered.
-func (r *runner) overtake(w *waiter) {
+func (r *Runner) overtake(w *Waiter) {
 	for _, o := range slices.Clone(r.waiters) {
-		if o == w || o.kind.Up() == w.kind.Up() || o.seq > w.seq && w.seq != 0 || len(o.units) == 0 {
+		if o == w || o.Kind.Up() == w.Kind.Up() || o.Seq > w.Seq && w.Seq != 0 || len(o.units) == 0 {
 			continue
 		}
 		for i := len(o.units) - 1; i >= 0; i-- {
-			if u := o.units[i]; slices.Contains(w.units, u) && u.up == w.kind.Up() {
+			if u := o.units[i]; slices.Contains(w.units, u) && u.up == w.Kind.Up() {
 				o.units, o.from = slices.Delete(o.units, i, i+1), slices.Delete(o.from, i, i+1)
 			}
 		}
 		if len(o.units) == 0 {
-			res := superseded(r.key, r.snapshot.Load())
+			res := Superseded(r.Key, r.snapshot.Load())
 			if r.halting {
 				res.Reason, res.Code = "the daemon is ending", "shutting_down"
 			}
@@ -171,13 +189,13 @@ func (r *runner) overtake(w *waiter) {
 }
 
 // answer replies to every command that has reached its end.
-func (r *runner) answer() {
+func (r *Runner) answer() {
 	quotes := map[*unit][]string{} // read once, however many wait
 	for _, w := range slices.Clone(r.waiters) {
-		if w.down != nil && !w.fall() {
+		if w.Down != nil && !w.fall() {
 			continue
 		}
-		if w.abandoned.Load() && w.kind.Up() { // of a stop, the next level still waits
+		if w.Abandoned.Load() && w.Kind.Up() { // of a stop, the next level still waits
 			r.reply(w, view.Result{})
 			continue
 		}
@@ -187,7 +205,7 @@ func (r *runner) answer() {
 		}
 		if culprit != nil {
 			if _, read := quotes[culprit]; !read {
-				quotes[culprit] = r.s.tail(r.key, culprit)
+				quotes[culprit] = r.c.tail(r.Key, culprit)
 			}
 			res.Lines = quotes[culprit]
 		}
@@ -196,46 +214,46 @@ func (r *runner) answer() {
 }
 
 // fall reports whether nothing is left of what w ends, and tells whoever waits for that.
-func (w *waiter) fall() bool {
+func (w *Waiter) fall() bool {
 	going := func(u *unit) bool { return u.phase == ending || u.phase == killing || u.phase == spawning && u.doomed }
 	if !w.fell && !slices.ContainsFunc(w.units, going) {
 		w.fell = true
-		close(w.down)
+		close(w.Down)
 	}
 	return w.fell
 }
 
-func (r *runner) reply(w *waiter, res view.Result) {
-	r.waiters = slices.DeleteFunc(r.waiters, func(o *waiter) bool { return o == w })
-	res.Key = r.key
-	if t := w.target; t.Process != "" && (t.Instance > 0 || len(r.app.Processes) > 1) { // it is true of that part only
+func (r *Runner) reply(w *Waiter, res view.Result) {
+	r.waiters = slices.DeleteFunc(r.waiters, func(o *Waiter) bool { return o == w })
+	res.Key = r.Key
+	if t := w.Target; t.Process != "" && (t.Instance > 0 || len(r.app.Processes) > 1) { // it is true of that part only
 		res.Key = t.String()
 	}
 	res.Changed = w.changed
-	res.TookMS = r.s.Now().Sub(w.began).Milliseconds()
+	res.TookMS = r.c.Now().Sub(w.Began).Milliseconds()
 	for _, u := range w.units {
 		if u.gen != nil && !u.gen.over {
 			res.PIDs = append(res.PIDs, u.gen.proc.Identity().PID)
 		}
 	}
-	w.finish(res)
+	w.Finish(res)
 }
 
 // outcome is the result of a command, once there is one, and the slot whose last lines tell why it failed.
-func (r *runner) outcome(w *waiter) (res view.Result, culprit *unit, ended bool) {
+func (r *Runner) outcome(w *Waiter) (res view.Result, culprit *unit, ended bool) {
 	res.OK = true
 	states := make([]view.State, len(w.units))
 	for i, u := range w.units {
 		states[i] = u.state()
 	}
 	res.State = view.Derive(states)
-	if !w.patient {
+	if !w.Patient {
 		return res, nil, true
 	}
-	if w.kind == kindStop && r.removed { // leave answers
+	if w.Kind == Stop && r.removed { // leave answers
 		return res, nil, slices.Contains(states, view.Stuck) && r.stopped(w, &res)
 	}
-	if w.kind == kindStop {
+	if w.Kind == Stop {
 		return res, nil, r.stopped(w, &res)
 	}
 	if r.renewals.Load() > 0 { // what runs now is not what was asked for
@@ -278,7 +296,7 @@ func (r *runner) outcome(w *waiter) (res view.Result, culprit *unit, ended bool)
 }
 
 // stopped reports whether a stop has come to its end, be it that something does not die.
-func (r *runner) stopped(w *waiter, res *view.Result) bool {
+func (r *Runner) stopped(w *Waiter, res *view.Result) bool {
 	for _, u := range w.units {
 		switch u.phase {
 		case idle:
@@ -289,4 +307,21 @@ func (r *runner) stopped(w *waiter, res *view.Result) bool {
 		}
 	}
 	return true
+}
+
+// Unknown is the result of a command on an app that was removed meanwhile: for a stop that is as good.
+func Unknown(k Kind, key string) view.Result {
+	if !k.Up() {
+		return view.Result{Key: key, State: view.Stopped, OK: true}
+	}
+	return view.Result{Key: key, State: view.Stopped, Reason: "it is not known any more", Code: "not_found"}
+}
+
+// Superseded is the result of a command that was overtaken by a later one; v is how the app stands.
+func Superseded(key string, v *view.App) view.Result {
+	r := view.Result{Key: key, State: view.Stopped, Reason: "a later command was there first", Code: "superseded"}
+	if v != nil {
+		r.State = v.State
+	}
+	return r
 }
