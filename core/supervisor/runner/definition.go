@@ -29,6 +29,7 @@ func (r *Runner) adopt(app *config.App, rev int64) {
 	}
 	for _, u := range r.units {
 		if !want[u.instance()] {
+			r.shed = r.shed || u.phase != idle
 			u.parting = true
 			r.send(u, evStop, ended{})
 		}

@@ -39,6 +39,7 @@ type Runner struct {
 	epoch   uint64
 	obeyed  int32 // of pending, what was carried out since the last snapshot
 	halting bool  // the daemon ends: stop, but leave what is desired alone
+	shed    bool  // something was too much and is ending, or has ended, which the command that asked for it does not know yet
 	removed bool  // the definition has it no more: when nothing of it is left, neither is the runner
 }
 

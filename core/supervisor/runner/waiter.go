@@ -120,7 +120,10 @@ func (r *Runner) obey(w *Waiter) {
 			}
 		}
 	}
-	w.changed = w.changed || len(w.leaving) > 0 && (w.Kind == Scale || w.Kind == Renew)
+	if w.Kind == Scale || w.Kind == Renew {
+		w.changed = w.changed || r.shed || len(w.leaving) > 0
+		r.shed = false
+	}
 	if w.changed {
 		r.moved()
 	}
