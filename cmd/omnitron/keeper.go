@@ -10,7 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/proc"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 )
 
 // keeperMain is the keeper when this program was built without one of its own: the same program under another name.
@@ -58,7 +58,7 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 			return nil
 		case e := <-d.host.Keeper.Events():
 			ev := bus.Event{Topic: "logs", Type: e.Kind, Data: map[string]any{"path": e.Path}}
-			ev.Key, ev.Slot = supervisor.Whose(e.ID)
+			ev.Key, ev.Slot = naming.Whose(e.ID)
 			switch e.Kind {
 			case "rotated":
 				d.tooMany.add(e.Path)

@@ -35,6 +35,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 	"github.com/omnitron-dev/omnitron/mcp"
@@ -336,8 +337,8 @@ func (d *daemon) reload(ctx context.Context, registry *tools.Registry, reloads <
 
 // shutdown stops every app in order and ends daemon and keeper, whether or not the caller waits for that. down marks the
 // home: nothing starts until up or start.
-func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, error) {
-	return d.host.Supervisor.Halt(ctx, down, func(results []supervisor.Result, err error) {
+func (d *daemon) shutdown(ctx context.Context, down bool) ([]view.Result, error) {
+	return d.host.Supervisor.Halt(ctx, down, func(results []view.Result, err error) {
 		if err != nil {
 			d.log.Error("not everything stopped", "err", err)
 		}

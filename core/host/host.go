@@ -23,6 +23,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
@@ -55,9 +56,9 @@ type Host struct {
 	Approvals  *approval.Approvals
 	Specs      []op.Spec // of every method
 	Parts      func() []life.Status
-	Planes     func() []Plane                                                    // the network planes that are switched on
-	Shutdown   func(ctx context.Context, down bool) ([]supervisor.Result, error) // stops every app in order, then ends the daemon
-	Restart    func()                                                            // replaces the daemon; apps live on
+	Planes     func() []Plane                                              // the network planes that are switched on
+	Shutdown   func(ctx context.Context, down bool) ([]view.Result, error) // stops every app in order, then ends the daemon
+	Restart    func()                                                      // replaces the daemon; apps live on
 }
 
 // Plane is how a network plane stands.

@@ -6,148 +6,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/plan"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
-
-// Change is what applying a definition means for one app.
-type Change struct {
-	Key     string
-	What    string // added | changed | removed | unchanged
-	Anew    int    // instances that run and have to be started anew
-	Starts  int    // instances that are wanted to run, do not, and are started
-	Stops   int    // instances that run and are too many
-	Stays   int    // instances that run and go on; what is taken up live is in force for them at once
-	Enabled bool   // whether up starts it then
-}
-
-// Item says a change in words, for a plan.
-func (c Change) Item() op.Item {
-	switch c.What {
-	case "added":
-		return op.Item{Target: c.Key, To: "added"}
-	case "removed":
-		return op.Item{Target: c.Key, From: "declared", To: "stopped and removed"}
-	}
-	to := c.What
-	some := func(n int, what string) {
-		switch {
-		case n == 1:
-			to += ", 1 instance " + what
-		case n > 1:
-			to += fmt.Sprintf(", %d instances %s", n, what)
-		}
-	}
-	if c.Stays+c.Starts+c.Stops > 0 || c.Anew == 0 {
-		some(c.Anew, "restarted")
-	} else {
-		to += ", restarted"
-	}
-	some(c.Starts, "started")
-	some(c.Stops, "stopped")
-	some(c.Stays, "left running")
-	return op.Item{Target: c.Key, From: "declared", To: to}
-}
 
 // Compare says what applying def would change, in the order of the keys.
-func (s *Supervisor) Compare(def *config.Definition) []Change {
-	var out []Change
-	seen := map[string]bool{}
-	st := s.State.View()
-	for i := range def.Apps {
-		app := &def.Apps[i]
-		seen[app.Key] = true
-		c := Change{Key: app.Key, What: "added", Enabled: app.Enabled}
-		if r := s.runner(app.Key); r != nil {
-			was, v := r.declared.Load(), r.snapshot.Load()
-			if c.What = "unchanged"; was.Hash != app.Hash {
-				c.What = "changed"
-				c.count(v, was, app, st)
-			}
-			if was.Enabled == app.Enabled { // what was said by enable or disable holds until the file says something else
-				c.Enabled = v.Enabled
-			}
+func (s *Supervisor) Compare(def *config.Definition) []plan.Change {
+	return plan.Compare(def, plan.Now{Former: s.former(def), State: s.State.View(), Apps: s.Apps, App: func(key string) (*config.App, *view.App) {
+		r := s.runner(key)
+		if r == nil {
+			return nil, nil
 		}
-		out = append(out, c)
-	}
-	former := s.former(def)
-	for _, v := range s.Apps() {
-		if inStack(v.Key) == def.Project+"/"+def.Stack && !seen[v.Key] || slices.Contains(former, inStack(v.Key)) {
-			out = append(out, Change{Key: v.Key, What: "removed"})
-		}
-	}
-	slices.SortFunc(out, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
-	return out
-}
-
-// count says what becomes of the instances of an app when its definition changes.
-func (c *Change) count(v *App, was, app *config.App, st store.State) {
-	a, _ := st.App(app.Key)
-	declare(&a, app, a.Revision, c.Enabled)
-	left := map[string]*Instance{}
-	for i := range v.Instances {
-		left[v.Instances[i].part()] = &v.Instances[i]
-	}
-	for i := range app.Processes {
-		p := &app.Processes[i]
-		other := config.Renews(was, app, p.Name)
-		for k := 1; k <= instances(a.Scale, p); k++ {
-			in := &Instance{Process: p.Name, Number: k, State: Stopped}
-			if there := left[in.part()]; there != nil {
-				in = there
-				delete(left, in.part())
-			}
-			if wants(&a, in.part()) != store.WantRunning {
-				continue
-			}
-			switch renewal(in.State, other || in.former, in.rests) {
-			case anew:
-				c.Anew++
-			case start:
-				c.Starts++
-			default:
-				if in.PID != 0 {
-					c.Stays++
-				}
-			}
-		}
-	}
-	for _, in := range left {
-		if in.PID != 0 {
-			c.Stops++
-		}
-	}
-}
-
-// what a changed definition means for a slot that is wanted to run.
-const (
-	leave = iota // as it is
-	start
-	anew
-)
-
-// renewal says what a changed definition means for a slot that is wanted to run; other: its program is another one; rests:
-// it ended by itself, as it may.
-func renewal(s State, other, rests bool) int {
-	switch s {
-	case Completed, Waiting: // it has run, or will be started as the new one
-		return leave
-	case Backoff, Crashed, Failed, Stopping, Stuck: // a new definition is a new try
-		return start
-	case Stopped:
-		if rests && !other {
-			return leave
-		}
-		return start
-	}
-	if other {
-		return anew
-	}
-	return leave
+		return r.Declared(), r.View()
+	}})
 }
 
 // Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
@@ -155,30 +35,30 @@ func renewal(s State, other, rests bool) int {
 // removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
 // not wait. Faults: conflict (superseded: a later revision, which says something else, was there first),
 // unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
-func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]Result, error) {
+func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	kept, gone, renew, err := s.follow(ctx, def, rev)
 	if err != nil {
 		return nil, err
 	}
-	notes := s.waiters(kindNote, kept, nil, Command{})
-	stops := s.waiters(kindStop, gone, nil, c)
-	starts := s.waiters(kindRenew, renew, nil, c)
+	notes := s.waiters(runner.Note, kept, nil, Command{})
+	stops := s.waiters(runner.Stop, gone, nil, c)
+	starts := s.waiters(runner.Renew, renew, nil, c)
 	for _, w := range notes {
 		s.tell(w)
 	}
-	s.calls.Go(func() { // what takes the place of something comes after it has gone
+	s.common.Go(func() { // what takes the place of something comes after it has gone
 		s.byLevel(stops)
 		s.byLevel(starts)
 	})
 	for _, w := range notes { // whoever looks now sees the new definition
 		select {
-		case <-w.done:
+		case <-w.Done:
 		case <-ctx.Done():
 		}
 	}
-	return s.collect(ctx, kindRestart, append(stops, starts...), c.Wait)
+	return s.collect(ctx, runner.Restart, append(stops, starts...), c.Wait)
 }
 
 // follow makes the state and the runners follow a definition. It gives the apps that it has, those that have to go and
@@ -219,7 +99,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 				st.Delete(ch.Key)
 				continue
 			}
-			st.Edit(ch.Key, func(a *store.AppState) { declare(a, byKey[ch.Key], rev, ch.Enabled) })
+			st.Edit(ch.Key, func(a *store.AppState) { intent.Declare(a, byKey[ch.Key], rev, ch.Enabled) })
 		}
 		return nil
 	})
@@ -238,18 +118,18 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		case ch.What == "removed" && r == nil: // an earlier one has just been done with
 			continue
 		case ch.What == "removed":
-			gone = append(gone, target(r.snapshot.Load(), "", 0))
-			r.mail.post(r.remove)
+			gone = append(gone, target.Of(r.View(), "", 0))
+			r.Remove()
 			continue
 		}
 		kept = append(kept, op.Target{Key: ch.Key})
-		if r == nil || !r.mail.post(func() { r.follow(app, rev, ch.What == "changed") }) { // the second: it has just gone
+		if r == nil || !r.Follow(app, rev, ch.What == "changed") { // the second: it has just gone
 			s.admit(ctx, app, rev)
 			continue
 		}
-		r.declared.Store(app)
+		r.Declare(app)
 		if ch.Anew+ch.Starts+ch.Stops > 0 && !down {
-			renew = append(renew, target(r.snapshot.Load(), "", 0))
+			renew = append(renew, target.Of(r.View(), "", 0))
 		}
 	}
 	s.link()
@@ -270,77 +150,24 @@ func (s *Supervisor) same(ctx context.Context, def *config.Definition, rev int64
 	return err == nil && bytes.Equal(mine, theirs)
 }
 
-// declare notes in the state what the definition says of an app.
-func declare(a *store.AppState, app *config.App, rev int64, enabled bool) {
-	if a.Name == "" {
-		a.Name, a.Desired, a.Status = app.Name, store.WantStopped, string(Stopped)
-	}
-	a.Revision, a.Hash, a.Enabled = rev, app.Hash, enabled
-	declared := map[string]int{}
-	for _, p := range app.Processes {
-		declared[p.Name] = p.Instances
-	}
-	for name, base := range a.ScaleBase { // scale holds until the file's number changes
-		if n, ok := declared[name]; !ok || n != base {
-			delete(a.Scale, name)
-			delete(a.ScaleBase, name)
-			delete(a.Numbers, name+"*")
-		}
-	}
-	for part := range a.Parts {
-		process, _, _ := strings.Cut(part, "#")
-		if _, ok := declared[process]; !ok {
-			delete(a.Parts, part)
-			delete(a.Numbers, part)
-		}
-	}
-}
-
 // admit makes a runner of an app that is new to us. The state may know it all the same, and something of it may run: when
 // its definition could not be read at boot, it was left as it was. The caller holds mu.
 func (s *Supervisor) admit(ctx context.Context, app *config.App, rev int64) {
 	st := s.State.View()
 	r := s.add(app, rev)
 	if a, ok := st.App(app.Key); ok {
-		s.recall(r, a)
+		r.Recall(a)
 	}
 	if _, left := s.unread[app.Key]; left {
 		delete(s.unread, app.Key)
 		for _, p := range s.Keeper.Processes() {
-			if key, _, _, _, _, ok := parseGeneration(p.ID()); ok && key == app.Key {
-				s.reattach(ctx, r, p, cached{s: s, got: map[string]*config.Definition{}}.app)
+			if key, _, _, _, _, ok := naming.Parse(p.ID()); ok && key == app.Key {
+				r.Reattach(ctx, p, cached{s: s, got: map[string]*config.Definition{}}.app)
 			}
 		}
 	}
-	s.launch(r)
-	s.resume(r, !st.HomeDown)
-}
-
-// follow takes a new definition over; what runs keeps its own until it is started again.
-func (r *runner) follow(app *config.App, rev int64, changed bool) {
-	r.removed = false
-	r.recollect()
-	if changed {
-		r.moved()
-	}
-	other := map[string]bool{}
-	for _, p := range app.Processes {
-		other[p.Name] = config.Renews(r.app, app, p.Name)
-	}
-	for _, u := range r.units {
-		u.former = u.former || other[u.process]
-	}
-	r.adopt(app, rev)
-}
-
-// remove begins the end of an app that the definition has no more. Its slots are stopped by the command that follows, in
-// its turn; when the last one has gone, so does the runner.
-func (r *runner) remove() {
-	r.removed, r.desired, r.parts = true, false, nil
-	r.moved()
-	for _, u := range r.units {
-		u.parting = true
-	}
+	r.Launch()
+	r.Resume(!st.HomeDown)
 }
 
 // RevisionsInUse gives the numbers of the definitions that the apps of a stack run or should run.
@@ -369,12 +196,12 @@ type cached struct {
 
 // app finds an app in the revision that holds it.
 func (c cached) app(ctx context.Context, key string, rev int64) (*config.App, error) {
-	stack := inStack(key)
+	stack := naming.InStack(key)
 	name := fmt.Sprintf("%s@%d", stack, rev)
 	def := c.got[name]
 	if def == nil {
 		var err error
-		if def, err = c.s.Loader.Definition(ctx, projectOf(key), stackOf(key), rev); err != nil {
+		if def, err = c.s.Loader.Definition(ctx, naming.Project(key), naming.Stack(key), rev); err != nil {
 			return nil, err
 		}
 		c.got[name] = def

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // changes gives what applying a file would change, in words.
 func (w *world) changes(yaml string) string {
 	var out []string
 	for _, c := range w.Compare(w.load(yaml)) {
-		word := nameOf(c.Key) + " " + c.Item().To
+		word := naming.App(c.Key) + " " + c.Item().To
 		if !c.Enabled && c.What != "removed" {
 			word += ", disabled"
 		}
@@ -112,7 +114,7 @@ func TestApplyProcesses(t *testing.T) {
 	if _, err := w.apply(file("c", "a")); err != nil {
 		t.Fatal(err)
 	}
-	v := w.is("pool", Running)
+	v := w.is("pool", view.Running)
 	if len(v.Instances) != 2 || v.Instances[0].Process != "c" || v.Instances[1].Process != "a" || alive(old.Instances[1].PID) {
 		t.Errorf("%s", w.tell())
 	}
@@ -145,8 +147,8 @@ func TestApplyWhileItGoes(t *testing.T) {
 	if _, err := w.apply(slow); err != nil {
 		t.Fatal(err)
 	}
-	w.is("api", Stopped)
-	if rs, err := w.start("api"); err != nil || rs[0].State != Running {
+	w.is("api", view.Stopped)
+	if rs, err := w.start("api"); err != nil || rs[0].State != view.Running {
 		t.Errorf("%+v %v\n%s", rs, err, w.tell())
 	}
 	if _, err := w.apply("project: shop\napps:\n  - {name: keep, command: \"exec sleep 1000\", ready: {delay: 10ms}}\n"); err != nil {
@@ -176,7 +178,7 @@ func TestApplyIsDurableOrNothing(t *testing.T) {
 		"stop": func() error { _, err := w.stop("api"); return err }(), "scale": func() error { _, err := w.Scale(w.ctx(), w.command("api"), 2); return err }(),
 		"disable": func() error { _, err := w.Enable(w.ctx(), w.command("api"), false); return err }(),
 		"down": func() error {
-			_, err := w.Halt(w.ctx(), true, func([]Result, error) { t.Error("it goes on") })
+			_, err := w.Halt(w.ctx(), true, func([]view.Result, error) { t.Error("it goes on") })
 			return err
 		}(),
 	} {
@@ -239,7 +241,7 @@ func TestEnabled(t *testing.T) {
 	if got := w.changes(off); got != "api unchanged, disabled" {
 		t.Errorf("%s", got)
 	}
-	if rs, err := w.start("api"); err != nil || rs[0].State != Running || w.app("api").Enabled {
+	if rs, err := w.start("api"); err != nil || rs[0].State != view.Running || w.app("api").Enabled {
 		t.Errorf("%+v %v", rs, err)
 	}
 	if rs, err := w.Enable(w.ctx(), w.command("api"), true); err != nil || !rs[0].Changed {
@@ -251,13 +253,13 @@ func TestEnabled(t *testing.T) {
 	if got := w.changes(off); got != "api unchanged" {
 		t.Errorf("what was said by enable is lost: %s", got)
 	}
-	if rs, err := w.Enable(w.ctx(), w.command("api"), false); err != nil || rs[0].State != Stopped {
+	if rs, err := w.Enable(w.ctx(), w.command("api"), false); err != nil || rs[0].State != view.Stopped {
 		t.Errorf("%+v %v", rs, err)
 	}
 	if _, err := w.apply(on); err != nil {
 		t.Fatal(err)
 	}
-	if v := w.app("api"); !v.Enabled || v.State != Stopped {
+	if v := w.app("api"); !v.Enabled || v.State != view.Stopped {
 		t.Errorf("%+v", v)
 	}
 	w.saved("api", func(a store.AppState) bool { return a.Enabled && a.Desired == store.WantStopped })
@@ -291,7 +293,7 @@ func TestScale(t *testing.T) {
 	}
 	w.end()
 	w.begin()
-	if v := w.is("api", Running); len(v.Instances) != 1 || v.Instances[0].PID != first {
+	if v := w.is("api", view.Running); len(v.Instances) != 1 || v.Instances[0].PID != first {
 		t.Errorf("after a start of the daemon: %s", w.tell())
 	}
 	if _, err := w.apply(file(2, "exec sleep 2000")); err != nil {
@@ -303,7 +305,7 @@ func TestScale(t *testing.T) {
 	if _, err := w.apply(file(3, "exec sleep 2000")); err != nil {
 		t.Fatal(err)
 	}
-	if v := w.is("api", Running); len(v.Instances) != 3 {
+	if v := w.is("api", view.Running); len(v.Instances) != 3 {
 		t.Errorf("another number: %s", w.tell())
 	}
 	w.saved("api", func(a store.AppState) bool {
@@ -312,10 +314,10 @@ func TestScale(t *testing.T) {
 	if _, err := w.stop("api"); err != nil {
 		t.Fatal(err)
 	}
-	if rs, err := w.Scale(w.ctx(), w.command("api"), 2); err != nil || rs[0].State != Stopped {
+	if rs, err := w.Scale(w.ctx(), w.command("api"), 2); err != nil || rs[0].State != view.Stopped {
 		t.Errorf("of what is stopped: %+v %v", rs, err)
 	}
-	if v := w.app("api"); v.State != Stopped || len(v.Instances) != 2 {
+	if v := w.app("api"); v.State != view.Stopped || len(v.Instances) != 2 {
 		t.Errorf("%s", w.tell())
 	}
 }
@@ -332,7 +334,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 	if _, err := w.Start(w.ctx(), c); reason(err) != "failed/not_found" {
 		t.Errorf("start: %v", err)
 	}
-	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != Stopped {
+	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != view.Stopped {
 		t.Errorf("stop: %+v %v", rs, err)
 	}
 	if rs, err := w.Reset(w.ctx(), c.Targets); err != nil || rs[0].OK {
@@ -370,7 +372,7 @@ func TestFoundlings(t *testing.T) {
 			}
 			w.begin()
 			eventually(t, "everything to end", func() bool {
-				return len(w.k.Processes()) == 0 && len(w.Apps()) == 0 && !slices.ContainsFunc(before, func(v *App) bool { return alive(v.Instances[0].PID) || alive(v.Instances[1].PID) })
+				return len(w.k.Processes()) == 0 && len(w.Apps()) == 0 && !slices.ContainsFunc(before, func(v *view.App) bool { return alive(v.Instances[0].PID) || alive(v.Instances[1].PID) })
 			}, w.tell)
 			want := []string{"web", "web", "api", "api", "db", "db"}
 			if !known {
@@ -379,7 +381,7 @@ func TestFoundlings(t *testing.T) {
 			if got := w.file("ends"); !slices.Equal(got, want) {
 				t.Errorf("they ended as %v, want %v", got, want)
 			}
-			if n := w.ports.Taken(); n != 0 {
+			if n := w.common.Ports.Taken(); n != 0 {
 				t.Errorf("%d ports are still promised", n)
 			}
 			w.defs.bad = nil

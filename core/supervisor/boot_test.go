@@ -13,6 +13,8 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // TestAdopt: another daemon finds everything as the one before left it: the same programs, ready, on their way and waiting.
@@ -46,8 +48,8 @@ apps:
 			if _, err := w.stop("off"); err != nil {
 				t.Fatal(err)
 			}
-			up, slow := w.app("up"), w.is("slow", Starting)
-			tries := w.is("bad", Backoff)
+			up, slow := w.app("up"), w.is("slow", view.Starting)
+			tries := w.is("bad", view.Backoff)
 			for name, state := range map[string]string{"bad": "backoff", "once": "completed", "up": "running", "slow": "starting", "off": "stopped"} {
 				w.saved(name, func(a store.AppState) bool { return a.Status == state })
 			}
@@ -61,30 +63,30 @@ apps:
 				w.crash()
 			}
 			w.begin()
-			v := w.is("up", Running)
+			v := w.is("up", view.Running)
 			if v.Instances[0].PID != up.Instances[0].PID || v.Instances[0].Ports["a"] != up.Instances[0].Ports["a"] || v.Instances[0].Ports["b"] != up.Instances[0].Ports["b"] || v.Instances[0].Generation != 1 {
 				t.Errorf("%+v is now %+v", up.Instances[0], v.Instances[0])
 			}
 			if v.Epoch != up.Epoch || w.app("off").Epoch != off.Epoch {
 				t.Error("what a person has agreed to before is about something else now, though nothing has happened")
 			}
-			if v := w.app("slow"); v.State != Starting || v.Instances[0].PID != slow.Instances[0].PID {
+			if v := w.app("slow"); v.State != view.Starting || v.Instances[0].PID != slow.Instances[0].PID {
 				t.Errorf("slow: %s", w.tell())
 			}
-			var b *App
+			var b *view.App
 			eventually(t, "bad to wait again", func() bool { b = w.app("bad"); return b.Instances[0].NextTry != nil }, w.tell)
-			if b.State != Backoff || b.Instances[0].NextTry.Sub(*tries.Instances[0].NextTry).Abs() > 200*time.Millisecond || b.Restarts != tries.Restarts || len(w.file("tries")) != 1 {
+			if b.State != view.Backoff || b.Instances[0].NextTry.Sub(*tries.Instances[0].NextTry).Abs() > 200*time.Millisecond || b.Restarts != tries.Restarts || len(w.file("tries")) != 1 {
 				t.Errorf("bad: %s tried %v", w.tell(), w.file("tries"))
 			}
-			if v := w.app("once"); v.State != Completed || len(w.file("onces")) != 1 {
+			if v := w.app("once"); v.State != view.Completed || len(w.file("onces")) != 1 {
 				t.Errorf("once: %s", w.tell())
 			}
-			if v := w.app("off"); v.State != Stopped || v.Desired != "stopped" {
+			if v := w.app("off"); v.State != view.Stopped || v.Desired != "stopped" {
 				t.Errorf("off: %s", w.tell())
 			}
 			must(t, os.WriteFile(filepath.Join(w.home, "go"), nil, 0o600))
-			w.is("slow", Running)
-			w.is("late", Running)
+			w.is("slow", view.Running)
+			w.is("late", view.Running)
 			eventually(t, "the next try", func() bool { return len(w.file("tries")) == 2 })
 			if s := w.Warnings(); len(s) != 0 {
 				t.Errorf("warnings: %v", s)
@@ -92,7 +94,7 @@ apps:
 			if _, err := w.stop("up", "slow", "late", "bad"); err != nil {
 				t.Error(err)
 			}
-			if n := w.ports.Taken(); n != 0 {
+			if n := w.common.Ports.Taken(); n != 0 {
 				t.Errorf("%d ports are still promised", n)
 			}
 		})
@@ -124,18 +126,18 @@ apps:
 	eventually(t, "the programs to end", func() bool { return !slices.ContainsFunc(pids, alive) })
 	must(t, os.Remove(filepath.Join(w.home, "end")))
 	w.begin()
-	eventually(t, "another run", func() bool { v := w.app("fails"); return v.State == Running && v.Instances[0].Generation == 2 }, w.tell)
+	eventually(t, "another run", func() bool { v := w.app("fails"); return v.State == view.Running && v.Instances[0].Generation == 2 }, w.tell)
 	v := w.app("fails")
 	if x := v.Instances[0].LastExit; x == nil || x.Code != 7 || !x.Known || x.Generation != 1 || v.Instances[0].Generation != 2 || v.Restarts != 1 {
 		t.Errorf("%+v", v)
 	}
-	if v := w.is("never", Crashed); v.Instances[0].LastExit.Code != 6 || !strings.Contains(v.Reason, "exited 6") {
+	if v := w.is("never", view.Crashed); v.Instances[0].LastExit.Code != 6 || !strings.Contains(v.Reason, "exited 6") {
 		t.Errorf("%+v", v)
 	}
-	if v := w.is("quits", Stopped); v.Desired != "running" || v.Instances[0].LastExit.Code != 0 {
+	if v := w.is("quits", view.Stopped); v.Desired != "running" || v.Instances[0].LastExit.Code != 0 {
 		t.Errorf("%+v", v)
 	}
-	w.is("once", Completed)
+	w.is("once", view.Completed)
 	for _, v := range w.Apps() {
 		if v.Epoch <= before[v.Key] {
 			t.Errorf("%s has ended, and what was agreed to before is still about it", v.Key)
@@ -147,9 +149,9 @@ apps:
 	w.end()
 	w.begin() // what has ended for good is not started by yet another daemon
 	w.resumed()
-	w.is("never", Crashed)
-	w.is("quits", Stopped)
-	w.is("once", Completed)
+	w.is("never", view.Crashed)
+	w.is("quits", view.Stopped)
+	w.is("once", view.Completed)
 	for name, want := range map[string]int{"fails": 2, "nevers": 1, "quits": 1, "onces": 1} {
 		if n := len(w.file(name)); n != want {
 			t.Errorf("%s was started %d times, want %d", name, n, want)
@@ -174,7 +176,7 @@ func TestEndIsOnDiskBeforeItIsForgotten(t *testing.T) {
 	w.saved("once", func(a store.AppState) bool { return a.Status == "running" })
 	ice.hold(true)
 	must(t, os.WriteFile(filepath.Join(w.home, "end"), nil, 0o600))
-	w.is("once", Completed)
+	w.is("once", view.Completed)
 	if n := len(w.k.Processes()); n != 1 {
 		t.Fatalf("the keeper knows of %d generations", n)
 	}
@@ -182,7 +184,7 @@ func TestEndIsOnDiskBeforeItIsForgotten(t *testing.T) {
 	w.crash()
 	w.begin()
 	w.resumed()
-	w.is("once", Completed)
+	w.is("once", view.Completed)
 	if n := len(w.file("onces")); n != 1 {
 		t.Errorf("it ran %d times", n)
 	}
@@ -194,8 +196,8 @@ func TestHomeDown(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.up(stairs)
-	ended := make(chan []Result, 1)
-	rs, err := w.Halt(w.ctx(), true, func(rs []Result, err error) {
+	ended := make(chan []view.Result, 1)
+	rs, err := w.Halt(w.ctx(), true, func(rs []view.Result, err error) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -216,14 +218,14 @@ func TestHomeDown(t *testing.T) {
 	w.begin()
 	w.resumed()
 	for _, v := range w.Apps() {
-		if v.State != Stopped || v.Desired != "running" {
+		if v.State != view.Stopped || v.Desired != "running" {
 			t.Errorf("%s", w.tell())
 		}
 	}
 	if _, err := w.apply(strings.Replace(stairs, "{name: db, command: \"exec sleep 1000\"", "{name: db, command: \"exec sleep 2000\"", 1)); err != nil {
 		t.Fatal(err)
 	}
-	if v := w.app("db"); v.State != Stopped { // it is wanted and has changed, and all the same
+	if v := w.app("db"); v.State != view.Stopped { // it is wanted and has changed, and all the same
 		t.Errorf("%s", w.tell())
 	}
 	if _, err := w.start("api"); err != nil { // and what it needs
@@ -231,9 +233,9 @@ func TestHomeDown(t *testing.T) {
 	}
 	w.end()
 	w.begin()
-	w.is("api", Running)
+	w.is("api", view.Running)
 	w.resumed()
-	if v := w.app("web"); v.State != Stopped || v.Desired != "stopped" { // the mark is gone, and nobody has asked for this one since
+	if v := w.app("web"); v.State != view.Stopped || v.Desired != "stopped" { // the mark is gone, and nobody has asked for this one since
 		t.Errorf("%s", w.tell())
 	}
 }
@@ -248,10 +250,10 @@ func TestHaltOfWhatStarts(t *testing.T) {
 	c := w.command("web")
 	failed := make(chan error, 1)
 	go func() { _, err := w.Start(w.ctx(), c); failed <- err }()
-	w.is("web", Waiting)
-	w.is("api", Starting)
+	w.is("web", view.Waiting)
+	w.is("api", view.Starting)
 	done := make(chan struct{})
-	if _, err := w.Halt(w.ctx(), false, func([]Result, error) { close(done) }); err != nil {
+	if _, err := w.Halt(w.ctx(), false, func([]view.Result, error) { close(done) }); err != nil {
 		t.Error(err)
 	}
 	<-done
@@ -268,7 +270,7 @@ func TestLost(t *testing.T) {
 	w.up(stairs)
 	pids := map[string]int{"db": w.pid("db"), "api": w.pid("api"), "web": w.pid("web")}
 	kill(t, pids["web"])
-	eventually(t, "another web", func() bool { v := w.app("web"); return v.State == Running && v.Instances[0].Generation == 2 }, w.tell)
+	eventually(t, "another web", func() bool { v := w.app("web"); return v.State == view.Running && v.Instances[0].Generation == 2 }, w.tell)
 	pids["web"] = w.pid("web")
 	w.end()
 	for _, f := range []string{"state.json", "state.json.bak"} {
@@ -276,7 +278,7 @@ func TestLost(t *testing.T) {
 	}
 	w.begin()
 	for name, pid := range pids {
-		if v := w.is(name, Running); v.Instances[0].PID != pid || v.Desired != "running" || v.Revision != 1 {
+		if v := w.is(name, view.Running); v.Instances[0].PID != pid || v.Desired != "running" || v.Revision != 1 {
 			t.Errorf("%s: %s", name, w.tell())
 		}
 		w.saved(name, func(a store.AppState) bool { return a.Desired == store.WantRunning && a.Revision == 1 && a.Enabled })
@@ -329,7 +331,7 @@ func TestUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if v := w.is("api", Running); v.Instances[0].PID != pid && !lost {
+		if v := w.is("api", view.Running); v.Instances[0].PID != pid && !lost {
 			t.Errorf("it is another one: %s", w.tell())
 		}
 		if warn := w.Warnings(); len(warn) != 0 {
@@ -357,13 +359,13 @@ func TestAppliedHalf(t *testing.T) {
 	must(t, err)
 	must(t, f.Put(t.Context(), func(st *store.State) error { // all that the other one came to
 		for i := range def.Apps {
-			st.Edit(def.Apps[i].Key, func(a *store.AppState) { declare(a, &def.Apps[i], rev, true) })
+			st.Edit(def.Apps[i].Key, func(a *store.AppState) { intent.Declare(a, &def.Apps[i], rev, true) })
 		}
 		st.Delete("shop/dev/gone")
 		return nil
 	}))
 	w.begin()
-	eventually(t, "the new api", func() bool { v := w.app("api"); return v.State == Running && v.Instances[0].Revision == 2 }, w.tell)
+	eventually(t, "the new api", func() bool { v := w.app("api"); return v.State == view.Running && v.Instances[0].Revision == 2 }, w.tell)
 	eventually(t, "the end of gone", func() bool { return !alive(gone) })
 	if alive(api) || w.pid("same") != same || w.app("gone") != nil {
 		t.Errorf("%s", w.tell())
@@ -377,13 +379,8 @@ func TestClock(t *testing.T) {
 	w.up(one)
 	w.end()
 	w.begin()
-	w.is("api", Running)
-	var g *generation
-	_, err := w.ask(w.ctx(), w.command("api").Targets, func(_ *runner, us []*unit) (bool, error) { g = us[0].gen; return false, nil })
-	must(t, err)
-	if ran := g.ran(time.Now().Add(1000*time.Hour), g.proc.Exit()); ran < 0 || ran > time.Minute {
-		t.Errorf("%s after a leap of the clock", ran)
-	}
+	w.is("api", view.Running)
+	w.leap.Store(int64(1000 * time.Hour))
 	id, err := ident.Of(w.pid("api"))
 	must(t, err)
 	must(t, id.Signal(unix.SIGKILL))

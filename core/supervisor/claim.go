@@ -6,6 +6,8 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Claim says whether a definition may be applied: a folder has one project, and a stack of a project lives in one folder.
@@ -27,8 +29,8 @@ func (s *Supervisor) Claim(def *config.Definition) error {
 	}
 	for _, former := range s.former(def) {
 		if s.serves(former) {
-			return fault.New(fault.Conflict, "the project in %s was called %s before, and apps of it run under that name", def.Dir, projectOf(former)).
-				WithReason("project_renamed").WithHint("omnitron down --project %s, then again; or keep its name: `project: %s`", projectOf(former), projectOf(former))
+			return fault.New(fault.Conflict, "the project in %s was called %s before, and apps of it run under that name", def.Dir, naming.Project(former)).
+				WithReason("project_renamed").WithHint("omnitron down --project %s, then again; or keep its name: `project: %s`", naming.Project(former), naming.Project(former))
 		}
 	}
 	return nil
@@ -40,7 +42,7 @@ func (s *Supervisor) former(def *config.Definition) []string {
 	defer s.mu.RUnlock()
 	var out []string
 	for stack, p := range s.projectDir {
-		if projectOf(stack) != def.Project && p.dir != "" && sameFolder(p.dir, def.Dir) {
+		if naming.Project(stack) != def.Project && p.dir != "" && sameFolder(p.dir, def.Dir) {
 			out = append(out, stack)
 		}
 	}
@@ -50,8 +52,8 @@ func (s *Supervisor) former(def *config.Definition) []string {
 
 // serves reports whether apps of a stack run, or are about to.
 func (s *Supervisor) serves(stack string) bool {
-	return slices.ContainsFunc(s.Apps(), func(v *App) bool {
-		return inStack(v.Key) == stack && (v.alive() || !v.State.settled())
+	return slices.ContainsFunc(s.Apps(), func(v *view.App) bool {
+		return naming.InStack(v.Key) == stack && (v.Alive() || !v.State.Settled())
 	})
 }
 

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 const one = `
@@ -34,7 +35,7 @@ func TestStartAndStop(t *testing.T) {
 		t.Errorf("a second start: %+v %v", rs, err)
 	}
 	rs, err = w.stop("api")
-	if err != nil || len(rs) != 1 || rs[0].State != Stopped || !rs[0].Changed || alive(pid) {
+	if err != nil || len(rs) != 1 || rs[0].State != view.Stopped || !rs[0].Changed || alive(pid) {
 		t.Errorf("a stop: %+v %v", rs, err)
 	}
 	rs, err = w.stop("api")
@@ -92,7 +93,7 @@ func TestAtOnce(t *testing.T) {
 		t.Errorf("ten restarts: programs %v, of which %v live", pids, living)
 	}
 	each(10, func(seq int64) error { _, err := w.Stop(w.ctx(), order(seq)); return err })
-	if v := w.app("api"); v.State != Stopped || v.Desired != "stopped" {
+	if v := w.app("api"); v.State != view.Stopped || v.Desired != "stopped" {
 		t.Errorf("ten stops: %s", w.tell())
 	}
 }
@@ -109,11 +110,11 @@ func TestOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	rs, err := w.Stop(w.ctx(), late(99))
-	if reason(err) != "conflict/superseded" || rs[0].State != Running {
+	if reason(err) != "conflict/superseded" || rs[0].State != view.Running {
 		t.Errorf("a stop that came too late: %+v %v", rs, err)
 	}
 	pid := w.pid("api")
-	for _, do := range []func(context.Context, Command) ([]Result, error){w.Start, w.Restart} {
+	for _, do := range []func(context.Context, Command) ([]view.Result, error){w.Start, w.Restart} {
 		if rs, err := do(w.ctx(), late(98)); err != nil || !rs[0].OK {
 			t.Errorf("late, but it wants the same: %+v %v", rs, err)
 		}
@@ -133,7 +134,7 @@ func TestOrder(t *testing.T) {
 	if _, err := w.Scale(w.ctx(), late(205), 2); reason(err) != "conflict/superseded" {
 		t.Errorf("a scale that came too late: %v", err)
 	}
-	if v := w.app("api"); v.State != Stopped || len(v.Instances) != 3 {
+	if v := w.app("api"); v.State != view.Stopped || len(v.Instances) != 3 {
 		t.Errorf("at the end: %s", w.tell())
 	}
 }
@@ -148,7 +149,7 @@ func TestOvertaken(t *testing.T) {
 	c := w.command("api")
 	failed := make(chan error, 1)
 	go func() { _, err := w.Start(w.ctx(), c); failed <- err }()
-	w.is("api", Starting)
+	w.is("api", view.Starting)
 	if _, err := w.stop("api"); err != nil {
 		t.Error(err)
 	}
@@ -182,7 +183,7 @@ func TestParts(t *testing.T) {
 		}
 	}
 	stands("running running running")
-	if rs, err := w.stop("pool:web#1"); err != nil || rs[0].State != Stopped {
+	if rs, err := w.stop("pool:web#1"); err != nil || rs[0].State != view.Stopped {
 		t.Errorf("%+v %v", rs, err)
 	}
 	stands("stopped running running")
@@ -198,7 +199,7 @@ func TestParts(t *testing.T) {
 	})
 	w.end()
 	w.begin()
-	w.is("pool", Running)
+	w.is("pool", view.Running)
 	stands("stopped running stopped")
 	if _, err := w.Scale(w.ctx(), w.command("pool:web"), 3); err != nil {
 		t.Error(err)
@@ -229,45 +230,6 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestWish is what a command means for what is on disk.
-func TestWish(t *testing.T) {
-	const run, stop = store.WantRunning, store.WantStopped
-	a := store.AppState{Desired: stop}
-	for _, c := range []struct {
-		part string
-		want store.Desired
-		seq  int64
-		over bool
-		now  string // what is wanted of web#1, web#2, job
-	}{
-		{"", run, 10, false, "running running running"},
-		{"", stop, 9, true, "running running running"},
-		{"", run, 9, false, "running running running"},
-		{"web#1", stop, 11, false, "stopped running running"},
-		{"job", stop, 12, false, "stopped running stopped"},
-		{"web#2", stop, 9, true, "stopped running stopped"},   // before the whole
-		{"web#1", run, 10, true, "stopped running stopped"},   // before itself
-		{"web", run, 13, false, "running running stopped"},    // a process speaks for its instances
-		{"web#2", stop, 12, true, "running running stopped"},  // before its process
-		{"web#2", stop, 20, false, "running stopped stopped"}, //
-		{"", run, 19, false, "running stopped running"},       // the whole, but not what was said after it
-		{"", stop, 0, false, "stopped stopped stopped"},       // without a number it is the youngest
-		{"web#1", run, 21, false, "running stopped stopped"},  //
-		{"", run, 22, false, "running running running"},       //
-	} {
-		if over := wish(&a, c.part, c.want, c.seq); over != c.over {
-			t.Errorf("%s of %q as %d: overtaken %v", c.want, c.part, c.seq, over)
-		}
-		now := fmt.Sprint(wants(&a, "web#1"), " ", wants(&a, "web#2"), " ", wants(&a, "job"))
-		if now != c.now {
-			t.Errorf("after %s of %q as %d: %s, want %s", c.want, c.part, c.seq, now, c.now)
-		}
-	}
-	if len(a.Parts) != 0 || len(a.Numbers) != 0 {
-		t.Errorf("left over: %+v", a)
-	}
-}
-
 const stairs = `
 project: shop
 apps:
@@ -290,8 +252,8 @@ func TestStopGoesOn(t *testing.T) {
 	if reason(err) != "deadline/still_working" || len(rs) != 3 || rs[0].Key == "" || rs[2].Key == "" {
 		t.Errorf("%+v %v", rs, err)
 	}
-	w.is("db", Stopped)
-	if w.app("web").State != Stopped || w.app("api").State != Stopped || len(w.file("ends")) != 1 {
+	w.is("db", view.Stopped)
+	if w.app("web").State != view.Stopped || w.app("api").State != view.Stopped || len(w.file("ends")) != 1 {
 		t.Errorf("ends %v\n%s", w.file("ends"), w.tell())
 	}
 	if _, err := w.start("web"); err != nil {
@@ -299,10 +261,10 @@ func TestStopGoesOn(t *testing.T) {
 	}
 	c = w.command("web", "api", "db")
 	c.Wait = false
-	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != Stopping || !rs[0].OK || !rs[0].Changed {
+	if rs, err := w.Stop(w.ctx(), c); err != nil || rs[0].State != view.Stopping || !rs[0].OK || !rs[0].Changed {
 		t.Errorf("a stop that nobody waits for: %+v %v", rs, err)
 	}
-	w.is("db", Stopped)
+	w.is("db", view.Stopped)
 }
 
 // TestRestartInOrder: of several apps that are restarted, those end first that others do not depend on, and those start
@@ -334,8 +296,8 @@ func TestRestartInOrder(t *testing.T) {
 			}
 			got = got[len(part):]
 		}
-		w.is("web", Running)
-		w.is("cron", Running)
+		w.is("web", view.Running)
+		w.is("cron", view.Running)
 		must(t, os.Remove(filepath.Join(w.home, "told")))
 	}
 	all := []string{"-web -cron", "-api", "-db", "+db", "+api", "+web +cron"}
@@ -353,7 +315,7 @@ func TestRestartInOrder(t *testing.T) {
 	told("a restart that nobody waits for any more", all...)
 	c = w.command("cron", "web", "api", "db")
 	c.Wait = false
-	if rs, err := w.Restart(w.ctx(), c); err != nil || len(w.file("told")) != 0 || rs[3].State != Stopping || !rs[3].Changed {
+	if rs, err := w.Restart(w.ctx(), c); err != nil || len(w.file("told")) != 0 || rs[3].State != view.Stopping || !rs[3].Changed {
 		t.Errorf("%+v %v, happened: %v", rs, err, w.file("told"))
 	}
 	told("a restart that nobody waits for", all...)
@@ -376,17 +338,20 @@ func TestAbandoned(t *testing.T) {
 	if _, err := w.apply("project: shop\napps:\n  - {name: api, command: \"exec sleep 1000\", ready: {log: never, timeout: 60s}}\n"); err != nil {
 		t.Fatal(err)
 	}
+	var left []*runner.Waiter
 	for range 5 {
 		c := w.command("api")
-		c.Timeout = 10 * time.Millisecond
-		if _, err := w.Start(w.ctx(), c); reason(err) != "deadline/still_working" {
+		waits := w.waiters(runner.Start, c.Targets, nil, c)
+		left = append(left, waits...)
+		ctx, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+		if _, err := w.carry(ctx, runner.Start, waits, true); reason(err) != "deadline/still_working" {
 			t.Errorf("%v", err)
 		}
+		cancel()
 	}
 	r := w.runner("shop/dev/api")
-	left := -1
 	eventually(t, "the waiters to go", func() bool {
-		_, err := w.ask(w.ctx(), []op.Target{{Key: r.key}}, func(r *runner, _ []*unit) (bool, error) { left = len(r.waiters); return false, nil })
-		return err == nil && left == 0
-	}, func() string { return fmt.Sprint(left) })
+		r.Wake()
+		return !slices.ContainsFunc(left, func(l *runner.Waiter) bool { return !l.Answered() })
+	})
 }

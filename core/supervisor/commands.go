@@ -3,6 +3,7 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,10 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/needs"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Command is what all commands on targets have in common.
@@ -29,42 +34,29 @@ func (c Command) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
 }
 
-type kind int
-
-const (
-	kindStart kind = iota
-	kindStop
-	kindRestart
-	kindRenew // what another definition asks for: a restart of other programs, a start of what is missing, the end of what is too much
-	kindScale // a start of what is wanted to run, and the end of what is too much
-	kindNote  // nothing is done: answered when readers see what came before
-)
-
-var kindWords = [...]string{"start", "stop", "restart", "restart", "scale", "apply"}
-
-func (k kind) up() bool { return k != kindStop && k != kindNote }
+var errTimeout = errors.New("the time that the caller gave is up")
 
 // Start makes the targets, and what they depend on, desired and starts what does not run. Faults: failed with one Result
 // a target, conflict (superseded), deadline, cancelled, unavailable (shutting_down), internal (state_not_durable).
-func (s *Supervisor) Start(ctx context.Context, c Command) ([]Result, error) {
-	return s.command(ctx, kindStart, c)
+func (s *Supervisor) Start(ctx context.Context, c Command) ([]view.Result, error) {
+	return s.command(ctx, runner.Start, c)
 }
 
 // Stop makes the targets undesired and ends everything that they ever started, dependents first. When the caller does not
 // wait as long as that takes, it goes on without him. Faults as of Start.
-func (s *Supervisor) Stop(ctx context.Context, c Command) ([]Result, error) {
-	return s.command(ctx, kindStop, c)
+func (s *Supervisor) Stop(ctx context.Context, c Command) ([]view.Result, error) {
+	return s.command(ctx, runner.Stop, c)
 }
 
 // Restart ends the targets and starts them again. Faults as of Start.
-func (s *Supervisor) Restart(ctx context.Context, c Command) ([]Result, error) {
-	return s.command(ctx, kindRestart, c)
+func (s *Supervisor) Restart(ctx context.Context, c Command) ([]view.Result, error) {
+	return s.command(ctx, runner.Restart, c)
 }
 
-func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, error) {
+func (s *Supervisor) command(ctx context.Context, k runner.Kind, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
-	if k == kindStart {
+	if k == runner.Start {
 		c.Targets = s.withDependencies(c.Targets)
 	}
 	over, err := s.intend(ctx, k, c.Targets, c.Seq)
@@ -75,66 +67,63 @@ func (s *Supervisor) command(ctx context.Context, k kind, c Command) ([]Result, 
 }
 
 // waiters makes a waiter of each target. Those that are overtaken, or whose app is not known, have their answer already.
-func (s *Supervisor) waiters(k kind, targets []op.Target, over []bool, c Command) []*waiter {
-	out := make([]*waiter, len(targets))
+func (s *Supervisor) waiters(k runner.Kind, targets []op.Target, over []bool, c Command) []*runner.Waiter {
+	out := make([]*runner.Waiter, len(targets))
 	for i, t := range targets {
-		w := &waiter{kind: k, target: t, seq: c.Seq, began: s.Now(), patient: c.Wait || k == kindStop, done: make(chan struct{})}
+		w := &runner.Waiter{Kind: k, Target: t, Seq: c.Seq, Began: s.Now(), Patient: c.Wait || k == runner.Stop, Done: make(chan struct{})}
 		out[i] = w
 		r := s.runner(t.Key)
 		switch {
 		case over != nil && over[i]:
-			w.finish(superseded(t.Key, s.view(t.Key)))
+			w.Finish(runner.Superseded(t.Key, s.view(t.Key)))
 		case r == nil:
-			w.finish(unknownNow(k, t.Key))
-		case k.up():
-			r.pending.Add(1)
-			if k == kindRenew {
-				r.renewals.Add(1)
-			}
+			w.Finish(runner.Unknown(k, t.Key))
+		case k.Up():
+			r.Expect(k)
 		}
 	}
 	return out
 }
 
 // carry carries a command out. The work goes on when the caller does not wait for its end.
-func (s *Supervisor) carry(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
-	if k == kindStop || k == kindRestart && len(waits) > 1 {
-		s.calls.Go(func() { s.byLevel(waits) })
+func (s *Supervisor) carry(ctx context.Context, k runner.Kind, waits []*runner.Waiter, wait bool) ([]view.Result, error) {
+	if k == runner.Stop || k == runner.Restart && len(waits) > 1 {
+		s.common.Go(func() { s.byLevel(waits) })
 		return s.collect(ctx, k, waits, wait)
 	}
 	for _, w := range waits {
 		s.tell(w)
 	}
-	return s.collect(ctx, k, waits, wait || k.up())
+	return s.collect(ctx, k, waits, wait || k.Up())
 }
 
 // tell hands a command to the runner that owns the app.
-func (s *Supervisor) tell(w *waiter) {
-	if w.answered() {
+func (s *Supervisor) tell(w *runner.Waiter) {
+	if w.Answered() {
 		return
 	}
-	r := s.runner(w.target.Key)
-	if r == nil || !r.mail.post(func() { r.obey(w) }) {
-		w.finish(unknownNow(w.kind, w.target.Key))
+	r := s.runner(w.Target.Key)
+	if r == nil || !r.Obey(w) {
+		w.Finish(runner.Unknown(w.Kind, w.Target.Key))
 	}
 }
 
 // byLevel hands out commands that end something, dependents first: a level's turn comes when nothing is left of what the one
 // before ends. What starts again waits for what it depends on: a command is on its way to that until its turn has come. It
 // returns when everything has ended, or the daemon lets go.
-func (s *Supervisor) byLevel(waits []*waiter) {
+func (s *Supervisor) byLevel(waits []*runner.Waiter) {
 	keys := make([]string, len(waits))
-	byKey := map[string][]*waiter{}
+	byKey := map[string][]*runner.Waiter{}
 	below := map[string][]string{}
 	for i, w := range waits {
-		key := w.target.Key
+		key := w.Target.Key
 		keys[i], byKey[key] = key, append(byKey[key], w)
-		below[key] = closure([]string{key}, s.dependencies)
-		if w.kind != kindStop {
-			w.down = make(chan struct{})
+		below[key] = needs.Closure([]string{key}, s.dependencies)
+		if w.Kind != runner.Stop {
+			w.Down = make(chan struct{})
 		}
 	}
-	order := levels(keys, func(key string) []string { return below[key] })
+	order := needs.Levels(keys, func(key string) []string { return below[key] })
 	for i := len(order) - 1; i >= 0; i-- {
 		for _, key := range order[i] {
 			for _, w := range byKey[key] {
@@ -144,9 +133,9 @@ func (s *Supervisor) byLevel(waits []*waiter) {
 		for _, key := range order[i] {
 			for _, w := range byKey[key] {
 				select {
-				case <-w.done:
-				case <-w.down:
-				case <-s.ctx.Done():
+				case <-w.Done:
+				case <-w.Down:
+				case <-s.common.Over():
 					return
 				}
 			}
@@ -156,20 +145,20 @@ func (s *Supervisor) byLevel(waits []*waiter) {
 
 // collect waits for the answers, and makes the fault of the call if some of them are bad. A caller who does not wait is
 // told what is being done.
-func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait bool) ([]Result, error) {
-	results := make([]Result, len(waits))
+func (s *Supervisor) collect(ctx context.Context, k runner.Kind, waits []*runner.Waiter, wait bool) ([]view.Result, error) {
+	results := make([]view.Result, len(waits))
 	for i, w := range waits {
-		if !wait && !w.answered() {
-			v := s.view(w.target.Key)
-			results[i] = Result{Key: w.target.Key, State: Stopped, OK: true, Changed: w.kind.up()}
-			if v != nil && v.State != Stopped {
-				results[i].State, results[i].Changed = Stopping, true
+		if !wait && !w.Answered() {
+			v := s.view(w.Target.Key)
+			results[i] = view.Result{Key: w.Target.Key, State: view.Stopped, OK: true, Changed: w.Kind.Up()}
+			if v != nil && v.State != view.Stopped {
+				results[i].State, results[i].Changed = view.Stopping, true
 			}
 			continue
 		}
 		select {
-		case <-w.done:
-			results[i] = w.result
+		case <-w.Done:
+			results[i] = w.Result
 		case <-ctx.Done():
 			return results, s.gaveUp(ctx, results, waits)
 		}
@@ -179,25 +168,25 @@ func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait 
 
 // faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
 // the way.
-func (s *Supervisor) faultOf(results []Result, k kind) error {
+func (s *Supervisor) faultOf(results []view.Result, k runner.Kind) error {
 	bad, overtaken := 0, 0
-	var first Result
+	var first view.Result
 	for _, r := range results {
 		if r.OK {
 			continue
 		}
-		if bad++; r.code == "superseded" {
+		if bad++; r.Code == "superseded" {
 			overtaken++
 		} else if bad-overtaken == 1 {
 			first = r
 		}
 	}
-	word := kindWords[k]
+	word := k.String()
 	switch {
 	case bad == 0:
 		return nil
 	case bad == overtaken:
-		i := slices.IndexFunc(results, func(r Result) bool { return !r.OK })
+		i := slices.IndexFunc(results, func(r view.Result) bool { return !r.OK })
 		return fault.New(fault.Conflict, "%s of %s was overtaken by a later command", word, results[i].Key).WithReason("superseded").
 			WithHint("%s", fault.Do("apps.list")).WithItems(results)
 	}
@@ -205,24 +194,24 @@ func (s *Supervisor) faultOf(results []Result, k kind) error {
 	if bad > 1 {
 		e.Message = fmt.Sprintf("cannot %s %d of %d apps; first %s: %s", word, bad, len(results), first.Key, first.Reason)
 	}
-	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
+	return e.WithReason(cmp.Or(first.Code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
-func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*waiter) error {
+func (s *Supervisor) gaveUp(ctx context.Context, results []view.Result, waits []*runner.Waiter) error {
 	var open string
 	for i, w := range waits {
-		if w.answered() {
-			results[i] = w.result
+		if w.Answered() {
+			results[i] = w.Result
 			continue
 		}
-		w.abandoned.Store(true)
-		results[i] = Result{Key: w.target.Key, Reason: "gone"}
-		if v := s.view(w.target.Key); v != nil {
+		w.Abandoned.Store(true)
+		results[i] = view.Result{Key: w.Target.Key, Reason: "gone"}
+		if v := s.view(w.Target.Key); v != nil {
 			results[i].State, results[i].Reason = v.State, cmp.Or(v.Reason, string(v.State))
 		}
 		if open == "" {
-			open = fmt.Sprintf("%s is %s", w.target.Key, results[i].State)
+			open = fmt.Sprintf("%s is %s", w.Target.Key, results[i].State)
 			if results[i].Reason != string(results[i].State) {
 				open += " (" + results[i].Reason + ")"
 			}
@@ -235,27 +224,11 @@ func (s *Supervisor) gaveUp(ctx context.Context, results []Result, waits []*wait
 	return fault.New(fault.Cancelled, "the caller gave up while %s; the work goes on", open).WithItems(results)
 }
 
-// unknownNow is the result of a command on an app that was removed meanwhile: for a stop that is as good.
-func unknownNow(k kind, key string) Result {
-	if !k.up() {
-		return Result{Key: key, State: Stopped, OK: true}
-	}
-	return Result{Key: key, State: Stopped, Reason: "it is not known any more", code: "not_found"}
-}
-
-func superseded(key string, v *App) Result {
-	r := Result{Key: key, State: Stopped, Reason: "a later command was there first", code: "superseded"}
-	if v != nil {
-		r.State = v.State
-	}
-	return r
-}
-
 // Halt stops everything that runs, dependents first, because the daemon ends; what is desired stays. down also marks the
 // home: until up or start a daemon starts nothing. It gives one result an app, and the fault failed names those that would
 // not stop. then is called with the same once all have come to their end, and also when the caller does not wait for
 // that. Faults besides: internal (state_not_durable; nothing is stopped then), deadline, cancelled.
-func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, error)) ([]Result, error) {
+func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]view.Result, error)) ([]view.Result, error) {
 	s.mu.Lock()
 	was := s.halting
 	s.halting = true
@@ -270,32 +243,32 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 	}
 	var targets []op.Target
 	for _, v := range s.Apps() {
-		targets = append(targets, target(v, "", 0))
+		targets = append(targets, target.Of(v, "", 0))
 		if r := s.runner(v.Key); r != nil {
-			r.mail.post(func() { r.halting = true })
+			r.Halt()
 		}
 	}
-	waits := s.waiters(kindStop, targets, nil, Command{Wait: true})
-	s.calls.Go(func() {
+	waits := s.waiters(runner.Stop, targets, nil, Command{Wait: true})
+	s.common.Go(func() {
 		s.byLevel(waits)
-		results := make([]Result, len(waits))
+		results := make([]view.Result, len(waits))
 		for i, w := range waits {
-			if results[i] = (Result{Key: w.target.Key, State: Stopping, Reason: "the daemon ended first"}); w.answered() {
-				results[i] = w.result
+			if results[i] = (view.Result{Key: w.Target.Key, State: view.Stopping, Reason: "the daemon ended first"}); w.Answered() {
+				results[i] = w.Result
 			}
 		}
-		then(results, s.faultOf(results, kindStop))
+		then(results, s.faultOf(results, runner.Stop))
 	})
-	return s.collect(ctx, kindStop, waits, true)
+	return s.collect(ctx, runner.Stop, waits, true)
 }
 
 // scalable is the process that a call for more or fewer instances means.
-func (a *App) scalable(process string) (config.Process, error) {
-	if process == "" && len(a.def.Processes) == 1 {
-		return a.def.Processes[0], nil
+func scalable(a *view.App, process string) (config.Process, error) {
+	if process == "" && len(a.Definition.Processes) == 1 {
+		return a.Definition.Processes[0], nil
 	}
-	names := make([]string, len(a.def.Processes))
-	for i, p := range a.def.Processes {
+	names := make([]string, len(a.Definition.Processes))
+	for i, p := range a.Definition.Processes {
 		if p.Name == process {
 			return p, nil
 		}

@@ -15,6 +15,8 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // poll looks again and again until ok says so or ctx ends.
@@ -95,6 +97,6 @@ func (w *world) resumed() {
 	for _, v := range w.Apps() {
 		all = append(all, op.Target{Key: v.Key})
 	}
-	_, err := w.ask(w.ctx(), all, func(*runner, []*unit) (bool, error) { return true, nil })
+	_, err := w.ask(w.ctx(), all, func(r *runner.Runner, t op.Target) <-chan view.Result { return r.Note(t, true) })
 	must(w.t, err)
 }

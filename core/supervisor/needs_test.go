@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // TestDependencies: an app is started when what it depends on is as far as it has to be, and what it needs is started
@@ -28,12 +29,12 @@ apps:
 	c := w.command("web")
 	ended := make(chan error, 1)
 	go func() { _, err := w.Start(w.ctx(), c); ended <- err }() // mail is not ready for long; web does not mind
-	w.is("web", Running)
+	w.is("web", view.Running)
 	order := w.file("order")
 	if got := strings.Join(order, " "); got != "db migrate api web" && got != "db api migrate web" {
 		t.Errorf("started in the order %s", got)
 	}
-	if v := w.app("mail"); v.State != Starting {
+	if v := w.app("mail"); v.State != view.Starting {
 		t.Errorf("mail is %s", v.State)
 	}
 	if _, err := w.stop("mail"); err != nil {
@@ -66,9 +67,9 @@ apps:
 	}
 	for _, r := range rs {
 		switch {
-		case r.Key == "shop/dev/d" && (r.State != Crashed || !strings.Contains(r.Reason, "exited 3") || !slices.Equal(r.Lines, []string{"because"})):
+		case r.Key == "shop/dev/d" && (r.State != view.Crashed || !strings.Contains(r.Reason, "exited 3") || !slices.Equal(r.Lines, []string{"because"})):
 			t.Errorf("%+v", r)
-		case r.Key != "shop/dev/d" && (r.OK || r.State != Waiting || !strings.Contains(r.Reason, "shop/dev/d, which it depends on, is crashed: exited 3")):
+		case r.Key != "shop/dev/d" && (r.OK || r.State != view.Waiting || !strings.Contains(r.Reason, "shop/dev/d, which it depends on, is crashed: exited 3")):
 			t.Errorf("%+v", r)
 		}
 	}
@@ -93,12 +94,12 @@ apps:
 	hold := make(chan struct{})
 	release := sync.OnceFunc(func() { close(hold) })
 	t.Cleanup(release)
-	w.runner("shop/dev/db").mail.post(func() { <-hold }) // it comes to its command late
+	w.runner("shop/dev/db").Post(func() { <-hold }) // it comes to its command late
 	done := make(chan error, 1)
 	c := w.command("db", "api")
 	go func() { _, err := w.Restart(w.ctx(), c); done <- err }()
-	v := w.is("api", Waiting)
-	if w.app("db").State != Running || v.Reason != "waits for db, which a command is on its way to" {
+	v := w.is("api", view.Waiting)
+	if w.app("db").State != view.Running || v.Reason != "waits for db, which a command is on its way to" {
 		t.Errorf("%s", w.tell())
 	}
 	release()
@@ -176,7 +177,7 @@ func TestStrategies(t *testing.T) {
 			kill(t, before.Instances[1].PID)
 			eventually(t, "another b", func() bool {
 				v := w.app("crew")
-				return v.State == Running && v.Instances[1].Generation == 2
+				return v.State == view.Running && v.Instances[1].Generation == 2
 			}, w.tell)
 			var again []string
 			for i, in := range w.app("crew").Instances {
@@ -213,7 +214,7 @@ apps:
 	if _, err := w.Start(w.ctx(), c); err != nil {
 		t.Fatal(err)
 	}
-	w.is("crew", Crashed)
+	w.is("crew", view.Crashed)
 	if n := len(w.file("starts")); n < 5 || n > 12 { // each of the two may fail five times
 		t.Errorf("%d rounds", n)
 	}
@@ -237,9 +238,9 @@ apps:
 			kill(t, w.pid("db"))
 			eventually(t, "db and api again", func() bool {
 				d, a := w.app("db"), w.app("api")
-				return d.State == Running && a.State == Running && d.Instances[0].Generation == 2 && a.Instances[0].Generation == 2
+				return d.State == view.Running && a.State == view.Running && d.Instances[0].Generation == 2 && a.Instances[0].Generation == 2
 			}, w.tell)
-			w.is("free", Running)
+			w.is("free", view.Running)
 			var again []string
 			for _, v := range w.Apps() {
 				if v.Instances[0].Generation == 2 {
@@ -272,7 +273,7 @@ apps:
 `); err != nil {
 		t.Fatal(err)
 	}
-	if rs, err := w.start("migrate"); err != nil || rs[0].State != Completed {
+	if rs, err := w.start("migrate"); err != nil || rs[0].State != view.Completed {
 		t.Errorf("%+v %v", rs, err)
 	}
 	if rs, err := w.start("api"); err != nil || len(rs) != 1 {
@@ -281,26 +282,26 @@ apps:
 	if rs, err := w.start("migrate"); err != nil || !rs[0].Changed || len(w.file("runs")) != 2 {
 		t.Errorf("%+v %v, ran %v", rs, err, w.file("runs"))
 	}
-	if rs, err := w.start("long"); err != nil || rs[0].State != Running || rs[0].TookMS < 900 {
+	if rs, err := w.start("long"); err != nil || rs[0].State != view.Running || rs[0].TookMS < 900 {
 		t.Errorf("%+v %v", rs, err)
 	}
 	rs, err := w.start("bad")
-	if err == nil || rs[0].State != Failed || !slices.Equal(rs[0].Lines, []string{"no"}) || !strings.HasPrefix(rs[0].Reason, "exited 5") {
+	if err == nil || rs[0].State != view.Failed || !slices.Equal(rs[0].Lines, []string{"no"}) || !strings.HasPrefix(rs[0].Reason, "exited 5") {
 		t.Errorf("%+v %v", rs, err)
 	}
-	if rs, err := w.Reset(w.ctx(), w.command("bad", "migrate").Targets); err != nil || rs[0].State != Stopped || !rs[0].Changed || rs[1].State != Completed || rs[1].Changed {
+	if rs, err := w.Reset(w.ctx(), w.command("bad", "migrate").Targets); err != nil || rs[0].State != view.Stopped || !rs[0].Changed || rs[1].State != view.Completed || rs[1].Changed {
 		t.Errorf("reset: %+v %v", rs, err)
 	}
 	halted := make(chan struct{})
-	if _, err := w.Halt(w.ctx(), false, func([]Result, error) { close(halted) }); err != nil {
+	if _, err := w.Halt(w.ctx(), false, func([]view.Result, error) { close(halted) }); err != nil {
 		t.Fatal(err)
 	}
 	<-halted
 	w.end()
 	w.begin()
-	w.is("long", Running)
-	w.is("api", Running)
-	if v := w.app("migrate"); v.State != Completed || len(w.file("runs")) != 2 {
+	w.is("long", view.Running)
+	w.is("api", view.Running)
+	if v := w.app("migrate"); v.State != view.Completed || len(w.file("runs")) != 2 {
 		t.Errorf("after the next start of the daemon: %s, ran %v", w.tell(), w.file("runs"))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // pids gives the process ids of an app by slot.
@@ -84,7 +85,7 @@ func TestRenew(t *testing.T) {
 				t.Errorf("%+v %v", rs, err)
 			}
 			now := w.pids(app)
-			if same, other := kept(before, now); same != c.same || other != c.other || w.app(app).State != Running {
+			if same, other := kept(before, now); same != c.same || other != c.other || w.app(app).State != view.Running {
 				t.Errorf("the same: %s, others: %s, want %s and %s\n%s", same, other, c.same, c.other, w.tell())
 			}
 			for slot, pid := range before {
@@ -98,7 +99,7 @@ func TestRenew(t *testing.T) {
 			w.crash()
 			w.begin()
 			w.resumed()
-			w.is(app, Running)
+			w.is(app, view.Running)
 			if same, other := kept(now, w.pids(app)); other != "" || len(w.pids(app)) != len(now) || same == "" {
 				t.Errorf("after a crash others are: %s\n%s", other, w.tell())
 			}
@@ -143,13 +144,13 @@ func TestTakenUp(t *testing.T) {
 			if crash {
 				w.crash()
 				w.begin()
-				w.is("api", Running)
+				w.is("api", view.Running)
 			}
 			began := time.Now()
 			if _, err := w.stop("api"); err != nil || len(w.file("ends")) != 1 || time.Since(began) > 20*time.Second {
 				t.Errorf("it was not asked as the new definition says: %v, after %s", err, time.Since(began))
 			}
-			if v := w.is("ill", Crashed); v.Instances[0].LastExit.Reason != "unhealthy" {
+			if v := w.is("ill", view.Crashed); v.Instances[0].LastExit.Reason != "unhealthy" {
 				t.Errorf("%+v", v.Instances[0].LastExit)
 			}
 		})
@@ -176,13 +177,13 @@ func TestOtherReadiness(t *testing.T) {
 	if _, err := w.apply(file("{notify: true, timeout: 60s}")); err != nil { // it was given no socket: it goes on as it began
 		t.Fatal(err)
 	}
-	if v := w.app("api"); v.State != Starting || v.Instances[0].PID != pid {
+	if v := w.app("api"); v.State != view.Starting || v.Instances[0].PID != pid {
 		t.Errorf("%s", w.tell())
 	}
 	if _, err := w.apply(file("{log: up, timeout: 60s}")); err != nil {
 		t.Fatal(err)
 	}
-	if v := w.is("api", Running); v.Instances[0].PID != pid {
+	if v := w.is("api", view.Running); v.Instances[0].PID != pid {
 		t.Errorf("%s", w.tell())
 	}
 }
@@ -196,9 +197,9 @@ func TestRenewWhatEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = w.start("bad", "quits", "once")
-	w.is("bad", Crashed)
-	w.is("quits", Stopped)
-	w.is("once", Completed)
+	w.is("bad", view.Crashed)
+	w.is("quits", view.Stopped)
+	w.is("once", view.Completed)
 	live := strings.NewReplacer("\"exit 4\", restart: never", "\"exit 4\", restart: never, stop: {timeout: 1s}", "ready: {delay: 10ms}", "ready: {delay: 20ms}", "oneshot: true", "oneshot: true, stop: {timeout: 1s}").Replace(file)
 	if got, want := w.changes(live), "bad changed, 1 instance started; once changed; quits changed"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -206,7 +207,7 @@ func TestRenewWhatEnded(t *testing.T) {
 	if rs, err := w.apply(live); err == nil || len(rs) != 1 || rs[0].Key != "shop/dev/bad" {
 		t.Errorf("%+v %v", rs, err)
 	}
-	if v := w.is("bad", Crashed); v.Instances[0].Generation != 2 || len(w.file("quits")) != 1 || len(w.file("onces")) != 1 {
+	if v := w.is("bad", view.Crashed); v.Instances[0].Generation != 2 || len(w.file("quits")) != 1 || len(w.file("onces")) != 1 {
 		t.Errorf("%s", w.tell())
 	}
 	w.saved("bad", func(a store.AppState) bool { return a.Revision == 2 })

@@ -5,17 +5,15 @@ import (
 	"fmt"
 
 	"github.com/omnitron-dev/omnitron/core/sample"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 )
-
-// SampleKey is the name under which an instance's usage is sampled.
-func SampleKey(key, process string, n int) string { return fmt.Sprintf("%s:%s#%d", key, process, n) }
 
 // Resample measures at once when something runs that was not measured yet: a list right after a start then tells the
 // truth, and an idle daemon measures no more often.
 func (s *Supervisor) Resample(to *sample.Sampler) {
 	for _, v := range s.Apps() {
 		for _, i := range v.Instances {
-			if _, ok := to.Latest(SampleKey(v.Key, i.Process, i.Number)); !ok && i.PID != 0 {
+			if _, ok := to.Latest(naming.Instance(v.Key, i.Process, i.Number)); !ok && i.PID != 0 {
 				s.Sample(to)
 				return
 			}
@@ -27,12 +25,12 @@ func (s *Supervisor) Resample(to *sample.Sampler) {
 func (s *Supervisor) Sample(to *sample.Sampler) {
 	var targets []sample.Target
 	for _, p := range s.Keeper.Processes() {
-		key, process, n, _, _, ok := parseGeneration(p.ID())
+		key, process, n, _, _, ok := naming.Parse(p.ID())
 		if !ok {
 			continue
 		}
 		id := p.Identity()
-		targets = append(targets, sample.Target{Key: SampleKey(key, process, n), PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
+		targets = append(targets, sample.Target{Key: naming.Instance(key, process, n), PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
 	}
 	to.Tick(s.Now(), targets)
 }
@@ -41,12 +39,12 @@ func (s *Supervisor) Sample(to *sample.Sampler) {
 func (s *Supervisor) Trees(ctx context.Context, key string) map[string][]int {
 	out := map[string][]int{}
 	for _, p := range s.Keeper.Processes() {
-		k, process, n, _, _, ok := parseGeneration(p.ID())
+		k, process, n, _, _, ok := naming.Parse(p.ID())
 		if !ok || k != key {
 			continue
 		}
 		if pids, err := p.Tree(ctx); err == nil && len(pids) > 0 {
-			slot := fmt.Sprintf("%s:%s#%d", nameOf(key), process, n)
+			slot := fmt.Sprintf("%s:%s#%d", naming.App(key), process, n)
 			out[slot] = append(out[slot], pids...)
 		}
 	}

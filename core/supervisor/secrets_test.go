@@ -7,6 +7,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // secrets is a vault: what is not in it is missing, unless it is sealed.
@@ -70,7 +71,7 @@ apps:
 				t.Errorf("another app: %+v", r)
 			}
 		default:
-			if r.OK || r.State != Waiting || !strings.Contains(r.Reason, "secret_missing") {
+			if r.OK || r.State != view.Waiting || !strings.Contains(r.Reason, "secret_missing") {
 				t.Errorf("%s: %+v", r.Key, r)
 			}
 		}
@@ -80,12 +81,12 @@ apps:
 	}
 	w.vault.set("shop/dev/db/pass", "one")
 	w.SecretsChanged()
-	w.is("api", Running)
-	w.is("web", Running)
+	w.is("api", view.Running)
+	w.is("web", view.Running)
 
 	w.vault.set("shop/dev/db/pass", "two")
 	w.SecretsChanged()
-	w.is("api", Running)
+	w.is("api", view.Running)
 	if seen := w.file("seen"); strings.Join(seen, " ") != "one" {
 		t.Errorf("a changed value had its effect at once: %q", seen)
 	}
@@ -98,13 +99,13 @@ apps:
 
 	w.vault.seal(true)
 	results, err = w.restart("api")
-	if err == nil || len(results) != 1 || results[0].State != Waiting || !strings.Contains(results[0].Reason, "vault_sealed") {
+	if err == nil || len(results) != 1 || results[0].State != view.Waiting || !strings.Contains(results[0].Reason, "vault_sealed") {
 		t.Errorf("a restart with a sealed vault: %+v, %v", results, err)
 	}
-	w.is("other", Running)
+	w.is("other", view.Running)
 	w.vault.seal(false)
 	w.SecretsChanged()
-	w.is("api", Running)
+	w.is("api", view.Running)
 }
 
 // TestHidden: what the keeper says of a program that it cannot start may quote the command line; it is kept without

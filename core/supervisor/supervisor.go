@@ -1,5 +1,5 @@
-// Package supervisor keeps programs running: one goroutine an app owns its state, a pure machine decides each step, and
-// the keeper process does what only a parent can do. Start with machine.go; runner.go carries its decisions out.
+// Package supervisor keeps the programs of all projects running: it knows the apps and their definitions, makes durable what is
+// wanted of them, and gives each command to the runners of the apps that it is about, in the order of their dependencies.
 package supervisor
 
 import (
@@ -13,50 +13,29 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
-	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/probe"
-	"github.com/omnitron-dev/omnitron/core/proc"
-	"github.com/omnitron-dev/omnitron/core/store"
-	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/runner"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Deps is what a supervisor works with.
 type Deps struct {
 	Log    *slog.Logger
-	Keeper keeper
-	State  memory
+	Keeper runner.Keeper
+	State  runner.Memory
 	Bus    *bus.Bus
 	LogDir string // root of the apps' log files
 	RunDir string // for the outputs of exec probes
-	Lines  lines
+	Lines  runner.Lines
 	Loader loader
 	Check  func(ctx context.Context, t probe.Target) probe.Result
 	Now    func() time.Time
 	Hide   func(text string) string                          // takes secrets out of what others say before it is kept
 	Secret func(project, stack, name string) (string, error) // the value that an app means by a name, without waiting for anything
 	Lost   bool                                              // the state could not be read: what lives is adopted as desired
-}
-
-// keeper is the part of *proc.Keeper that starts programs.
-type keeper interface {
-	Spawn(ctx context.Context, s proc.Spec) (*proc.Process, error)
-	Processes() []*proc.Process
-}
-
-// memory is the part of *store.StateFile in which intent lasts.
-type memory interface {
-	Put(ctx context.Context, change func(*store.State) error) error // durable when it returns
-	Touch(change func(*store.State))
-	View() store.State
-}
-
-// lines is what the supervisor needs of the apps' output.
-type lines interface {
-	Tail(ctx context.Context, slot string, since, until time.Time, n int) []string // the last lines that a slot printed; a zero time is no bound
-	Keep(app *config.App)                                                          // as much output as its definition says
-	Ends(s journal.Stream) map[journal.Stream]int64                                // where both streams of an instance go on
-	Await(ctx context.Context, from map[journal.Stream]int64, pattern string) error
-	AwaitSince(ctx context.Context, slot, pattern string, since time.Time) error
 }
 
 // loader finds the definitions that revisions hold.
@@ -67,14 +46,13 @@ type loader interface {
 // Supervisor runs the apps of all projects.
 type Supervisor struct {
 	Deps
-	ports    ports.Pool
-	applying chan struct{}   // holds one: definitions are switched one after the other
-	calls    sync.WaitGroup  // goroutines of runners, generations and commands
-	ctx      context.Context // of Run; kept because commands and generations outlive the calls that began them
+	target.Resolver
+	common   *runner.Common
+	applying chan struct{} // holds one: definitions are switched one after the other
 
 	mu         sync.RWMutex
-	apps       map[string]*runner
-	dependents map[string][]*runner
+	apps       map[string]*runner.Runner
+	dependents map[string][]*runner.Runner
 	projectDir map[string]project // by project/stack
 	unread     map[string]string  // apps whose definition cannot be read, and why; they are left as they are
 	halting    bool
@@ -89,20 +67,25 @@ type project struct {
 
 // New makes a supervisor; Run starts it.
 func New(d Deps) *Supervisor {
-	return &Supervisor{Deps: d, applying: make(chan struct{}, 1), ctx: context.Background(),
-		apps: map[string]*runner{}, dependents: map[string][]*runner{}, projectDir: map[string]project{}, unread: map[string]string{}}
+	s := &Supervisor{Deps: d, applying: make(chan struct{}, 1),
+		apps: map[string]*runner.Runner{}, dependents: map[string][]*runner.Runner{}, projectDir: map[string]project{}, unread: map[string]string{}}
+	s.Resolver = target.Resolver{Known: s}
+	s.common = &runner.Common{Log: d.Log, Keeper: d.Keeper, State: d.State, Bus: d.Bus, LogDir: d.LogDir, RunDir: d.RunDir, Lines: d.Lines,
+		Check: d.Check, Now: d.Now, Hide: d.Hide, Secret: d.Secret, Lost: d.Lost, Others: others{s}}
+	s.common.Begin(context.Background())
+	return s
 }
 
 // Run adopts what runs, starts what should, and serves until ctx ends. It then lets go of the programs: they live on
 // with the keeper. Halt, called before, stops them.
 func (s *Supervisor) Run(ctx context.Context, ready func()) error {
 	s.mu.Lock()
-	s.ctx = ctx
+	s.common.Begin(ctx)
 	s.mu.Unlock()
 	s.boot(ctx)
 	ready()
 	<-ctx.Done()
-	s.calls.Wait()
+	s.common.Wait()
 	return nil
 }
 
@@ -114,30 +97,30 @@ func (s *Supervisor) ending() bool {
 }
 
 // Apps gives the snapshots of all apps in the order of their keys.
-func (s *Supervisor) Apps() []*App {
+func (s *Supervisor) Apps() []*view.App {
 	s.mu.RLock()
-	out := make([]*App, 0, len(s.apps))
+	out := make([]*view.App, 0, len(s.apps))
 	for _, r := range s.apps {
-		if v := r.snapshot.Load(); v != nil {
+		if v := r.View(); v != nil {
 			out = append(out, v)
 		}
 	}
 	s.mu.RUnlock()
-	slices.SortFunc(out, func(a, b *App) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(out, func(a, b *view.App) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
 
 // App gives the snapshot of one app, or nil.
-func (s *Supervisor) App(key string) *App { return s.view(key) }
+func (s *Supervisor) App(key string) *view.App { return s.view(key) }
 
-func (s *Supervisor) view(key string) *App {
+func (s *Supervisor) view(key string) *view.App {
 	if r := s.runner(key); r != nil {
-		return r.snapshot.Load()
+		return r.View()
 	}
 	return nil
 }
 
-func (s *Supervisor) runner(key string) *runner {
+func (s *Supervisor) runner(key string) *runner.Runner {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.apps[key]
@@ -159,7 +142,7 @@ func (s *Supervisor) Warnings() []string {
 func (s *Supervisor) Called(key string) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, name := range []string{nameOf(key), stackOf(key) + "/" + nameOf(key)} {
+	for _, name := range []string{naming.App(key), naming.Stack(key) + "/" + naming.App(key)} {
 		same := 0
 		for other := range s.apps {
 			if strings.HasSuffix("/"+other, "/"+name) {
@@ -179,7 +162,7 @@ func (s *Supervisor) Projects() []string {
 	defer s.mu.RUnlock()
 	var out []string
 	for _, r := range s.apps {
-		if p := projectOf(r.key); !slices.Contains(out, p) {
+		if p := naming.Project(r.Key); !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
@@ -193,42 +176,35 @@ func (s *Supervisor) ProjectAt(dir string) (string, bool) {
 	defer s.mu.RUnlock()
 	for key, p := range s.projectDir {
 		if p.dir == dir {
-			return projectOf(key), true
+			return naming.Project(key), true
 		}
 	}
 	return "", false
 }
 
 // add makes a runner for an app; launch starts it. The caller holds mu.
-func (s *Supervisor) add(app *config.App, rev int64) *runner {
-	r := newRunner(s, app, rev)
+func (s *Supervisor) add(app *config.App, rev int64) *runner.Runner {
+	r := runner.New(s.common, app, rev)
 	s.apps[app.Key] = r
 	return r
 }
 
-// launch starts a runner's goroutine once its slots are as they should be.
-func (s *Supervisor) launch(r *runner) {
-	r.part()
-	r.snapshot.Store(r.build())
-	s.calls.Go(func() { r.loop(s.ctx) })
-}
-
 // drop forgets a runner whose app was removed, unless another one has taken its place.
-func (s *Supervisor) drop(r *runner) {
+func (s *Supervisor) drop(r *runner.Runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.apps[r.key] == r {
-		delete(s.apps, r.key)
+	if s.apps[r.Key] == r {
+		delete(s.apps, r.Key)
 		s.link()
 	}
 }
 
 // link brings the reverse edges of the dependencies up to date. The caller holds mu.
 func (s *Supervisor) link() {
-	s.dependents = map[string][]*runner{}
+	s.dependents = map[string][]*runner.Runner{}
 	for _, r := range s.apps {
-		for _, d := range r.declared.Load().DependsOn {
-			key := siblingKey(r.key, d.Name)
+		for _, d := range r.Declared().DependsOn {
+			key := naming.Sibling(r.Key, d.Name)
 			s.dependents[key] = append(s.dependents[key], r)
 		}
 	}
@@ -239,7 +215,7 @@ func (s *Supervisor) changed(key string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, r := range s.dependents[key] {
-		r.mail.post(r.noop)
+		r.Wake()
 	}
 }
 
@@ -251,27 +227,30 @@ func (s *Supervisor) stirred(key string) {
 	seen := map[string]bool{key: true}
 	for list := []string{key}; len(list) > 0; list = list[1:] {
 		for _, r := range s.dependents[list[0]] {
-			if !seen[r.key] {
-				seen[r.key] = true
-				r.mail.post(r.noop)
-				list = append(list, r.key)
+			if !seen[r.Key] {
+				seen[r.Key] = true
+				r.Wake()
+				list = append(list, r.Key)
 			}
 		}
 	}
 }
 
-func projectOf(key string) string { p, _, _ := strings.Cut(key, "/"); return p }
+// others is what an app may know of the others.
+type others struct{ s *Supervisor }
 
-func stackOf(key string) string {
-	_, rest, _ := strings.Cut(key, "/")
-	s, _, _ := strings.Cut(rest, "/")
-	return s
+func (o others) View(key string) *view.App { return o.s.view(key) }
+
+func (o others) Pending(key string) bool { return o.s.pending(key) }
+
+func (o others) Withheld(key string, p *config.Process) (why, reason string) {
+	return launch.Withheld(o.s.Secret, key, p)
 }
 
-func nameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
+func (o others) Changed(key string) { o.s.changed(key) }
 
-// inStack is the stack that an app belongs to, project/stack.
-func inStack(key string) string { return projectOf(key) + "/" + stackOf(key) }
+func (o others) Stirred(key string) { o.s.stirred(key) }
 
-// siblingKey is the key of another app of the same stack.
-func siblingKey(key, name string) string { return inStack(key) + "/" + name }
+func (o others) Failed(app *config.App) { o.s.spread(app) }
+
+func (o others) Gone(r *runner.Runner) { o.s.drop(r) }

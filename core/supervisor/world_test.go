@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // keeperBinary is built once from this tree.
@@ -81,7 +83,8 @@ type world struct {
 	out   *printed
 	check func(context.Context, probe.Target) probe.Result
 	vault secrets
-	lost  bool // as if the state could not be read
+	leap  atomic.Int64 // how far the clock on the wall was put forward
+	lost  bool         // as if the state could not be read
 	stops []func()
 	seq   int64
 
@@ -143,7 +146,7 @@ func (w *world) begin() {
 	must(w.t, err)
 	w.bus = bus.New(1, 4096)
 	w.Supervisor = New(Deps{Log: log, Keeper: w.k, State: w.st, Bus: w.bus, LogDir: w.out.dir, RunDir: filepath.Join(w.home, "tmp"), Lines: w.out,
-		Loader: w.defs, Check: func(ctx context.Context, t probe.Target) probe.Result { return w.check(ctx, t) }, Now: time.Now, Secret: w.vault.value, Hide: w.vault.hide, Lost: w.lost || w.st.Lost()})
+		Loader: w.defs, Check: func(ctx context.Context, t probe.Target) probe.Result { return w.check(ctx, t) }, Now: func() time.Time { return time.Now().Add(time.Duration(w.leap.Load())) }, Secret: w.vault.value, Hide: w.vault.hide, Lost: w.lost || w.st.Lost()})
 	ready := make(chan struct{})
 	w.run(w.k.Run)
 	w.run(w.st.Run)
@@ -230,7 +233,7 @@ func (w *world) load(yaml string) *config.Definition {
 }
 
 // apply keeps a definition as the next revision and follows it.
-func (w *world) apply(yaml string) ([]Result, error) {
+func (w *world) apply(yaml string) ([]view.Result, error) {
 	w.t.Helper()
 	def := w.load(yaml)
 	return w.Apply(w.ctx(), def, w.defs.add(def), Command{Seq: w.next(), Wait: true})
@@ -279,20 +282,20 @@ func (w *world) command(names ...string) Command {
 	return Command{Targets: ts, Seq: w.next(), Wait: true}
 }
 
-func (w *world) start(names ...string) ([]Result, error) {
+func (w *world) start(names ...string) ([]view.Result, error) {
 	return w.Start(w.ctx(), w.command(names...))
 }
 
-func (w *world) stop(names ...string) ([]Result, error) {
+func (w *world) stop(names ...string) ([]view.Result, error) {
 	return w.Stop(w.ctx(), w.command(names...))
 }
 
-func (w *world) restart(names ...string) ([]Result, error) {
+func (w *world) restart(names ...string) ([]view.Result, error) {
 	return w.Restart(w.ctx(), w.command(names...))
 }
 
 // app gives the snapshot of the app with a name.
-func (w *world) app(name string) *App {
+func (w *world) app(name string) *view.App {
 	w.t.Helper()
 	for _, v := range w.Apps() {
 		if v.Name == name {
@@ -311,9 +314,9 @@ func (w *world) pid(name string) int {
 }
 
 // is waits until an app is in a state.
-func (w *world) is(name string, want State) *App {
+func (w *world) is(name string, want view.State) *view.App {
 	w.t.Helper()
-	var v *App
+	var v *view.App
 	eventually(w.t, fmt.Sprintf("%s to be %s", name, want), func() bool {
 		v = w.app(name)
 		return v != nil && v.State == want

@@ -15,8 +15,7 @@ import (
 
 	mcplib "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
-
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // serveCalls is a server that omnitron's calls are held against, in a process of its own: program serve KIND SOCKET FILE.
@@ -141,7 +140,7 @@ func bare(result []byte) (func(context.Context, net.Conn), error) {
 		Content []struct {
 			Text string `json:"text"`
 		} `json:"content"`
-		Structured supervisor.App `json:"structuredContent"`
+		Structured view.App `json:"structuredContent"`
 	}
 	if err := json.Unmarshal(result, &r); err != nil || len(r.Content) == 0 {
 		return nil, fmt.Errorf("cannot read the answer to give: %w", err)

@@ -11,7 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // File is a file as the caller read it.
@@ -32,12 +32,12 @@ type Application struct {
 
 // Applied is what became of it.
 type Applied struct {
-	Project  string              `json:"project" jsonschema:"project"`
-	Stack    string              `json:"stack" jsonschema:"stack"`
-	Revision int64               `json:"revision" jsonschema:"number of the definition"`
-	Apps     []AppliedApp        `json:"apps" table:"1" jsonschema:"every app of the definition, and those that it has no more"`
-	Warnings []string            `json:"warnings,omitempty" jsonschema:"what is allowed but perhaps not meant"`
-	Results  []supervisor.Result `json:"results,omitempty" jsonschema:"one result for each app of which something was started, restarted or stopped"`
+	Project  string        `json:"project" jsonschema:"project"`
+	Stack    string        `json:"stack" jsonschema:"stack"`
+	Revision int64         `json:"revision" jsonschema:"number of the definition"`
+	Apps     []AppliedApp  `json:"apps" table:"1" jsonschema:"every app of the definition, and those that it has no more"`
+	Warnings []string      `json:"warnings,omitempty" jsonschema:"what is allowed but perhaps not meant"`
+	Results  []view.Result `json:"results,omitempty" jsonschema:"one result for each app of which something was started, restarted or stopped"`
 }
 
 // AppliedApp is what applying meant for an app.

@@ -15,7 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 const shop = `
@@ -144,7 +144,7 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s: %s\nwant: %s", what, c[0], c[1])
 		}
 	}
-	if v := h.Supervisor.App("shop/dev/pool"); v.State != supervisor.Crashed || len(v.Instances) != 3 || h.Supervisor.App("shop/dev/new") != nil {
+	if v := h.Supervisor.App("shop/dev/pool"); v.State != view.Crashed || len(v.Instances) != 3 || h.Supervisor.App("shop/dev/new") != nil {
 		t.Errorf("a plan changed something: %+v", v)
 	}
 }
@@ -233,7 +233,7 @@ func TestPart(t *testing.T) {
 		}
 	}
 	e, err := s.Explain(h.On(viewer, "pool:web#2"), op.One{})
-	if err != nil || e.State != supervisor.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []fault.Hint{`apps.start {"names":["pool:web#2"]}`}) {
+	if err != nil || e.State != view.Stopped || !strings.HasPrefix(e.Summary, "pool:web#2 is stopped") || !slices.Equal(e.Next, []fault.Hint{`apps.start {"names":["pool:web#2"]}`}) {
 		t.Errorf("%+v %v", e, err)
 	}
 }
@@ -310,7 +310,7 @@ func TestExplain(t *testing.T) {
 	crash(t, h, s, "api")
 	h.Printed("shop/dev/api", "err", "one\ntwo\n")
 	e, err = s.Explain(ctx, op.One{})
-	if err != nil || e.State != supervisor.Waiting || !slices.Equal(e.WaitsFor, []string{"db is crashed, and has to be ready"}) || !strings.Contains(e.Summary, "waits for db (crashed)") || e.Next[0] != `apps.explain {"name":"db"}` {
+	if err != nil || e.State != view.Waiting || !slices.Equal(e.WaitsFor, []string{"db is crashed, and has to be ready"}) || !strings.Contains(e.Summary, "waits for db (crashed)") || e.Next[0] != `apps.explain {"name":"db"}` {
 		t.Errorf("%+v %v", e, err)
 	}
 	if len(e.Stderr) != 2 || e.Stderr[1].Text != "two" || e.Stderr[1].Slot != "api:api#1" || len(e.Stdout) != 0 {
@@ -343,8 +343,8 @@ func TestReadiness(t *testing.T) {
 		}
 		v := *s.sup.App(app[0].Key)
 		now := time.Now()
-		v.State, v.Instances = supervisor.Starting, slices.Clone(v.Instances)
-		v.Instances[0].State, v.Instances[0].Since = supervisor.Starting, now.Add(-12*time.Second)
+		v.State, v.Instances = view.Starting, slices.Clone(v.Instances)
+		v.Instances[0].State, v.Instances[0].Since = view.Starting, now.Add(-12*time.Second)
 		if name == "slow" {
 			v.Instances[0].HealthNote = "connection refused"
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Order names targets of a command and says how long to wait for its end.
@@ -21,7 +22,7 @@ type Order struct {
 
 // Results is one result a target.
 type Results struct {
-	Items []supervisor.Result `json:"items" table:"1" jsonschema:"one result a target"`
+	Items []view.Result `json:"items" table:"1" jsonschema:"one result a target"`
 }
 
 func command(ctx context.Context, o Order) supervisor.Command {
@@ -44,9 +45,9 @@ func (s *Service) Restart(ctx context.Context, in Order) (Results, error) {
 	return results(s.sup.Restart(ctx, command(ctx, in)))
 }
 
-func results(rs []supervisor.Result, err error) (Results, error) {
+func results(rs []view.Result, err error) (Results, error) {
 	if rs == nil {
-		rs = []supervisor.Result{}
+		rs = []view.Result{}
 	}
 	return Results{rs}, err
 }
@@ -55,7 +56,7 @@ func results(rs []supervisor.Result, err error) (Results, error) {
 func (s *Service) PlanStart(ctx context.Context, _ Order) (*op.Plan, error) {
 	var items []op.Item
 	for _, v := range s.sup.StartSet(op.TargetsOf(ctx)) {
-		if now := v.Settled(); now != string(supervisor.Running) && now != string(supervisor.Completed) {
+		if now := v.Settled(); now != string(view.Running) && now != string(view.Completed) {
 			items = append(items, op.Item{Target: v.Key, From: now, To: "running"})
 		}
 	}
@@ -64,8 +65,8 @@ func (s *Service) PlanStart(ctx context.Context, _ Order) (*op.Plan, error) {
 
 // PlanStop says what a stop would end, and who needs it.
 func (s *Service) PlanStop(ctx context.Context, _ Order) (*op.Plan, error) {
-	return s.plan(ctx, func(v *supervisor.App) string {
-		if v.Settled() == string(supervisor.Stopped) {
+	return s.plan(ctx, func(v *view.App) string {
+		if v.Settled() == string(view.Stopped) {
 			return ""
 		}
 		return "stopped"
@@ -74,11 +75,11 @@ func (s *Service) PlanStop(ctx context.Context, _ Order) (*op.Plan, error) {
 
 // PlanRestart says what a restart would end and start.
 func (s *Service) PlanRestart(ctx context.Context, _ Order) (*op.Plan, error) {
-	return s.plan(ctx, func(*supervisor.App) string { return "stopped, then running" })
+	return s.plan(ctx, func(*view.App) string { return "stopped, then running" })
 }
 
 // plan makes an item of each target that fn gives a new state for.
-func (s *Service) plan(ctx context.Context, fn func(*supervisor.App) string) (*op.Plan, error) {
+func (s *Service) plan(ctx context.Context, fn func(*view.App) string) (*op.Plan, error) {
 	items := []op.Item{}
 	for _, t := range op.TargetsOf(ctx) {
 		v := s.sup.App(t.Key)
@@ -154,7 +155,7 @@ func (s *Service) Signal(ctx context.Context, in Signalling) (Results, error) {
 
 // PlanSignal says who would get the signal.
 func (s *Service) PlanSignal(ctx context.Context, in Signalling) (*op.Plan, error) {
-	return s.plan(ctx, func(v *supervisor.App) string { return "gets " + in.Signal })
+	return s.plan(ctx, func(v *view.App) string { return "gets " + in.Signal })
 }
 
 // Reset forgets restart counters. Faults: not_found.
@@ -164,9 +165,9 @@ func (s *Service) Reset(ctx context.Context, _ op.Selection) (Results, error) {
 
 // PlanReset says which counters would go.
 func (s *Service) PlanReset(ctx context.Context, _ op.Selection) (*op.Plan, error) {
-	return s.plan(ctx, func(v *supervisor.App) string {
+	return s.plan(ctx, func(v *view.App) string {
 		switch v.State {
-		case supervisor.Crashed, supervisor.Failed:
+		case view.Crashed, view.Failed:
 			return "stopped"
 		}
 		if v.Restarts == 0 {
@@ -188,7 +189,7 @@ func (s *Service) Disable(ctx context.Context, in Order) (Results, error) {
 
 // PlanEnable says which apps would be enabled.
 func (s *Service) PlanEnable(ctx context.Context, _ op.Selection) (*op.Plan, error) {
-	return s.plan(ctx, func(v *supervisor.App) string {
+	return s.plan(ctx, func(v *view.App) string {
 		if v.Enabled {
 			return ""
 		}
@@ -198,8 +199,8 @@ func (s *Service) PlanEnable(ctx context.Context, _ op.Selection) (*op.Plan, err
 
 // PlanDisable says which apps would be disabled.
 func (s *Service) PlanDisable(ctx context.Context, _ Order) (*op.Plan, error) {
-	return s.plan(ctx, func(v *supervisor.App) string {
-		if !v.Enabled && v.Settled() == string(supervisor.Stopped) {
+	return s.plan(ctx, func(v *view.App) string {
+		if !v.Enabled && v.Settled() == string(view.Stopped) {
 			return ""
 		}
 		return "disabled, stopped"

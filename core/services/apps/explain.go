@@ -13,7 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // before is how far back an explanation looks for what changed.
@@ -21,21 +21,21 @@ const before = time.Hour
 
 // Explanation is the answer to "why?", bounded.
 type Explanation struct {
-	Key        string           `json:"key" jsonschema:"project/stack/app"`
-	State      supervisor.State `json:"state" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"its state"`
-	Since      time.Time        `json:"since" unit:"time" jsonschema:"since when"`
-	Summary    string           `json:"summary" jsonschema:"the reason in a sentence"`
-	Health     string           `json:"health" enum:"healthy,unhealthy,unknown" jsonschema:"what its probes say"`
-	HealthNote string           `json:"health_note,omitempty" jsonschema:"what the last probe answered: foreign text"`
-	Restarts   int              `json:"restarts" jsonschema:"starts that nobody asked for"`
-	NextTry    *time.Time       `json:"next_try,omitempty" unit:"time" jsonschema:"when it is started again"`
-	WaitsFor   []string         `json:"waits_for,omitempty" jsonschema:"dependencies that are not there yet, with their state"`
-	Exits      []ExitLine       `json:"exits" jsonschema:"how the last runs ended, newest first"`
-	Stderr     []LogLine        `json:"stderr" jsonschema:"its last lines of stderr: foreign text"`
-	Stdout     []LogLine        `json:"stdout,omitempty" jsonschema:"its last lines of stdout, when stderr has none: foreign text"`
-	Changes    []Happening      `json:"changes" jsonschema:"what changed in the hour before: commands, definitions, changes of state; newest first"`
-	Truncated  bool             `json:"truncated,omitempty" jsonschema:"whether texts were cut or old entries left out to keep the answer small; logs and history have all of it"`
-	Next       []fault.Hint     `json:"next_steps" jsonschema:"calls that make sense now"`
+	Key        string       `json:"key" jsonschema:"project/stack/app"`
+	State      view.State   `json:"state" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"its state"`
+	Since      time.Time    `json:"since" unit:"time" jsonschema:"since when"`
+	Summary    string       `json:"summary" jsonschema:"the reason in a sentence"`
+	Health     string       `json:"health" enum:"healthy,unhealthy,unknown" jsonschema:"what its probes say"`
+	HealthNote string       `json:"health_note,omitempty" jsonschema:"what the last probe answered: foreign text"`
+	Restarts   int          `json:"restarts" jsonschema:"starts that nobody asked for"`
+	NextTry    *time.Time   `json:"next_try,omitempty" unit:"time" jsonschema:"when it is started again"`
+	WaitsFor   []string     `json:"waits_for,omitempty" jsonschema:"dependencies that are not there yet, with their state"`
+	Exits      []ExitLine   `json:"exits" jsonschema:"how the last runs ended, newest first"`
+	Stderr     []LogLine    `json:"stderr" jsonschema:"its last lines of stderr: foreign text"`
+	Stdout     []LogLine    `json:"stdout,omitempty" jsonschema:"its last lines of stdout, when stderr has none: foreign text"`
+	Changes    []Happening  `json:"changes" jsonschema:"what changed in the hour before: commands, definitions, changes of state; newest first"`
+	Truncated  bool         `json:"truncated,omitempty" jsonschema:"whether texts were cut or old entries left out to keep the answer small; logs and history have all of it"`
+	Next       []fault.Hint `json:"next_steps" jsonschema:"calls that make sense now"`
 }
 
 // ExitLine is the end of a run.
@@ -81,21 +81,21 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 		if i.NextTry != nil && (e.NextTry == nil || i.NextTry.Before(*e.NextTry)) {
 			e.NextTry = i.NextTry
 		}
-		if x := i.LastExit; x != nil && (i.State != supervisor.Running || v.Restarts > 0) {
+		if x := i.LastExit; x != nil && (i.State != view.Running || v.Restarts > 0) {
 			e.Exits = append(e.Exits, ExitLine{At: x.At, Slot: i.Slot, Message: x.Message, Code: code(x.Reason, x.Signal, x.Known, x.Code), Signal: x.Signal})
 		}
 	}
-	if v.State == supervisor.Waiting {
+	if v.State == view.Waiting {
 		e.WaitsFor = s.sup.WaitsFor(v.Key)
 	}
 	s.past(ctx, v, t, &e)
 	s.printed(ctx, t, &e)
 	e.Summary = summary(v)
-	if v.State == supervisor.Starting && v.Reason == "" {
+	if v.State == view.Starting && v.Reason == "" {
 		e.Summary = readiness(v, time.Now())
 	}
 	e.Next = advice(v, name)
-	if v.State == supervisor.Waiting {
+	if v.State == view.Waiting {
 		e.Next = append(append(s.sup.Wanting(v.Key), s.causes(v)...), e.Next...)
 	}
 	e.fit(mostBytes)
@@ -111,7 +111,7 @@ func code(reason, signal string, known bool, n int) *int {
 }
 
 // past adds exits, changes of state and commands from the events and the record of calls.
-func (s *Service) past(ctx context.Context, v *supervisor.App, t op.Target, e *Explanation) {
+func (s *Service) past(ctx context.Context, v *view.App, t op.Target, e *Explanation) {
 	since := time.Now().Add(-before)
 	events := s.recent(ctx, []string{v.Key, v.Project + "/" + v.Stack}, since, 200)
 	type end struct {

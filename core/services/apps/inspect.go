@@ -11,12 +11,12 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // one is the single target of a call.
-func (s *Service) one(ctx context.Context) (*supervisor.App, op.Target, error) {
+func (s *Service) one(ctx context.Context) (*view.App, op.Target, error) {
 	ts := op.TargetsOf(ctx)
 	if len(ts) != 1 {
 		return nil, op.Target{}, fault.New(fault.Invalid, "name one app").WithReason("ambiguous")
@@ -30,17 +30,17 @@ func (s *Service) one(ctx context.Context) (*supervisor.App, op.Target, error) {
 
 // Get gives one application as it is now, with the instances of the part that was named. Faults: not_found, invalid
 // (ambiguous).
-func (s *Service) Get(ctx context.Context, _ op.One) (supervisor.App, error) {
+func (s *Service) Get(ctx context.Context, _ op.One) (view.App, error) {
 	v, t, err := s.one(ctx)
 	if err != nil {
-		return supervisor.App{}, err
+		return view.App{}, err
 	}
 	return part(*v, t), nil
 }
 
 // Inspection is everything that is known of an app besides its output.
 type Inspection struct {
-	App       supervisor.App    `json:"app" jsonschema:"how it stands"`
+	App       view.App          `json:"app" jsonschema:"how it stands"`
 	Processes []ProcessDetail   `json:"processes" jsonschema:"what each process is told to be"`
 	Logs      []string          `json:"logs" jsonschema:"its log files"`
 	Trees     []Tree            `json:"trees" jsonschema:"every process that it runs now, an entry an instance"`
@@ -82,7 +82,7 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 	if err != nil {
 		return Inspection{}, err
 	}
-	def := v.Definition()
+	def := v.Definition
 	in := Inspection{App: part(*v, t), Processes: []ProcessDetail{}, Logs: []string{}, Trees: []Tree{}, Depends: []string{}, Needed: s.sup.Dependents(v.Key),
 		Labels: map[string]string{"onDaemonExit": def.OnDaemonExit, "strategy": def.Supervision.Strategy, "hash": def.Hash}}
 	for _, d := range def.DependsOn {
@@ -110,12 +110,12 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 }
 
 // part gives an app as far as a target means it: its instances, and of the app what is true of them.
-func part(v supervisor.App, t op.Target) supervisor.App {
+func part(v view.App, t op.Target) view.App {
 	if t.Process == "" {
 		return v
 	}
-	v.Instances = slices.DeleteFunc(slices.Clone(v.Instances), func(i supervisor.Instance) bool { return !slices.Contains(t.Slots, i.Slot) })
-	rank := func(s supervisor.State) int { return slices.Index(supervisor.States, s) }
+	v.Instances = slices.DeleteFunc(slices.Clone(v.Instances), func(i view.Instance) bool { return !slices.Contains(t.Slots, i.Slot) })
+	rank := func(s view.State) int { return slices.Index(view.States, s) }
 	v.Desired, v.Health, v.Restarts = "stopped", "unknown", 0
 	for n, i := range v.Instances {
 		v.Restarts += i.Restarts
@@ -133,7 +133,7 @@ func part(v supervisor.App, t op.Target) supervisor.App {
 }
 
 // bound says how the secrets of a process stand.
-func (s *Service) bound(v *supervisor.App, p *config.Process) []Bound {
+func (s *Service) bound(v *view.App, p *config.Process) []Bound {
 	var out []Bound
 	for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
 		b := Bound{variable, p.Secrets[variable], "ok"}
@@ -143,7 +143,7 @@ func (s *Service) bound(v *supervisor.App, p *config.Process) []Bound {
 			b.State = "missing"
 		case err != nil:
 			b.State = "sealed"
-		case slices.ContainsFunc(v.Instances, func(i supervisor.Instance) bool {
+		case slices.ContainsFunc(v.Instances, func(i view.Instance) bool {
 			return i.Process == p.Name && i.StartedAt != nil && i.StartedAt.Before(secret.Created)
 		}):
 			b.State = "changed"
@@ -200,7 +200,7 @@ func (s *Service) Env(ctx context.Context, in Variables) (Environment, error) {
 			WithHint("call it without reveal, or ask a person to run: omnitron env %s --reveal", v.Name)
 	}
 	out := Environment{Masked: !in.Reveal, Processes: []ProcessEnv{}}
-	def := v.Definition()
+	def := v.Definition
 	for i := range def.Processes {
 		p := &def.Processes[i]
 		if t.Process != "" && p.Name != t.Process {
@@ -225,7 +225,7 @@ func (s *Service) Env(ctx context.Context, in Variables) (Environment, error) {
 }
 
 // ours gives what the supervisor adds to the environment of a process's first instance.
-func ours(v *supervisor.App, p *config.Process) []Variable {
+func ours(v *view.App, p *config.Process) []Variable {
 	env := map[string]string{"OMNITRON_PROJECT": v.Project, "OMNITRON_STACK": v.Stack, "OMNITRON_APP": v.Name, "OMNITRON_PROCESS": p.Name, "OMNITRON_INSTANCE": "1"}
 	var running map[string]int
 	for _, i := range v.Instances {
@@ -283,7 +283,7 @@ func (s *Service) Graph(ctx context.Context, in Scope) (Dependencies, error) {
 	for i, t := range ts {
 		keys[i] = t.Key
 		v := s.sup.App(t.Key)
-		for _, d := range v.Definition().DependsOn {
+		for _, d := range v.Definition.DependsOn {
 			out.Edges = append(out.Edges, Edge{From: v.Name, To: d.Name, Until: d.Until})
 		}
 	}

@@ -9,7 +9,8 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Listing says which applications to list.
@@ -23,21 +24,21 @@ type Listing struct {
 
 // Row is an application in a list.
 type Row struct {
-	Name     string           `json:"name" table:"1" jsonschema:"app name"`
-	State    supervisor.State `json:"state" table:"1" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"derived from its processes"`
-	Health   string           `json:"health" table:"4" enum:"healthy,unhealthy,unknown" jsonschema:"what its probes say"`
-	Ready    string           `json:"ready" table:"3" jsonschema:"instances that are up, of all"`
-	PID      int              `json:"pid,omitempty" table:"4" jsonschema:"process id of the first instance"`
-	Uptime   int64            `json:"uptime_s,omitempty" table:"2" unit:"s" jsonschema:"seconds since the oldest running instance was started"`
-	Restarts int              `json:"restarts" table:"2" jsonschema:"starts that nobody asked for"`
-	CPU      float64          `json:"cpu_percent" table:"3" unit:"percent" jsonschema:"CPU of everything that it runs; 100 is one core"`
-	RSS      int64            `json:"rss_bytes" table:"2" unit:"bytes" jsonschema:"resident memory of everything that it runs"`
-	Ports    []int            `json:"ports,omitempty" table:"3" jsonschema:"declared ports"`
-	Reason   string           `json:"reason,omitempty" table:"2" jsonschema:"why it is in this state"`
-	Key      string           `json:"key" table:"6" jsonschema:"project/stack/app"`
-	Project  string           `json:"project" jsonschema:"project"`
-	Stack    string           `json:"stack" jsonschema:"stack"`
-	Since    time.Time        `json:"since" table:"6" unit:"time" jsonschema:"since when it is in this state"`
+	Name     string     `json:"name" table:"1" jsonschema:"app name"`
+	State    view.State `json:"state" table:"1" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"derived from its processes"`
+	Health   string     `json:"health" table:"4" enum:"healthy,unhealthy,unknown" jsonschema:"what its probes say"`
+	Ready    string     `json:"ready" table:"3" jsonschema:"instances that are up, of all"`
+	PID      int        `json:"pid,omitempty" table:"4" jsonschema:"process id of the first instance"`
+	Uptime   int64      `json:"uptime_s,omitempty" table:"2" unit:"s" jsonschema:"seconds since the oldest running instance was started"`
+	Restarts int        `json:"restarts" table:"2" jsonschema:"starts that nobody asked for"`
+	CPU      float64    `json:"cpu_percent" table:"3" unit:"percent" jsonschema:"CPU of everything that it runs; 100 is one core"`
+	RSS      int64      `json:"rss_bytes" table:"2" unit:"bytes" jsonschema:"resident memory of everything that it runs"`
+	Ports    []int      `json:"ports,omitempty" table:"3" jsonschema:"declared ports"`
+	Reason   string     `json:"reason,omitempty" table:"2" jsonschema:"why it is in this state"`
+	Key      string     `json:"key" table:"6" jsonschema:"project/stack/app"`
+	Project  string     `json:"project" jsonschema:"project"`
+	Stack    string     `json:"stack" jsonschema:"stack"`
+	Since    time.Time  `json:"since" table:"6" unit:"time" jsonschema:"since when it is in this state"`
 }
 
 // List gives the applications of a project, or all. Faults: not_found (no such project), invalid (several projects).
@@ -53,7 +54,7 @@ func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 		if err != nil {
 			return op.List[Row]{}, err
 		}
-		views = slices.DeleteFunc(views, func(v *supervisor.App) bool { return v.Project != project })
+		views = slices.DeleteFunc(views, func(v *view.App) bool { return v.Project != project })
 	}
 	rows := make([]Row, 0, len(views))
 	for _, v := range views {
@@ -82,12 +83,12 @@ func page[T any](items []T, p op.Page, key func(T) string) op.List[T] {
 	return l
 }
 
-func (s *Service) row(v *supervisor.App) Row {
+func (s *Service) row(v *view.App) Row {
 	r := Row{Name: v.Name, State: v.State, Health: v.Health, Restarts: v.Restarts, Reason: v.Reason, Key: v.Key, Project: v.Project, Stack: v.Stack, Since: v.Since}
 	up := 0
 	var oldest time.Time
 	for _, i := range v.Instances {
-		if i.State == supervisor.Running || i.State == supervisor.Completed {
+		if i.State == view.Running || i.State == view.Completed {
 			up++
 		}
 		if i.PID == 0 {
@@ -102,7 +103,7 @@ func (s *Service) row(v *supervisor.App) Row {
 		for _, p := range i.Ports {
 			r.Ports = append(r.Ports, p)
 		}
-		if u, ok := s.samples.Latest(supervisor.SampleKey(v.Key, i.Process, i.Number)); ok {
+		if u, ok := s.samples.Latest(naming.Instance(v.Key, i.Process, i.Number)); ok {
 			r.CPU += u.CPU
 			r.RSS += u.RSS
 		}

@@ -7,14 +7,14 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // summary is the one sentence that answers why.
-func summary(v *supervisor.App) string {
+func summary(v *view.App) string {
 	why := v.Reason
 	switch v.State {
-	case supervisor.Running:
+	case view.Running:
 		s := fmt.Sprintf("%s runs since %s", v.Name, v.Since.Format(time.DateTime))
 		if v.Restarts > 0 {
 			s += fmt.Sprintf(" after %d restarts", v.Restarts)
@@ -23,14 +23,14 @@ func summary(v *supervisor.App) string {
 			s += ", but it is unhealthy"
 		}
 		return s
-	case supervisor.Stopped:
+	case view.Stopped:
 		if v.Desired == "stopped" {
 			return v.Name + " is stopped because somebody asked for it, or nobody has started it yet"
 		}
 		if why == "" {
 			why = "it has not been started"
 		}
-	case supervisor.Completed:
+	case view.Completed:
 		return v.Name + " ran to its end with success"
 	}
 	if why == "" {
@@ -40,11 +40,11 @@ func summary(v *supervisor.App) string {
 }
 
 // readiness says what a starting app waits for, how that answers, and how much of its time is gone.
-func readiness(v *supervisor.App, now time.Time) string {
+func readiness(v *view.App, now time.Time) string {
 	for _, i := range v.Instances {
-		ps := v.Definition().Processes
+		ps := v.Definition.Processes
 		k := slices.IndexFunc(ps, func(p config.Process) bool { return p.Name == i.Process })
-		if i.State != supervisor.Starting || k < 0 || ps[k].Ready.Kind == "" {
+		if i.State != view.Starting || k < 0 || ps[k].Ready.Kind == "" {
 			continue
 		}
 		r := ps[k].Ready
@@ -67,11 +67,11 @@ func readiness(v *supervisor.App, now time.Time) string {
 }
 
 // causes are the calls that explain what an app waits for.
-func (s *Service) causes(v *supervisor.App) []fault.Hint {
+func (s *Service) causes(v *view.App) []fault.Hint {
 	var next []fault.Hint
 	for _, d := range v.DependsOn {
 		key := v.Project + "/" + v.Stack + "/" + d
-		if on := s.sup.App(key); on != nil && on.State != supervisor.Running && on.State != supervisor.Completed && len(next) < 3 {
+		if on := s.sup.App(key); on != nil && on.State != view.Running && on.State != view.Completed && len(next) < 3 {
 			next = append(next, fault.Hint(fault.Do("apps.explain", "name", s.sup.Called(key)).String()))
 		}
 	}
@@ -79,20 +79,20 @@ func (s *Service) causes(v *supervisor.App) []fault.Hint {
 }
 
 // advice names calls that make sense in the app's state.
-func advice(v *supervisor.App, name string) []fault.Hint {
+func advice(v *view.App, name string) []fault.Hint {
 	names := []string{name}
 	var calls []fault.Call
 	switch v.State {
-	case supervisor.Crashed, supervisor.Failed, supervisor.Backoff:
+	case view.Crashed, view.Failed, view.Backoff:
 		calls = []fault.Call{fault.Do("logs.query", "names", names, "limit", 100), fault.Do("apps.inspect", "name", name), fault.Do("apps.restart", "names", names)}
-	case supervisor.Stopped, supervisor.Completed:
+	case view.Stopped, view.Completed:
 		calls = []fault.Call{fault.Do("apps.start", "names", names)}
-		if v.State == supervisor.Stopped && v.Desired == "running" { // it ended by itself, and would again
+		if v.State == view.Stopped && v.Desired == "running" { // it ended by itself, and would again
 			calls = []fault.Call{fault.Do("logs.query", "names", names, "limit", 100), fault.Do("apps.inspect", "name", name), calls[0]}
 		}
-	case supervisor.Waiting:
+	case view.Waiting:
 		calls = []fault.Call{fault.Do("apps.graph"), fault.Do("apps.list")}
-	case supervisor.Stuck:
+	case view.Stuck:
 		calls = []fault.Call{fault.Do("apps.inspect", "name", name), fault.Do("daemon.doctor")}
 	default:
 		calls = []fault.Call{fault.Do("logs.follow", "names", names)}

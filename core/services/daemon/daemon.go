@@ -19,6 +19,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
@@ -63,7 +64,7 @@ type Service struct {
 	parts    func() []life.Status
 	planes   func() []host.Plane
 	settings *config.Settings
-	shutdown func(ctx context.Context, down bool) ([]supervisor.Result, error)
+	shutdown func(ctx context.Context, down bool) ([]view.Result, error)
 	restart  func()
 	load     func(config.Source) (*config.Definition, []config.Warning, error)
 	user     string // who the daemon runs as

@@ -19,6 +19,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // held is a keeper as status sees it.
@@ -93,7 +94,7 @@ func reason(err error) string {
 // argv gives the command of an app.
 func argv(h *hosttest.Host, key string) string {
 	if v := h.Supervisor.App(key); v != nil {
-		return filepath.Base(v.Definition().Processes[0].Argv[0])
+		return filepath.Base(v.Definition.Processes[0].Argv[0])
 	}
 	return ""
 }
@@ -226,7 +227,7 @@ func TestReloadAppliesAll(t *testing.T) {
 	if !fault.Is(err, fault.Failed) || argv(h, "shop/dev/api") != "new" || len(out.Projects) != 2 {
 		t.Errorf("%+v %v", out, err)
 	}
-	if items, ok := fault.From(err).Items.([]supervisor.Result); !ok || len(items) != 1 || items[0].Key != "blog/dev/cms" {
+	if items, ok := fault.From(err).Items.([]view.Result); !ok || len(items) != 1 || items[0].Key != "blog/dev/cms" {
 		t.Errorf("%+v", fault.From(err).Items)
 	}
 }
@@ -368,7 +369,7 @@ func TestShutdown(t *testing.T) {
 	h, s := service(t)
 	h.Declare("project: shop\napps:\n  - {name: api, command: [./none]}\n")
 	var down bool
-	s.shutdown = func(_ context.Context, d bool) ([]supervisor.Result, error) { down = d; return nil, nil }
+	s.shutdown = func(_ context.Context, d bool) ([]view.Result, error) { down = d; return nil, nil }
 	e, err := s.Shutdown(t.Context(), Nothing{})
 	if err != nil || !down || e.PID != os.Getpid() || e.Results == nil {
 		t.Errorf("%+v %v, down %v", e, err, down)

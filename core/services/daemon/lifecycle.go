@@ -18,6 +18,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Rereading says which projects to read again.
@@ -32,11 +33,11 @@ type Reread struct {
 
 // RereadProject is what reading a project again changed.
 type RereadProject struct {
-	Project  string              `json:"project" table:"1" jsonschema:"project"`
-	Stack    string              `json:"stack" table:"1" jsonschema:"stack"`
-	Revision int64               `json:"revision" table:"1" jsonschema:"number of its definition now"`
-	Changed  int                 `json:"changed" table:"1" jsonschema:"how many apps were added, changed or removed"`
-	Results  []supervisor.Result `json:"results" jsonschema:"one result for each app of which something was started, restarted or stopped"`
+	Project  string        `json:"project" table:"1" jsonschema:"project"`
+	Stack    string        `json:"stack" table:"1" jsonschema:"stack"`
+	Revision int64         `json:"revision" table:"1" jsonschema:"number of its definition now"`
+	Changed  int           `json:"changed" table:"1" jsonschema:"how many apps were added, changed or removed"`
+	Results  []view.Result `json:"results" jsonschema:"one result for each app of which something was started, restarted or stopped"`
 }
 
 // reread is a project that was read again, before anything is applied.
@@ -158,7 +159,7 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 		return out, err
 	}
 	for _, r := range list {
-		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Results: []supervisor.Result{}}
+		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Results: []view.Result{}}
 		for _, c := range s.sup.Compare(r.def) {
 			if c.What != "unchanged" {
 				p.Changed++
@@ -171,7 +172,7 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	}
 	s.settings.Use(settings)
 	var first error
-	var all []supervisor.Result
+	var all []view.Result
 	for i, r := range list {
 		p := &out.Projects[i]
 		results, err := s.sup.Apply(ctx, r.def, p.Revision, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
@@ -282,14 +283,14 @@ func changes(old, next *config.DaemonConfig) []op.Item {
 
 // Ending is the answer of a daemon that is about to end.
 type Ending struct {
-	PID     int                 `json:"pid" table:"1" jsonschema:"process id of the daemon that ends"`
-	Results []supervisor.Result `json:"results" jsonschema:"one result for each app that was stopped; none after a restart, which stops none"`
+	PID     int           `json:"pid" table:"1" jsonschema:"process id of the daemon that ends"`
+	Results []view.Result `json:"results" jsonschema:"one result for each app that was stopped; none after a restart, which stops none"`
 }
 
 // Restart has the keeper start a new daemon in the place of this one; applications live on.
 func (s *Service) Restart(ctx context.Context, _ Nothing) (Ending, error) {
 	s.restart()
-	return Ending{PID: os.Getpid(), Results: []supervisor.Result{}}, nil
+	return Ending{PID: os.Getpid(), Results: []view.Result{}}, nil
 }
 
 // PlanRestart says that the daemon is replaced.
@@ -303,7 +304,7 @@ func (s *Service) PlanRestart(context.Context, Nothing) (*op.Plan, error) {
 func (s *Service) Shutdown(ctx context.Context, _ Nothing) (Ending, error) {
 	results, err := s.shutdown(ctx, true)
 	if results == nil {
-		results = []supervisor.Result{}
+		results = []view.Result{}
 	}
 	return Ending{PID: os.Getpid(), Results: results}, err
 }
@@ -312,7 +313,7 @@ func (s *Service) Shutdown(ctx context.Context, _ Nothing) (Ending, error) {
 func (s *Service) PlanShutdown(context.Context, Nothing) (*op.Plan, error) {
 	plan := &op.Plan{Items: []op.Item{}}
 	for _, v := range s.sup.Apps() {
-		if now := v.Settled(); now != string(supervisor.Stopped) {
+		if now := v.Settled(); now != string(view.Stopped) {
 			plan.Items = append(plan.Items, op.Item{Target: v.Key, From: now, To: "stopped"})
 		}
 	}

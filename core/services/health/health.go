@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Methods is the whole public surface of the service, on every plane.
@@ -32,14 +33,14 @@ func New(h *host.Host) (*Service, error) { return &Service{h.Supervisor, h.Event
 
 // Report is the answer of every probe that was asked.
 type Report struct {
-	OK    bool                `json:"ok" jsonschema:"whether nothing is unhealthy"`
-	Items []supervisor.Probed `json:"items" table:"1" jsonschema:"an entry an instance"`
+	OK    bool          `json:"ok" jsonschema:"whether nothing is unhealthy"`
+	Items []view.Probed `json:"items" table:"1" jsonschema:"an entry an instance"`
 }
 
 // Check asks the probes now; an instance without one is unknown, whatever the probe of its readiness says. The checks do not count towards retries. Faults:
 // not_found.
 func (s *Service) Check(ctx context.Context, _ op.Selection) (Report, error) {
-	r := Report{OK: true, Items: append([]supervisor.Probed{}, s.sup.Probe(ctx, op.TargetsOf(ctx))...)}
+	r := Report{OK: true, Items: append([]view.Probed{}, s.sup.Probe(ctx, op.TargetsOf(ctx))...)}
 	for _, p := range r.Items {
 		r.OK = r.OK && p.Health != "unhealthy"
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 )
 
 // Methods is the whole public surface of the service, on every plane.
@@ -71,7 +72,7 @@ func (s *Service) Snapshot(context.Context, Nothing) (Snapshot, error) {
 	for _, v := range s.sup.Apps() {
 		u := Usage{Key: v.Key}
 		for _, i := range v.Instances {
-			if got, ok := s.samples.Latest(supervisor.SampleKey(v.Key, i.Process, i.Number)); ok {
+			if got, ok := s.samples.Latest(naming.Instance(v.Key, i.Process, i.Number)); ok {
 				u.CPU, u.RSS, u.FDs, u.Threads, u.Processes = u.CPU+got.CPU, u.RSS+got.RSS, u.FDs+got.FDs, u.Threads+got.Threads, u.Processes+got.Processes
 			}
 		}
@@ -111,7 +112,7 @@ func (s *Service) Processes(ctx context.Context, _ op.Selection) (op.List[Instan
 				continue
 			}
 			in := Instance{Slot: i.Slot, Key: v.Key, PID: i.PID}
-			if u, ok := s.samples.Latest(supervisor.SampleKey(v.Key, i.Process, i.Number)); ok {
+			if u, ok := s.samples.Latest(naming.Instance(v.Key, i.Process, i.Number)); ok {
 				in.CPU, in.CPUTime, in.RSS, in.FDs, in.Threads, in.Processes, in.At = u.CPU, u.CPUTime.Milliseconds(), u.RSS, u.FDs, u.Threads, u.Processes, u.At
 			}
 			out.Items = append(out.Items, in)

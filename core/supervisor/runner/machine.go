@@ -1,10 +1,11 @@
-package supervisor
+package runner
 
 import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/supervisor/restart"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // A slot is one place in which a generation of a program runs: (app, process, n). What happens to it is decided here,
@@ -112,9 +113,9 @@ type ended struct {
 // slot is the machine's state.
 type slot struct {
 	phase   phase
-	outcome State // of an idle slot: stopped, completed, failed, crashed
-	again   bool  // start once it has ended
-	doomed  bool  // a stop came while it was being spawned
+	outcome view.State // of an idle slot: stopped, completed, failed, crashed
+	again   bool       // start once it has ended
+	doomed  bool       // a stop came while it was being spawned
 	end     ended
 	hist    restart.History
 	delay   time.Duration // of the timer that actTimer arms
@@ -137,12 +138,12 @@ func step(s slot, e event, end ended, r rules, roll float64) (slot, []action) {
 			return s.begin(), []action{actAsk}
 		}
 		if e == evStop {
-			s.outcome, s.reason = Stopped, ""
+			s.outcome, s.reason = view.Stopped, ""
 		}
 	case waiting:
 		switch e {
 		case evStop:
-			return s.rest(Stopped, ""), nil
+			return s.rest(view.Stopped, ""), nil
 		case evMet:
 			s.phase, s.doomed, s.reason = spawning, false, ""
 			return s, []action{actSpawn}
@@ -224,7 +225,7 @@ func step(s slot, e event, end ended, r rules, roll float64) (slot, []action) {
 		case evStart:
 			return s.begin(), []action{actAsk}
 		case evStop:
-			return s.rest(Stopped, ""), nil
+			return s.rest(view.Stopped, ""), nil
 		}
 	}
 	return s, nil
@@ -236,7 +237,7 @@ func (s slot) begin() slot {
 	return slot{phase: waiting, hist: s.hist}
 }
 
-func (s slot) rest(outcome State, reason string) slot {
+func (s slot) rest(outcome view.State, reason string) slot {
 	s.phase, s.outcome, s.again, s.doomed, s.reason = idle, outcome, false, false, reason
 	return s
 }
@@ -254,15 +255,15 @@ func (s slot) settle(r rules, roll float64) (slot, []action) {
 		return s.begin(), []action{actAsk}
 	}
 	if s.end.cause == byStop {
-		return s.rest(Stopped, ""), nil
+		return s.rest(view.Stopped, ""), nil
 	}
 	success := s.end.cause == byItself && s.end.success
 	if r.oneshot && success {
-		return s.rest(Completed, ""), nil
+		return s.rest(view.Completed, ""), nil
 	}
-	gaveUp := Crashed
+	gaveUp := view.Crashed
 	if r.oneshot {
-		gaveUp = Failed
+		gaveUp = view.Failed
 	}
 	if s.end.permanent {
 		return s.rest(gaveUp, "another try cannot help"), nil
@@ -274,27 +275,27 @@ func (s slot) settle(r rules, roll float64) (slot, []action) {
 		s.phase, s.delay = backoff, v.Delay
 		return s, []action{actTimer}
 	case success && r.restart.Policy != "always": // else it has given up: nobody said that it may rest
-		return s.rest(Stopped, v.Reason), nil
+		return s.rest(view.Stopped, v.Reason), nil
 	default:
 		return s.rest(gaveUp, v.Reason), nil
 	}
 }
 
 // state is what people are told.
-func (s slot) state() State {
+func (s slot) state() view.State {
 	switch s.phase {
 	case waiting:
-		return Waiting
+		return view.Waiting
 	case spawning, starting:
-		return Starting
+		return view.Starting
 	case running:
-		return Running
+		return view.Running
 	case ending, killing:
-		return Stopping
+		return view.Stopping
 	case stuck:
-		return Stuck
+		return view.Stuck
 	case backoff:
-		return Backoff
+		return view.Backoff
 	}
 	return s.outcome
 }

@@ -1,7 +1,6 @@
-package supervisor
+package launch
 
 import (
-	"maps"
 	"strings"
 	"testing"
 
@@ -10,36 +9,6 @@ import (
 )
 
 // TestGenerationNames: whatever a daemon must know to adopt a generation survives in its name.
-func TestGenerationNames(t *testing.T) {
-	for id, ports := range map[string]map[string]int{
-		"shop/dev/api:web#2@7.3":                     nil,
-		"shop/dev/api:web#2@7.3+http=8081":           {"http": 8081},
-		"shop/dev/api:web#2@7.3+a-b_1=1+http2=65535": {"http2": 65535, "a-b_1": 1},
-	} {
-		if got := generationID("shop/dev/api", "web", 2, 7, 3, ports); got != id {
-			t.Errorf("named %s, expected %s", got, id)
-		}
-		key, process, n, number, rev, ok := parseGeneration(id)
-		if !ok || key != "shop/dev/api" || process != "web" || n != 2 || number != 7 || rev != 3 {
-			t.Errorf("%s is read as %s %s %d %d %d, %v", id, key, process, n, number, rev, ok)
-		}
-		if key, slot := Whose(id); key != "shop/dev/api" || slot != "api:web#2" {
-			t.Errorf("%s is of %q, %q", id, key, slot)
-		}
-		if got := portsOf(id); !maps.Equal(got, ports) {
-			t.Errorf("%s has ports %v, expected %v", id, got, ports)
-		}
-	}
-	for _, id := range []string{"", "probe!shop/dev/api:web#1!12.3", "shop/dev/api:web#x@1.2", "shop/dev/api"} {
-		if _, _, _, _, _, ok := parseGeneration(id); ok {
-			t.Errorf("%q is taken for the name of a generation", id)
-		}
-		if key, slot := Whose(id); key != "" || slot != "" {
-			t.Errorf("%q is of %q, %q", id, key, slot)
-		}
-	}
-}
-
 func TestEnvironment(t *testing.T) {
 	app := &config.App{Key: "shop/dev/api", Name: "api"}
 	for _, c := range []struct {
@@ -59,9 +28,9 @@ func TestEnvironment(t *testing.T) {
 		{"what the file takes away stays away", config.Process{Unset: []string{"HOME", "SHELL"}}, account.Account{Name: "www", Home: "/var/www", Shell: "/bin/sh"}, nil, "LOGNAME=www USER=www"},
 		{"a user without a shell", config.Process{}, account.Account{Name: "www", Home: "/"}, nil, "HOME=/ LOGNAME=www USER=www"},
 	} {
-		g := &generation{app: app, def: &c.def, ports: c.ports}
+		p := Program{App: app, Def: &c.def, Process: "web", Number: 3, Ports: c.ports}
 		var got, ours []string
-		for _, v := range environment(g, nil, c.who, "web", 3) {
+		for _, v := range p.Environment(c.who) {
 			if strings.HasPrefix(v, "OMNITRON_") {
 				ours = append(ours, v)
 				continue

@@ -1,4 +1,4 @@
-package supervisor
+package runner
 
 import (
 	"context"
@@ -11,14 +11,17 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/mailbox"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
-// runner owns one app. Everything below its mailbox is touched by its own goroutine only; readers take the snapshot.
-type runner struct {
-	s        *Supervisor
-	key      string
-	mail     *mailbox
-	snapshot atomic.Pointer[App]
+// Runner owns one app. Everything below its mailbox is touched by its own goroutine only; readers take the snapshot.
+type Runner struct {
+	c        *Common
+	Key      string // of the app
+	mail     *mailbox.Box
+	snapshot atomic.Pointer[view.App]
 	declared atomic.Pointer[config.App] // the newest definition; the runner may not have come to it yet
 	pending  atomic.Int32               // commands to start that are on their way: until then the snapshot does not tell what is to come
 	renewals atomic.Int32               // of those, restarts because of another definition
@@ -30,12 +33,13 @@ type runner struct {
 	enabled bool
 	scale   map[string]int // process → instances, until the file's number changes
 	units   []*unit
-	waiters []*waiter
+	waiters []*Waiter
 	spawns  int      // starts that the keeper has not answered yet
 	later   []func() // what is left to do once there are none
 	epoch   uint64
 	obeyed  int32 // of pending, what was carried out since the last snapshot
 	halting bool  // the daemon ends: stop, but leave what is desired alone
+	shed    bool  // something was too much and is ending, or has ended, which the command that asked for it does not know yet
 	removed bool  // the definition has it no more: when nothing of it is left, neither is the runner
 }
 
@@ -54,13 +58,13 @@ type unit struct {
 	nextTry time.Time
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
-	exit    *Exit
-	parting bool   // scaled away or removed: forget it once it is idle
-	was     State  // at boot: how it stood when the daemon before died; "" when nothing is remembered
-	ready   uint64 // at boot: the generation that was ready then, since readyAt
+	exit    *view.Exit
+	parting bool       // scaled away or removed: forget it once it is idle
+	was     view.State // at boot: how it stood when the daemon before died; "" when nothing is remembered
+	ready   uint64     // at boot: the generation that was ready then, since readyAt
 	readyAt time.Time
-	ancient bool  // at boot: it was started last before the machine was
-	told    State // what the world was told last
+	ancient bool       // at boot: it was started last before the machine was
+	told    view.State // what the world was told last
 	toldGen uint64
 }
 
@@ -69,8 +73,9 @@ func (u *unit) name(app string) string { return app + ":" + u.instance() }
 // instance names the slot within its app, process#n.
 func (u *unit) instance() string { return u.process + "#" + strconv.Itoa(u.number) }
 
-func newRunner(s *Supervisor, app *config.App, rev int64) *runner {
-	r := &runner{s: s, key: app.Key, mail: newMailbox(), enabled: app.Enabled, epoch: uint64(s.Now().UnixNano())}
+// New makes the runner of an app whose definition is of revision rev; Launch sets it going.
+func New(c *Common, app *config.App, rev int64) *Runner {
+	r := &Runner{c: c, Key: app.Key, mail: mailbox.New(), enabled: app.Enabled, epoch: uint64(c.Now().UnixNano())}
 	r.declared.Store(app)
 	r.adopt(app, rev)
 	return r
@@ -78,25 +83,10 @@ func newRunner(s *Supervisor, app *config.App, rev int64) *runner {
 
 // moved marks that something was started, stopped or changed. A mark is the time of it, and later than those before: none comes
 // again in the life of another daemon.
-func (r *runner) moved() { r.epoch = max(r.epoch+1, uint64(r.s.Now().UnixNano())) }
-
-// unmoved keeps the mark of the daemon before where nothing has happened to the app since: what a person has agreed to, or is
-// asked, is still about the same thing.
-func (r *runner) unmoved(a store.AppState) {
-	if r.s.Lost || a.Generation == 0 || len(a.Processes) != len(r.units) {
-		return
-	}
-	for _, sl := range a.Processes {
-		u := r.unit(sl.Name, sl.Instance)
-		if u == nil || u.last != sl.Generation || u.parting || u.former || (u.gen != nil) != (sl.PID != 0) || u.gen != nil && over(u.gen.proc) {
-			return
-		}
-	}
-	r.epoch = a.Generation
-}
+func (r *Runner) moved() { r.epoch = max(r.epoch+1, uint64(r.c.Now().UnixNano())) }
 
 // loop is the runner's goroutine.
-func (r *runner) loop(ctx context.Context) {
+func (r *Runner) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -104,8 +94,8 @@ func (r *runner) loop(ctx context.Context) {
 				u.disarm()
 			}
 			return
-		case <-r.mail.signal:
-			for _, fn := range r.mail.take() {
+		case <-r.mail.Signal:
+			for _, fn := range r.mail.Take() {
 				fn()
 			}
 			r.settle()
@@ -118,19 +108,19 @@ func (r *runner) loop(ctx context.Context) {
 }
 
 // leave is the end of a runner whose app was removed: whoever still waits is told so.
-func (r *runner) leave() {
-	for _, fn := range r.mail.close() {
+func (r *Runner) leave() {
+	for _, fn := range r.mail.Close() {
 		fn()
 	}
-	r.s.drop(r)
-	r.s.stirred(r.key)
+	r.c.Others.Gone(r)
+	r.c.Others.Stirred(r.Key)
 	for _, w := range slices.Clone(r.waiters) {
-		r.reply(w, unknownNow(w.kind, r.key))
+		r.reply(w, Unknown(w.Kind, r.Key))
 	}
 }
 
 // settle publishes what the last messages made of the app and answers whoever waited for it.
-func (r *runner) settle() {
+func (r *Runner) settle() {
 	r.recheck()
 	for _, u := range r.units {
 		r.tell(u)
@@ -141,24 +131,24 @@ func (r *runner) settle() {
 	if r.obeyed > 0 {
 		r.pending.Add(-r.obeyed)
 		r.obeyed = 0
-		r.s.stirred(r.key)
+		r.c.Others.Stirred(r.Key)
 	}
 	r.answer()
 }
 
 // noop wakes a runner: its settle looks at everything that waits.
-func (r *runner) noop() {}
+func (r *Runner) noop() {}
 
 // recollect takes over what the state says of the app. Whoever has changed the state posts it afterwards, so that the
 // last one to run sees the last change, in whatever order they come.
-func (r *runner) recollect() {
-	st := r.s.State.View()
-	if a, ok := st.App(r.key); ok {
+func (r *Runner) recollect() {
+	st := r.c.State.View()
+	if a, ok := st.App(r.Key); ok {
 		r.intent(a)
 	}
 }
 
-func (r *runner) intent(a store.AppState) {
+func (r *Runner) intent(a store.AppState) {
 	r.desired, r.enabled = a.Desired == store.WantRunning, a.Enabled
 	r.parts, r.scale = map[string]bool{}, a.Scale
 	for part, want := range a.Parts {
@@ -167,7 +157,7 @@ func (r *runner) intent(a store.AppState) {
 }
 
 // wanted reports whether a slot should run: what was said of it, else of its process, else of the app.
-func (r *runner) wanted(u *unit) bool {
+func (r *Runner) wanted(u *unit) bool {
 	if up, ok := r.parts[u.instance()]; ok {
 		return up
 	}
@@ -177,61 +167,7 @@ func (r *runner) wanted(u *unit) bool {
 	return r.desired
 }
 
-// adopt makes the slots follow a definition. What runs takes its live keys up, unless it is another program.
-func (r *runner) adopt(app *config.App, rev int64) {
-	r.app, r.rev = app, rev
-	r.s.Lines.Keep(app)
-	want := map[string]bool{}
-	for i := range app.Processes {
-		p := &app.Processes[i]
-		for k := 1; k <= instances(r.scale, p); k++ {
-			u := r.unit(p.Name, k)
-			if u == nil {
-				u = &unit{slot: slot{phase: idle, outcome: Stopped}, process: p.Name, number: k, since: r.s.Now()}
-				r.units = append(r.units, u)
-			}
-			u.def, u.parting = p, false
-			want[u.instance()] = true
-			r.takeUp(u)
-		}
-	}
-	for _, u := range r.units {
-		if !want[u.instance()] {
-			u.parting = true
-			r.send(u, evStop, ended{})
-		}
-	}
-	r.order()
-}
-
-// instances is how many of a process there should be: what scale said, else what the file says.
-func instances(scale map[string]int, p *config.Process) int {
-	if n, ok := scale[p.Name]; ok {
-		return n
-	}
-	return p.Instances
-}
-
-// order sorts the slots as the definition has them.
-func (r *runner) order() {
-	rank := map[string]int{}
-	for i, p := range r.app.Processes {
-		rank[p.Name] = i + 1
-	}
-	slices.SortStableFunc(r.units, func(a, b *unit) int {
-		if d := rank[a.process] - rank[b.process]; d != 0 {
-			return d
-		}
-		return a.number - b.number
-	})
-}
-
-// part forgets the slots that are scaled away once nothing of them is left.
-func (r *runner) part() {
-	r.units = slices.DeleteFunc(r.units, func(u *unit) bool { return u.parting && u.phase == idle })
-}
-
-func (r *runner) unit(process string, number int) *unit {
+func (r *Runner) unit(process string, number int) *unit {
 	for _, u := range r.units {
 		if u.process == process && u.number == number {
 			return u
@@ -250,7 +186,7 @@ func (u *unit) rules(app *config.App) rules {
 }
 
 // send lets an event happen to a slot and does what follows from it.
-func (r *runner) send(u *unit, e event, end ended) {
+func (r *Runner) send(u *unit, e event, end ended) {
 	before := u.state()
 	next, acts := step(u.slot, e, end, u.rules(r.app), rand.Float64())
 	u.slot = next
@@ -258,7 +194,7 @@ func (r *runner) send(u *unit, e event, end ended) {
 		u.disarm()
 	}
 	if now := u.state(); now != before {
-		u.since = r.s.Now()
+		u.since = r.c.Now()
 		u.explain(now)
 	}
 	for _, a := range acts {
@@ -267,23 +203,23 @@ func (r *runner) send(u *unit, e event, end ended) {
 }
 
 // explain joins what happened and what follows from it to one clear reason.
-func (u *unit) explain(now State) {
+func (u *unit) explain(now view.State) {
 	if u.exit == nil {
 		return
 	}
 	switch now {
-	case Crashed, Failed:
+	case view.Crashed, view.Failed:
 		if u.end.permanent { // the message says it all
 			u.reason = u.exit.Message
 			return
 		}
 		u.reason = fmt.Sprintf("%s; not started again: %s", u.exit.Message, u.reason)
-	case Backoff:
+	case view.Backoff:
 		u.reason = fmt.Sprintf("%s; try %d of %d in %s", u.exit.Message, len(u.hist.Restarts), u.def.Restart.MaxRestarts, u.delay.Round(10*time.Millisecond))
 	}
 }
 
-func (r *runner) act(u *unit, a action) {
+func (r *Runner) act(u *unit, a action) {
 	switch a {
 	case actAsk:
 		r.ask(u)
@@ -292,21 +228,21 @@ func (r *runner) act(u *unit, a action) {
 	case actProbe:
 		u.gen.watchReady(r, u)
 	case actHealth:
-		u.gen.readyAt = r.s.Now()
+		u.gen.readyAt = r.c.Now()
 		u.gen.watchHealth(r, u)
 	case actSignal:
 		u.gen.quiet()
 		if !over(u.gen.proc) { // else it has ended for another reason
 			u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
 		}
-		if err := u.gen.proc.Signal(signalNamed(u.gen.live.Stop.Signal)); err != nil {
-			r.s.Log.Warn("cannot signal", "app", r.key, "slot", u.name(r.app.Name), "err", err)
+		if err := u.gen.proc.Signal(launch.Signal(u.gen.live.Stop.Signal)); err != nil {
+			r.c.Log.Warn("cannot signal", "app", r.Key, "slot", u.name(r.app.Name), "err", err)
 		}
 	case actTimer:
 		r.arm(u)
 	case actLinger:
 		u.gen.quiet()
-		u.gen.end(r, u, u.delay-r.s.Now().Sub(u.since))
+		u.gen.end(r, u, u.delay-r.c.Now().Sub(u.since))
 	case actKill:
 		u.disarm()
 		u.gen.quiet()
@@ -315,7 +251,7 @@ func (r *runner) act(u *unit, a action) {
 }
 
 // arm starts the timer of the stop timeout or of the back-off.
-func (r *runner) arm(u *unit) {
+func (r *Runner) arm(u *unit) {
 	u.disarm()
 	if u.phase != backoff {
 		r.wait(u, evLate)
@@ -331,13 +267,13 @@ func (r *runner) arm(u *unit) {
 }
 
 // wait lets an event happen to a slot when its delay is over.
-func (r *runner) wait(u *unit, e event) {
+func (r *Runner) wait(u *unit, e event) {
 	if e == evOver {
-		u.nextTry = r.s.Now().Add(u.delay)
+		u.nextTry = r.c.Now().Add(u.delay)
 	}
 	var t *time.Timer
 	t = time.AfterFunc(u.delay, func() {
-		r.mail.post(func() {
+		r.mail.Post(func() {
 			if u.timer == t {
 				u.timer = nil
 				u.nextTry = time.Time{}

@@ -1,4 +1,5 @@
-package supervisor
+// Package view is what readers see of the apps: snapshots that never change, and what can be told from them alone.
+package view
 
 import (
 	"strconv"
@@ -27,8 +28,8 @@ const (
 // States is every state, the one that tells the most about an app first.
 var States = []State{Stuck, Crashed, Failed, Stopping, Backoff, Waiting, Starting, Running, Completed, Stopped}
 
-// derive gives an app's state from those of its slots: the one that tells the most.
-func derive(slots []State) State {
+// Derive gives an app's state from those of its slots: the one that tells the most.
+func Derive(slots []State) State {
 	for _, s := range States {
 		for _, have := range slots {
 			if have == s {
@@ -39,11 +40,11 @@ func derive(slots []State) State {
 	return Stopped
 }
 
-// up reports whether a start has reached its end well.
-func (s State) up() bool { return s == Running || s == Completed }
+// Up reports whether a start has reached its end well.
+func (s State) Up() bool { return s == Running || s == Completed }
 
-// settled reports whether nothing more happens by itself.
-func (s State) settled() bool {
+// Settled reports whether nothing more happens by itself.
+func (s State) Settled() bool {
 	switch s {
 	case Running, Completed, Failed, Crashed, Stopped, Stuck:
 		return true
@@ -69,15 +70,12 @@ type App struct {
 	DependsOn []string   `json:"depends_on,omitempty" jsonschema:"names of the apps that it waits for"`
 	Instances []Instance `json:"instances" jsonschema:"one entry a process and instance"`
 
-	Epoch uint64      `json:"-"` // moves whenever something is started, stopped or changed
-	def   *config.App // what it should run
+	Epoch      uint64      `json:"-"` // moves whenever something is started, stopped or changed
+	Definition *config.App `json:"-"` // what it should run
 }
 
-// Definition gives what an app should run.
-func (a *App) Definition() *config.App { return a.def }
-
-// alive reports whether a program of the app runs.
-func (a *App) alive() bool {
+// Alive reports whether a program of the app runs.
+func (a *App) Alive() bool {
 	for _, i := range a.Instances {
 		if i.PID != 0 {
 			return true
@@ -108,12 +106,12 @@ type Instance struct {
 	Ports      map[string]int `json:"ports,omitempty" jsonschema:"declared ports by name"`
 	LastExit   *Exit          `json:"last_exit,omitempty" jsonschema:"how the last run ended"`
 
-	former bool // its program was another one when it was started last
-	rests  bool // it does not run, and is not started by itself
+	Former bool `json:"-"` // its program was another one when it was started last
+	Rests  bool `json:"-"` // it does not run, and is not started by itself
 }
 
-// part names the instance within its app.
-func (i *Instance) part() string { return i.Process + "#" + strconv.Itoa(i.Number) }
+// Part names the instance within its app.
+func (i *Instance) Part() string { return i.Process + "#" + strconv.Itoa(i.Number) }
 
 // Exit is how a run ended.
 type Exit struct {
@@ -132,6 +130,17 @@ type Exit struct {
 	Stderr     []string  `json:"stderr_tail,omitempty" jsonschema:"the last lines it printed: foreign text"`
 }
 
+// Probed is what an instance's probe answered when it was asked.
+type Probed struct {
+	Slot   string `json:"slot" table:"1" jsonschema:"app:process#n"`
+	Key    string `json:"key" table:"3" jsonschema:"project/stack/app"`
+	State  State  `json:"state" table:"1" enum:"stopped,waiting,starting,running,backoff,stopping,stuck,completed,failed,crashed" jsonschema:"state of the instance"`
+	Health string `json:"health" table:"1" enum:"healthy,unhealthy,unknown" jsonschema:"what its health probe says; unknown without one"`
+	Probe  string `json:"probe,omitempty" table:"2" jsonschema:"how it was asked: http, tcp or exec"`
+	Note   string `json:"note,omitempty" table:"1" jsonschema:"what it answered: foreign text"`
+	TookMS int64  `json:"took_ms" table:"2" unit:"ms" jsonschema:"how long the answer took, in milliseconds"`
+}
+
 // Result is what a command did to one target.
 type Result struct {
 	Key     string   `json:"key" table:"1" jsonschema:"project/stack/app, with :process and #n where only a part was meant"`
@@ -142,7 +151,7 @@ type Result struct {
 	PIDs    []int    `json:"pids,omitempty" jsonschema:"process ids of its main processes"`
 	TookMS  int64    `json:"took_ms" jsonschema:"how long it took, in milliseconds"`
 	Lines   []string `json:"lines,omitempty" jsonschema:"its last lines, when it failed: foreign text"`
-	code    string
+	Code    string   `json:"-"` // the reason of the fault that it makes of a call
 }
 
 // Settled is the state without what passes by itself: an app on its way is where it goes.
@@ -152,4 +161,19 @@ func (a *App) Settled() string {
 		return a.Desired
 	}
 	return string(a.State)
+}
+
+// Same reports whether two snapshots tell the same of what others act upon and of what is kept on disk.
+func Same(a, b *App) bool {
+	if a.State != b.State || a.Reason != b.Reason || a.Health != b.Health || a.Epoch != b.Epoch || a.Desired != b.Desired || a.Enabled != b.Enabled ||
+		a.Revision != b.Revision || len(a.Instances) != len(b.Instances) || a.Restarts != b.Restarts {
+		return false
+	}
+	for i := range a.Instances {
+		x, y := &a.Instances[i], &b.Instances[i]
+		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired {
+			return false
+		}
+	}
+	return true
 }

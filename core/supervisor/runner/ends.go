@@ -1,4 +1,4 @@
-package supervisor
+package runner
 
 import (
 	"context"
@@ -13,6 +13,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // The last lines of a run that failed are kept with its exit: so many, and so much of each.
@@ -22,20 +25,20 @@ const (
 )
 
 // spawn starts the next generation of u. The keeper is asked on another goroutine: a stop must get through meanwhile.
-func (r *runner) spawn(u *unit) {
+func (r *Runner) spawn(u *unit) {
 	u.last++
 	r.moved()
 	r.spawns++
 	u.former = false
-	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.s.Now()}
-	r.s.calls.Go(func() {
-		err := g.start(r.s, u.process, u.number)
-		r.mail.post(func() {
+	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.c.Now()}
+	r.c.Go(func() {
+		err := g.start(r.c, u.process, u.number)
+		r.mail.Post(func() {
 			r.spawns--
 			if err != nil {
-				u.exit = &Exit{At: r.s.Now(), Reason: "spawn", Message: r.s.Hide(err.Error()), Generation: g.number}
+				u.exit = &view.Exit{At: r.c.Now(), Reason: "spawn", Message: r.c.Hide(err.Error()), Generation: g.number}
 				r.ended(u, u.exit)
-				r.send(u, evSpawnFailed, ended{permanent: permanent(err)})
+				r.send(u, evSpawnFailed, ended{permanent: launch.Permanent(err)})
 				return
 			}
 			u.gen = g
@@ -47,13 +50,13 @@ func (r *runner) spawn(u *unit) {
 }
 
 // exited takes the end of u's main process.
-func (r *runner) exited(u *unit, g *generation) {
+func (r *Runner) exited(u *unit, g *generation) {
 	if u.gen != g || g.over {
 		return
 	}
 	g.over = true
 	x := g.proc.Exit()
-	ran := g.ran(r.s.Now(), x)
+	ran := g.ran(r.c.Now(), x)
 	u.exit = exitOf(x, g, u, ran)
 	if u.phase == starting || u.phase == running {
 		u.reason = u.exit.Message
@@ -80,7 +83,7 @@ func (g *generation) ran(now time.Time, x proc.Exit) time.Duration {
 const ticks = 100
 
 // gone takes the news that nothing of a generation is left (or that something is, and does not die).
-func (r *runner) gone(u *unit, g *generation, err error) {
+func (r *Runner) gone(u *unit, g *generation, err error) {
 	if u.gen != g {
 		return
 	}
@@ -90,7 +93,7 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 		return
 	}
 	g.quiet()
-	r.s.ports.Free(g.ports)
+	r.c.Ports.Free(g.ports)
 	r.later = append(r.later, func() { r.bury(g) })
 	failed := u.exit != nil && u.exit.Generation == g.number && u.end.cause != byStop && !(u.end.cause == byItself && u.end.success)
 	forked := g.behind > 0 && u.exit != nil && u.exit.Generation == g.number && u.end.cause == byItself
@@ -102,11 +105,11 @@ func (r *runner) gone(u *unit, g *generation, err error) {
 	u.gen = nil
 	r.moved()
 	r.send(u, evGone, ended{})
-	if forked && u.state() == Stopped {
+	if forked && u.state() == view.Stopped {
 		u.reason = u.exit.Message
 	}
 	if failed {
-		exit, until := u.exit, r.s.Now() // what comes later is the next run's
+		exit, until := u.exit, r.c.Now() // what comes later is the next run's
 		r.later = append(r.later, func() { r.quote(u, exit, until) })
 	}
 }
@@ -133,12 +136,12 @@ func background(g *generation) string {
 }
 
 // quote adds what a run that failed printed last to its exit, once it has been read.
-func (r *runner) quote(u *unit, exit *Exit, until time.Time) {
-	slot, since := SampleKey(r.key, u.process, u.number), began(exit)
-	r.s.calls.Go(func() {
-		within, cancel := context.WithTimeout(r.s.ctx, 2*time.Second)
+func (r *Runner) quote(u *unit, exit *view.Exit, until time.Time) {
+	slot, since := naming.Instance(r.Key, u.process, u.number), began(exit)
+	r.c.Go(func() {
+		within, cancel := context.WithTimeout(r.c.ctx, 2*time.Second)
 		defer cancel()
-		lines := r.s.Lines.Tail(within, slot, since, until, lastLines)
+		lines := r.c.Lines.Tail(within, slot, since, until, lastLines)
 		if len(lines) == 0 {
 			return
 		}
@@ -147,7 +150,7 @@ func (r *runner) quote(u *unit, exit *Exit, until time.Time) {
 				lines[i] = strings.ToValidUTF8(l[:lastBytes], "") + "…"
 			}
 		}
-		r.mail.post(func() {
+		r.mail.Post(func() {
 			if u.exit == exit { // an exit is never changed: readers have it
 				with := *exit
 				with.Stderr = lines
@@ -158,7 +161,7 @@ func (r *runner) quote(u *unit, exit *Exit, until time.Time) {
 }
 
 // began is a moment before the first line of the run that ended so.
-func began(x *Exit) time.Time {
+func began(x *view.Exit) time.Time {
 	if x == nil {
 		return time.Time{}
 	}
@@ -166,7 +169,7 @@ func began(x *Exit) time.Time {
 }
 
 // unhurried does what an end leaves to do, once no start is under way: nothing of it may be in the way of one.
-func (r *runner) unhurried() {
+func (r *Runner) unhurried() {
 	if r.spawns > 0 {
 		return
 	}
@@ -178,40 +181,40 @@ func (r *runner) unhurried() {
 
 // bury has the keeper forget a generation of which nothing is left, but not before the end is on disk: a daemon that comes
 // after us would otherwise know of neither.
-func (r *runner) bury(g *generation) {
-	r.s.calls.Go(func() {
-		for r.s.State.Put(r.s.ctx, func(*store.State) error { return nil }) != nil {
+func (r *Runner) bury(g *generation) {
+	r.c.Go(func() {
+		for r.c.State.Put(r.c.ctx, func(*store.State) error { return nil }) != nil {
 			select {
-			case <-r.s.ctx.Done(): // whoever comes next sees both
+			case <-r.c.ctx.Done(): // whoever comes next sees both
 				return
 			case <-time.After(time.Second):
 			}
 		}
-		r.s.forget(g.proc)
+		r.c.forget(g.proc)
 	})
 }
 
 // forget drops the keeper's record of a generation.
-func (s *Supervisor) forget(p *proc.Process) {
-	ctx, cancel := context.WithTimeout(s.ctx, spawnTimeout)
+func (c *Common) forget(p *proc.Process) {
+	ctx, cancel := context.WithTimeout(c.ctx, spawnTimeout)
 	defer cancel()
-	if err := p.Forget(ctx); err != nil && s.ctx.Err() == nil {
-		s.Log.Warn("cannot forget a generation", "generation", p.ID(), "err", err)
+	if err := p.Forget(ctx); err != nil && c.ctx.Err() == nil {
+		c.Log.Warn("cannot forget a generation", "generation", p.ID(), "err", err)
 	}
 }
 
 // tell tells the world of a change of state. What a slot only passed through while one message was handled is left out,
 // and so is the clearing away of what a program that ended by itself left behind.
-func (r *runner) tell(u *unit) {
+func (r *Runner) tell(u *unit) {
 	from, to := u.told, u.state()
 	if from == "" {
-		from = Stopped
+		from = view.Stopped
 	}
-	if from == to && (u.toldGen == u.last || to == Stopped) || u.phase == killing && u.end.cause == byItself {
+	if from == to && (u.toldGen == u.last || to == view.Stopped) || u.phase == killing && u.end.cause == byItself {
 		return
 	}
 	u.told, u.toldGen = to, u.last
-	ev := bus.Event{At: r.s.Now(), Topic: "apps", Type: string(to), Key: r.key, Slot: u.name(r.app.Name), Data: map[string]any{"from": string(from)}}
+	ev := bus.Event{At: r.c.Now(), Topic: "apps", Type: string(to), Key: r.Key, Slot: u.name(r.app.Name), Data: map[string]any{"from": string(from)}}
 	ev.Text = string(to)
 	if u.reason != "" {
 		ev.Text += ": " + u.reason
@@ -219,25 +222,25 @@ func (r *runner) tell(u *unit) {
 	if u.gen != nil {
 		ev.Data["pid"] = u.gen.proc.Identity().PID
 	}
-	if to == Backoff {
+	if to == view.Backoff {
 		ev.Data["delay_ms"] = u.delay.Milliseconds()
 		ev.Data["try"] = len(u.hist.Restarts)
 		ev.Data["max"] = u.rules(r.app).restart.MaxRestarts
 	}
-	r.s.Bus.Publish(ev)
+	r.c.Bus.Publish(ev)
 }
 
 // ended tells the world how a run ended.
-func (r *runner) ended(u *unit, x *Exit) {
+func (r *Runner) ended(u *unit, x *view.Exit) {
 	data := map[string]any{"signal": x.Signal, "reason": x.Reason, "ran_ms": x.RanMS, "generation": x.Generation, "pid": x.PID}
 	if x.Known {
 		data["code"] = x.Code
 	}
-	r.s.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.key, Slot: u.name(r.app.Name), Text: x.Message, Data: data})
+	r.c.Bus.Publish(bus.Event{At: x.At, Topic: "apps", Type: "exited", Key: r.Key, Slot: u.name(r.app.Name), Text: x.Message, Data: data})
 }
 
-func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *Exit {
-	e := &Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Core: x.CoreDumped, RanMS: ran.Milliseconds(),
+func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *view.Exit {
+	e := &view.Exit{At: x.At, Known: x.Known, Code: x.Code, Signal: x.Signal, Core: x.CoreDumped, RanMS: ran.Milliseconds(),
 		CPUMS: (x.User + x.Sys).Milliseconds(), MaxRSS: x.MaxRSS, Generation: g.number, PID: g.proc.Identity().PID}
 	after := fmt.Sprintf("after %s", ran.Round(time.Millisecond))
 	switch {

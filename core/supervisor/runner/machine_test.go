@@ -1,7 +1,6 @@
-package supervisor
+package runner
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 var (
@@ -45,7 +45,7 @@ func TestTransitions(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range allPhases {
 		for _, e := range allEvents {
-			before := slot{phase: p, outcome: Stopped, end: ended{cause: byStop}}
+			before := slot{phase: p, outcome: view.Stopped, end: ended{cause: byStop}}
 			after, acts := step(before, e, ended{}, plain, 0.5)
 			if e == evSpawnFailed || p == idle && e == evStop {
 				after.end = before.end
@@ -78,7 +78,7 @@ func TestTransitions(t *testing.T) {
 // at drives a machine through events; an exit carries end.
 func at(t *testing.T, r rules, end ended, events ...event) slot {
 	t.Helper()
-	s := slot{phase: idle, outcome: Stopped}
+	s := slot{phase: idle, outcome: view.Stopped}
 	for _, e := range events {
 		s, _ = step(s, e, end, r, 0.5)
 	}
@@ -98,22 +98,22 @@ func TestEnds(t *testing.T) {
 		r    rules
 		end  ended
 		tail []event
-		want State
+		want view.State
 	}{
-		{"a failure starts again", plain, ended{}, []event{evExited, evGone}, Backoff},
-		{"success of a service stops it", plain, ended{success: true}, []event{evExited, evGone}, Stopped},
-		{"success of a one-shot completes it", once, ended{success: true}, []event{evExited, evGone}, Completed},
-		{"success of what should always run, when no restart is left", always, ended{success: true}, []event{evExited, evGone}, Crashed},
-		{"success of what is never restarted", never, ended{success: true}, []event{evExited, evGone}, Stopped},
-		{"never restarted", never, ended{}, []event{evExited, evGone}, Crashed},
-		{"stop", plain, ended{}, []event{evStop, evExited, evGone}, Stopped},
-		{"stop of what ignores the signal", plain, ended{}, []event{evStop, evLate, evGone}, Stopped},
-		{"stop while its rest is being killed", plain, ended{}, []event{evExited, evStop, evGone}, Stopped},
-		{"restart", plain, ended{}, []event{evStop, evStart, evExited, evGone}, Waiting},
-		{"start and stop while it stops", plain, ended{}, []event{evStop, evStart, evStop, evExited, evGone}, Stopped},
-		{"unhealthy starts again", plain, ended{success: true}, []event{evUnhealthy, evExited, evGone}, Backoff},
-		{"does not die", plain, ended{}, []event{evStop, evLate, evWontDie}, Stuck},
-		{"dies after all", plain, ended{}, []event{evStop, evLate, evWontDie, evGone}, Stopped},
+		{"a failure starts again", plain, ended{}, []event{evExited, evGone}, view.Backoff},
+		{"success of a service stops it", plain, ended{success: true}, []event{evExited, evGone}, view.Stopped},
+		{"success of a one-shot completes it", once, ended{success: true}, []event{evExited, evGone}, view.Completed},
+		{"success of what should always run, when no restart is left", always, ended{success: true}, []event{evExited, evGone}, view.Crashed},
+		{"success of what is never restarted", never, ended{success: true}, []event{evExited, evGone}, view.Stopped},
+		{"never restarted", never, ended{}, []event{evExited, evGone}, view.Crashed},
+		{"stop", plain, ended{}, []event{evStop, evExited, evGone}, view.Stopped},
+		{"stop of what ignores the signal", plain, ended{}, []event{evStop, evLate, evGone}, view.Stopped},
+		{"stop while its rest is being killed", plain, ended{}, []event{evExited, evStop, evGone}, view.Stopped},
+		{"restart", plain, ended{}, []event{evStop, evStart, evExited, evGone}, view.Waiting},
+		{"start and stop while it stops", plain, ended{}, []event{evStop, evStart, evStop, evExited, evGone}, view.Stopped},
+		{"unhealthy starts again", plain, ended{success: true}, []event{evUnhealthy, evExited, evGone}, view.Backoff},
+		{"does not die", plain, ended{}, []event{evStop, evLate, evWontDie}, view.Stuck},
+		{"dies after all", plain, ended{}, []event{evStop, evLate, evWontDie, evGone}, view.Stopped},
 	} {
 		if got := at(t, c.r, c.end, append(slices.Clone(up), c.tail...)...).state(); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -122,13 +122,13 @@ func TestEnds(t *testing.T) {
 }
 
 func TestSpawnFailures(t *testing.T) {
-	if got := at(t, plain, ended{permanent: true}, evStart, evMet, evSpawnFailed).state(); got != Crashed {
+	if got := at(t, plain, ended{permanent: true}, evStart, evMet, evSpawnFailed).state(); got != view.Crashed {
 		t.Errorf("a program that is not there: %s, want crashed at once", got)
 	}
-	if got := at(t, plain, ended{}, evStart, evMet, evSpawnFailed).state(); got != Backoff {
+	if got := at(t, plain, ended{}, evStart, evMet, evSpawnFailed).state(); got != view.Backoff {
 		t.Errorf("a passing failure: %s, want another try", got)
 	}
-	if got := at(t, plain, ended{}, evStart, evMet, evStop, evSpawnFailed).state(); got != Stopped {
+	if got := at(t, plain, ended{}, evStart, evMet, evStop, evSpawnFailed).state(); got != view.Stopped {
 		t.Errorf("stopped while it was spawned: %s", got)
 	}
 }
@@ -137,7 +137,7 @@ func TestSpawnFailures(t *testing.T) {
 // is ever started while another one may live.
 func TestStopWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := slot{phase: idle, outcome: Stopped}
+		s := slot{phase: idle, outcome: view.Stopped}
 		alive := 0
 		apply := func(e event) {
 			next, acts := step(s, e, ended{success: rapid.Bool().Draw(t, "success"), ran: time.Duration(rapid.IntRange(0, 100).Draw(t, "ran")) * time.Second}, plain, 0.5)
@@ -186,34 +186,8 @@ func TestStopWins(t *testing.T) {
 				apply(evGone)
 			}
 		}
-		if s.state() != Stopped || alive != 0 {
+		if s.state() != view.Stopped || alive != 0 {
 			t.Fatalf("after a stop: %s with %d generations", s.state(), alive)
 		}
 	})
-}
-
-func TestDerive(t *testing.T) {
-	for _, c := range []struct {
-		slots []State
-		want  State
-	}{
-		{nil, Stopped}, {[]State{Running, Running}, Running}, {[]State{Running, Starting}, Starting}, {[]State{Running, Crashed}, Crashed},
-		{[]State{Completed, Running}, Running}, {[]State{Completed, Completed}, Completed}, {[]State{Backoff, Running}, Backoff}, {[]State{Stuck, Crashed}, Stuck},
-		{[]State{Stopped, Running}, Running},
-	} {
-		if got := derive(c.slots); got != c.want {
-			t.Errorf("derive(%v) = %s, want %s", c.slots, got, c.want)
-		}
-	}
-}
-
-func TestLevels(t *testing.T) {
-	deps := map[string][]string{"web": {"api", "cache"}, "api": {"db"}, "cache": nil, "db": nil}
-	got := fmt.Sprint(levels([]string{"web", "api", "cache", "db"}, func(k string) []string { return deps[k] }))
-	if want := "[[cache db] [api] [web]]"; got != want {
-		t.Errorf("levels: %s, want %s", got, want)
-	}
-	if got := fmt.Sprint(closure([]string{"web"}, func(k string) []string { return deps[k] })); got != "[db api cache web]" {
-		t.Errorf("closure: %s", got)
-	}
 }

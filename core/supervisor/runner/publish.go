@@ -1,53 +1,39 @@
-package supervisor
+package runner
 
 import (
 	"context"
-	"path"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // publish makes a new snapshot for readers, tells the apps that depend on this one, and marks the state for the disk.
-func (r *runner) publish() {
+func (r *Runner) publish() {
 	old, v := r.snapshot.Load(), r.build()
 	if old.State == v.State {
 		v.Since = old.Since
 	}
 	r.snapshot.Store(v)
-	if same(old, v) {
+	if view.Same(old, v) {
 		return
 	}
-	if v.State != old.State && v.State.settled() && !v.State.up() { // the end of a chain, for whoever waits further up
-		r.s.stirred(r.key)
+	if v.State != old.State && v.State.Settled() && !v.State.Up() { // the end of a chain, for whoever waits further up
+		r.c.Others.Stirred(r.Key)
 	} else {
-		r.s.changed(r.key)
+		r.c.Others.Changed(r.Key)
 	}
 	r.remember()
 }
 
-// same reports whether two snapshots tell the same of what others act upon and of what is kept on disk.
-func same(a, b *App) bool {
-	if a.State != b.State || a.Reason != b.Reason || a.Health != b.Health || a.Epoch != b.Epoch || a.Desired != b.Desired || a.Enabled != b.Enabled ||
-		a.Revision != b.Revision || len(a.Instances) != len(b.Instances) || a.Restarts != b.Restarts {
-		return false
-	}
-	for i := range a.Instances {
-		x, y := &a.Instances[i], &b.Instances[i]
-		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *runner) build() *App {
-	a := &App{Key: r.key, Name: r.app.Name, Project: projectOf(r.key), Stack: stackOf(r.key), Desired: desiredWord(r.desired), Enabled: r.enabled,
-		Oneshot: r.app.Oneshot, Revision: r.rev, Health: "unknown", Epoch: r.epoch, def: r.app}
+func (r *Runner) build() *view.App {
+	a := &view.App{Key: r.Key, Name: r.app.Name, Project: naming.Project(r.Key), Stack: naming.Stack(r.Key), Desired: desiredWord(r.desired), Enabled: r.enabled,
+		Oneshot: r.app.Oneshot, Revision: r.rev, Health: "unknown", Epoch: r.epoch, Definition: r.app}
 	for _, d := range r.app.DependsOn {
 		a.DependsOn = append(a.DependsOn, d.Name)
 	}
-	states := make([]State, len(r.units))
+	states := make([]view.State, len(r.units))
 	healths := map[string]int{}
 	for i, u := range r.units {
 		in := r.instance(u)
@@ -56,7 +42,7 @@ func (r *runner) build() *App {
 		a.Restarts += u.starts
 		a.Instances = append(a.Instances, in)
 	}
-	a.State = derive(states)
+	a.State = view.Derive(states)
 	for _, in := range a.Instances { // it is so since the last one became so
 		if in.State == a.State && in.Since.After(a.Since) {
 			a.Since = in.Since
@@ -80,9 +66,9 @@ func (r *runner) build() *App {
 	return a
 }
 
-func (r *runner) instance(u *unit) Instance {
-	in := Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Desired: desiredWord(r.wanted(u)), Health: "unknown",
-		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit, former: u.former, rests: !r.wants(u)}
+func (r *Runner) instance(u *unit) view.Instance {
+	in := view.Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Desired: desiredWord(r.wanted(u)), Health: "unknown",
+		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit, Former: u.former, Rests: !r.wants(u)}
 	if !u.nextTry.IsZero() {
 		t := u.nextTry
 		in.NextTry = &t
@@ -95,7 +81,7 @@ func (r *runner) instance(u *unit) Instance {
 		}
 		if g.health != "" {
 			in.Health, in.HealthNote = g.health, g.healthNote
-		} else if in.State == Starting { // what the probe of its readiness says
+		} else if in.State == view.Starting { // what the probe of its readiness says
 			in.HealthNote = g.healthNote
 		}
 		if !g.readyAt.IsZero() {
@@ -106,17 +92,6 @@ func (r *runner) instance(u *unit) Instance {
 	return in
 }
 
-// Whose tells the app and the slot of a generation as events name them, from the id that the keeper knows it by; nothing
-// when it is none of ours.
-func Whose(id string) (key, slot string) {
-	key, process, n, _, _, ok := parseGeneration(id)
-	if !ok {
-		return "", ""
-	}
-	u := unit{process: process, number: n}
-	return key, u.name(path.Base(key))
-}
-
 func desiredWord(running bool) string {
 	if running {
 		return "running"
@@ -125,24 +100,24 @@ func desiredWord(running bool) string {
 }
 
 // tail gives the last lines that a slot printed in its last run, those of stderr if there are any.
-func (s *Supervisor) tail(key string, u *unit) []string {
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+func (c *Common) tail(key string, u *unit) []string {
+	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
 	defer cancel()
-	return s.Lines.Tail(ctx, SampleKey(key, u.process, u.number), began(u.exit), time.Time{}, 20)
+	return c.Lines.Tail(ctx, naming.Instance(key, u.process, u.number), began(u.exit), time.Time{}, 20)
 }
 
 // remember marks what is kept on disk of the app; the state file takes it along with its next write.
-func (r *runner) remember() {
+func (r *Runner) remember() {
 	v := r.snapshot.Load()
 	slots := make([]store.Slot, len(r.units))
 	for i, u := range r.units {
 		slots[i] = r.slotState(u, &v.Instances[i])
 	}
-	r.s.State.Touch(func(st *store.State) {
-		if _, known := st.App(r.key); !known { // removed meanwhile
+	r.c.State.Touch(func(st *store.State) {
+		if _, known := st.App(r.Key); !known { // removed meanwhile
 			return
 		}
-		st.Edit(r.key, func(a *store.AppState) {
+		st.Edit(r.Key, func(a *store.AppState) {
 			a.Status, a.Restarts, a.Generation, a.LastError = string(v.State), v.Restarts, v.Epoch, v.Reason
 			a.Processes = slots
 			a.PID, a.StartTime, a.BootID, a.LastExit = 0, 0, "", nil
@@ -158,7 +133,7 @@ func (r *runner) remember() {
 	})
 }
 
-func (r *runner) slotState(u *unit, in *Instance) store.Slot {
+func (r *Runner) slotState(u *unit, in *view.Instance) store.Slot {
 	s := store.Slot{Name: u.process, Instance: u.number, Status: string(in.State), Health: in.Health, Generation: u.last, Restarts: u.starts,
 		Active: u.hist.Active, RestartsAt: u.hist.Restarts, Attempt: u.hist.Streak, BackoffUntil: u.nextTry, LastError: u.reason}
 	if x := u.exit; x != nil {
@@ -168,7 +143,7 @@ func (r *runner) slotState(u *unit, in *Instance) store.Slot {
 	if g := u.gen; g != nil {
 		id := g.proc.Identity()
 		s.Revision, s.PID, s.StartTime, s.BootID, s.PIDNS = g.rev, id.PID, id.Start, id.Boot, id.NS
-		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = groupName(r.key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt
+		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = naming.Group(r.Key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt
 		for _, p := range g.def.Ports {
 			if n, ok := g.ports[p.Name]; ok {
 				s.Ports = append(s.Ports, store.PortState{Name: p.Name, Port: n})

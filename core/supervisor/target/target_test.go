@@ -1,22 +1,44 @@
-package supervisor
+package target
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
-// still gives a supervisor of apps that nothing happens to, each "project/stack/app" and then its processes as name×n.
-func still(apps ...string) *Supervisor {
-	s := New(Deps{})
+// still is apps that nothing happens to.
+type still []*view.App
+
+func (s still) Apps() []*view.App { return s }
+
+func (s still) Projects() []string {
+	var out []string
+	for _, v := range s {
+		out = append(out, v.Project)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (s still) ProjectAt(dir string) (string, bool) {
+	name, in := strings.CutPrefix(dir, "/src/")
+	return name, in && slices.Contains(s.Projects(), name)
+}
+
+// known gives apps, each "project/stack/app" and then its processes as name×n.
+func known(apps ...string) still {
+	var s still
 	for _, text := range apps {
 		f := strings.Fields(text)
-		app := &config.App{Key: f[0], Name: nameOf(f[0])}
-		v := &App{Key: f[0], Name: app.Name, Project: projectOf(f[0]), Stack: stackOf(f[0]), Epoch: 7, def: app}
+		app := &config.App{Key: f[0], Name: naming.App(f[0])}
+		v := &view.App{Key: f[0], Name: app.Name, Project: naming.Project(f[0]), Stack: naming.Stack(f[0]), Epoch: 7, Definition: app}
 		if len(f) == 1 {
 			f = append(f, app.Name+"×1")
 		}
@@ -24,15 +46,12 @@ func still(apps ...string) *Supervisor {
 			name, count, _ := strings.Cut(p, "×")
 			app.Processes = append(app.Processes, config.Process{Name: name})
 			for n := range int(count[0] - '0') {
-				v.Instances = append(v.Instances, Instance{Slot: fmt.Sprintf("%s:%s#%d", app.Name, name, n+1), Process: name, Number: n + 1})
+				v.Instances = append(v.Instances, view.Instance{Slot: fmt.Sprintf("%s:%s#%d", app.Name, name, n+1), Process: name, Number: n + 1})
 			}
 		}
-		r := &runner{s: s, key: v.Key}
-		r.snapshot.Store(v)
-		r.declared.Store(app)
-		s.apps[v.Key] = r
-		s.projectDir[inStack(v.Key)] = project{dir: "/src/" + v.Project}
+		s = append(s, v)
 	}
+	slices.SortFunc(s, func(a, b *view.App) int { return strings.Compare(a.Key, b.Key) })
 	return s
 }
 
@@ -101,7 +120,7 @@ func TestResolve(t *testing.T) {
 		for _, n := range strings.Fields(c.names) {
 			names = append(names, op.Selector(strings.Trim(n, `"`)))
 		}
-		ts, err := still(c.apps...).Resolve(t.Context(), names, op.ProjectRef(c.project), op.StackRef(c.stack))
+		ts, err := Resolver{known(c.apps...)}.Resolve(t.Context(), names, op.ProjectRef(c.project), op.StackRef(c.stack))
 		var got, candidates []string
 		for _, target := range ts {
 			got = append(got, target.String())
@@ -110,7 +129,7 @@ func TestResolve(t *testing.T) {
 			}
 		}
 		if err != nil {
-			got, candidates = []string{reason(err)}, fault.From(err).Candidates
+			got, candidates = []string{string(fault.From(err).Code) + "/" + fault.From(err).Reason}, fault.From(err).Candidates
 		}
 		if strings.Join(got, " ") != c.want || strings.Join(candidates, " ") != c.candidates {
 			t.Errorf("%s: %v (%v), want %s (%s)", c.name, got, candidates, c.want, c.candidates)

@@ -1,4 +1,6 @@
-package supervisor
+// Package target finds what is meant by the names that callers give: apps, processes and instances, within the scope of the
+// caller.
+package target
 
 import (
 	"context"
@@ -9,13 +11,24 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
+
+// Known is what is known of the apps that can be meant.
+type Known interface {
+	Apps() []*view.App                           // in the order of their keys
+	Projects() []string                          // those that have apps, in order
+	ProjectAt(dir string) (name string, ok bool) // the project whose file lies in a folder
+}
+
+// Resolver turns names into targets.
+type Resolver struct{ Known Known }
 
 // Resolve turns selectors into targets. Without names it means every app of the project: the named one, the one whose
 // file lies in the named folder, else the only one; and of its stacks the named one, dev, else the only one. A name means
 // an app of the project in the named folder first. What lies outside of the scope of the caller is not there. Faults: not_found (app_unknown, slot_unknown, project_unknown) with
 // candidates, invalid (ambiguous, bad_selector).
-func (s *Supervisor) Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error) {
+func (s Resolver) Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error) {
 	all := filter(s.AppsOf(ctx), "", string(stack))
 	if len(names) == 0 {
 		return s.every(ctx, all, project)
@@ -50,7 +63,7 @@ func (s *Supervisor) Resolve(ctx context.Context, names []op.Selector, project o
 }
 
 // every gives all apps of a project and one stack of it.
-func (s *Supervisor) every(ctx context.Context, all []*App, project op.ProjectRef) ([]op.Target, error) {
+func (s Resolver) every(ctx context.Context, all []*view.App, project op.ProjectRef) ([]op.Target, error) {
 	name, err := s.Project(ctx, project)
 	if err == nil && name == "" && op.CallerOf(ctx).Scope.Bounded() { // to some methods no target is as good as all
 		err = fault.New(fault.NotFound, "there is no project within the limits of the token").WithReason("project_unknown")
@@ -74,7 +87,7 @@ func (s *Supervisor) every(ctx context.Context, all []*App, project op.ProjectRe
 	}
 	ts := make([]op.Target, 0, len(views))
 	for _, v := range views {
-		ts = append(ts, target(v, "", 0))
+		ts = append(ts, Of(v, "", 0))
 	}
 	return ts, nil
 }
@@ -82,7 +95,7 @@ func (s *Supervisor) every(ctx context.Context, all []*App, project op.ProjectRe
 // Project gives the name of the project that a reference means: a name, a folder, or "" for the only one; "" when there is
 // none at all; those outside of the scope of the caller are not there. Faults: not_found (project_unknown), invalid
 // (ambiguous).
-func (s *Supervisor) Project(ctx context.Context, ref op.ProjectRef) (string, error) {
+func (s Resolver) Project(ctx context.Context, ref op.ProjectRef) (string, error) {
 	if ref != "" {
 		name, known := s.projectIn(ctx, ref)
 		if !known {
@@ -102,12 +115,12 @@ func (s *Supervisor) Project(ctx context.Context, ref op.ProjectRef) (string, er
 }
 
 // AppsOf gives the apps that lie within the scope of the caller.
-func (s *Supervisor) AppsOf(ctx context.Context) []*App {
-	all, scope := s.Apps(), op.CallerOf(ctx).Scope
+func (s Resolver) AppsOf(ctx context.Context) []*view.App {
+	all, scope := s.Known.Apps(), op.CallerOf(ctx).Scope
 	if !scope.Bounded() {
 		return all
 	}
-	var out []*App
+	var out []*view.App
 	for _, v := range all {
 		if scope.Covers(v.Project, v.Stack) {
 			out = append(out, v)
@@ -117,9 +130,9 @@ func (s *Supervisor) AppsOf(ctx context.Context) []*App {
 }
 
 // projectsOf gives the projects of which the caller sees something.
-func (s *Supervisor) projectsOf(ctx context.Context) []string {
+func (s Resolver) projectsOf(ctx context.Context) []string {
 	if !op.CallerOf(ctx).Scope.Bounded() {
-		return s.Projects()
+		return s.Known.Projects()
 	}
 	var out []string
 	for _, v := range s.AppsOf(ctx) {
@@ -132,15 +145,15 @@ func (s *Supervisor) projectsOf(ctx context.Context) []string {
 }
 
 // projectIn finds a project by its name or its folder.
-func (s *Supervisor) projectIn(ctx context.Context, ref op.ProjectRef) (string, bool) {
+func (s Resolver) projectIn(ctx context.Context, ref op.ProjectRef) (string, bool) {
 	name, known := string(ref), true
 	if strings.HasPrefix(name, "/") {
-		name, known = s.ProjectAt(name)
+		name, known = s.Known.ProjectAt(name)
 	}
 	return name, known && slices.Contains(s.projectsOf(ctx), name)
 }
 
-func (s *Supervisor) unknownProject(ctx context.Context, ref op.ProjectRef) error {
+func (s Resolver) unknownProject(ctx context.Context, ref op.ProjectRef) error {
 	e := fault.New(fault.NotFound, "there is no project %q", string(ref))
 	if strings.HasPrefix(string(ref), "/") {
 		e = fault.New(fault.NotFound, "the project in %s is not known to the daemon", string(ref)).WithHint("omnitron up")
@@ -148,8 +161,8 @@ func (s *Supervisor) unknownProject(ctx context.Context, ref op.ProjectRef) erro
 	return e.WithReason("project_unknown").WithCandidates(s.projectsOf(ctx)...)
 }
 
-func filter(all []*App, project, stack string) []*App {
-	var out []*App
+func filter(all []*view.App, project, stack string) []*view.App {
+	var out []*view.App
 	for _, v := range all {
 		if (project == "" || v.Project == project) && (stack == "" || v.Stack == stack) {
 			out = append(out, v)
@@ -159,13 +172,13 @@ func filter(all []*App, project, stack string) []*App {
 }
 
 // match finds what one selector names.
-func match(name string, views []*App) ([]op.Target, error) {
+func match(name string, views []*view.App) ([]op.Target, error) {
 	app, process, instance, err := split(name)
 	if err != nil {
 		return nil, err
 	}
 	glob := strings.ContainsAny(app, globs)
-	var hits []*App
+	var hits []*view.App
 	for _, v := range views {
 		if slices.ContainsFunc(forms(v), func(form string) bool {
 			if !glob {
@@ -191,13 +204,13 @@ func match(name string, views []*App) ([]op.Target, error) {
 	for _, v := range hits {
 		process := process
 		if process == "" && instance > 0 {
-			if len(v.def.Processes) != 1 {
+			if len(v.Definition.Processes) != 1 {
 				return nil, fault.New(fault.Invalid, "%q: %s has several processes; name one as %s:process#%d", name, v.Key, v.Name, instance).WithReason("ambiguous")
 			}
-			process = v.def.Processes[0].Name
+			process = v.Definition.Processes[0].Name
 		}
 		for _, process := range processes(v, process) {
-			if t := target(v, process, instance); len(t.Slots) > 0 || process == "" {
+			if t := Of(v, process, instance); len(t.Slots) > 0 || process == "" {
 				ts = append(ts, t)
 			}
 		}
@@ -209,12 +222,12 @@ func match(name string, views []*App) ([]op.Target, error) {
 }
 
 // processes gives the processes of an app that a name or a pattern means; "" means the whole app.
-func processes(v *App, name string) []string {
+func processes(v *view.App, name string) []string {
 	if !strings.ContainsAny(name, globs) {
 		return []string{name}
 	}
 	var hits []string
-	for _, p := range v.def.Processes {
+	for _, p := range v.Definition.Processes {
 		if ok, _ := path.Match(name, p.Name); ok { // split has seen that it is a pattern
 			hits = append(hits, p.Name)
 		}
@@ -249,9 +262,10 @@ func split(name string) (app, process string, instance int, err error) {
 }
 
 // forms are the names of an app: every suffix of its key.
-func forms(v *App) []string { return []string{v.Key, v.Stack + "/" + v.Name, v.Name} }
+func forms(v *view.App) []string { return []string{v.Key, v.Stack + "/" + v.Name, v.Name} }
 
-func target(v *App, process string, instance int) op.Target {
+// Of makes a target of an app, of a process of it, or of one instance of that: process "" and instance 0 mean all.
+func Of(v *view.App, process string, instance int) op.Target {
 	t := op.Target{Key: v.Key, Process: process, Instance: instance, Generation: v.Epoch, Project: v.Project, Stack: v.Stack}
 	for _, i := range v.Instances {
 		if (process == "" || i.Process == process) && (instance == 0 || i.Number == instance) {
@@ -261,7 +275,7 @@ func target(v *App, process string, instance int) op.Target {
 	return t
 }
 
-func unknown(app string, views []*App) error {
+func unknown(app string, views []*view.App) error {
 	var names []string
 	for _, v := range views {
 		names = append(names, v.Name)
@@ -279,10 +293,15 @@ func unknown(app string, views []*App) error {
 	return e.WithHint("%s", fault.Do("apps.list"))
 }
 
-func unknownSlot(name string, v *App) error {
+func unknownSlot(name string, v *view.App) error {
 	var slots []string
 	for _, i := range v.Instances {
 		slots = append(slots, i.Slot)
 	}
 	return fault.New(fault.NotFound, "%s has nothing that is named %q", v.Key, name).WithReason("slot_unknown").WithCandidates(slots...)
+}
+
+// Means reports whether a target means an instance.
+func Means(t op.Target, process string, instance int) bool {
+	return (t.Process == "" || process == t.Process) && (t.Instance == 0 || instance == t.Instance)
 }

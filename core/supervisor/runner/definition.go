@@ -1,0 +1,102 @@
+package runner
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
+)
+
+// adopt makes the slots follow a definition. What runs takes its live keys up, unless it is another program.
+func (r *Runner) adopt(app *config.App, rev int64) {
+	r.app, r.rev = app, rev
+	r.c.Lines.Keep(app)
+	want := map[string]bool{}
+	for i := range app.Processes {
+		p := &app.Processes[i]
+		for k := 1; k <= intent.Instances(r.scale, p); k++ {
+			u := r.unit(p.Name, k)
+			if u == nil {
+				u = &unit{slot: slot{phase: idle, outcome: view.Stopped}, process: p.Name, number: k, since: r.c.Now()}
+				r.units = append(r.units, u)
+			}
+			u.def, u.parting = p, false
+			want[u.instance()] = true
+			r.takeUp(u)
+		}
+	}
+	for _, u := range r.units {
+		if !want[u.instance()] {
+			r.shed = r.shed || u.phase != idle
+			u.parting = true
+			r.send(u, evStop, ended{})
+		}
+	}
+	r.order()
+}
+
+// order sorts the slots as the definition has them.
+func (r *Runner) order() {
+	rank := map[string]int{}
+	for i, p := range r.app.Processes {
+		rank[p.Name] = i + 1
+	}
+	slices.SortStableFunc(r.units, func(a, b *unit) int {
+		if d := rank[a.process] - rank[b.process]; d != 0 {
+			return d
+		}
+		return a.number - b.number
+	})
+}
+
+// follow takes a new definition over; what runs keeps its own until it is started again.
+func (r *Runner) follow(app *config.App, rev int64, changed bool) {
+	r.removed = false
+	r.recollect()
+	if changed {
+		r.moved()
+	}
+	other := map[string]bool{}
+	for _, p := range app.Processes {
+		other[p.Name] = config.Renews(r.app, app, p.Name)
+	}
+	for _, u := range r.units {
+		u.former = u.former || other[u.process]
+	}
+	r.adopt(app, rev)
+}
+
+// remove begins the end of an app that the definition has no more. Its slots are stopped by the command that follows, in
+// its turn; when the last one has gone, so does the runner.
+func (r *Runner) remove() {
+	r.removed, r.desired, r.parts = true, false, nil
+	r.moved()
+	for _, u := range r.units {
+		u.parting = true
+	}
+}
+
+// takeUp makes the live keys of a definition hold for what runs in a slot.
+func (r *Runner) takeUp(u *unit) {
+	g := u.gen
+	if g == nil || u.former || g.live == u.def {
+		return
+	}
+	was := g.live
+	g.live = u.def
+	switch {
+	case u.phase == starting && !reflect.DeepEqual(was.Ready, g.live.Ready):
+		g.quiet()
+		g.watchReady(r, u)
+	case u.phase == running && !reflect.DeepEqual(was.Health, g.live.Health):
+		g.health, g.healthNote = "", ""
+		g.watchHealth(r, u)
+	}
+}
+
+// part forgets the slots that are scaled away once nothing of them is left.
+func (r *Runner) part() {
+	r.units = slices.DeleteFunc(r.units, func(u *unit) bool { return u.parting && u.phase == idle })
+}

@@ -1,0 +1,147 @@
+package runner
+
+import (
+	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/target"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
+)
+
+// View is the newest snapshot.
+func (r *Runner) View() *view.App { return r.snapshot.Load() }
+
+// Declared is the newest definition; the runner may not have come to it yet.
+func (r *Runner) Declared() *config.App { return r.declared.Load() }
+
+// Declare makes a definition the newest; Follow has the runner come to it.
+func (r *Runner) Declare(app *config.App) { r.declared.Store(app) }
+
+// Launch starts the runner's goroutine, once its slots are as they should be.
+func (r *Runner) Launch() {
+	r.part()
+	r.snapshot.Store(r.build())
+	r.c.Go(func() { r.loop(r.c.ctx) })
+}
+
+// Post runs fn on the runner's goroutine, after what was posted before, and has it look at everything that waits. It never
+// blocks, and gives false when the runner has ended: fn is not run then.
+func (r *Runner) Post(fn func()) bool { return r.mail.Post(fn) }
+
+// Wake has the runner look at everything that waits.
+func (r *Runner) Wake() { r.mail.Post(r.noop) }
+
+// Expect says that a command is on its way: until Obey has come to it, Pending is true.
+func (r *Runner) Expect(k Kind) {
+	r.pending.Add(1)
+	if k == Renew {
+		r.renewals.Add(1)
+	}
+}
+
+// Pending reports whether a command that starts something is on its way, so that the state is about to change.
+func (r *Runner) Pending() bool { return r.pending.Load() > 0 }
+
+// Obey hands a command over. It gives false when the runner has ended.
+func (r *Runner) Obey(w *Waiter) bool { return r.mail.Post(func() { r.obey(w) }) }
+
+// Recollect has the runner take over what the state says of its app.
+func (r *Runner) Recollect() { r.mail.Post(r.recollect) }
+
+// Rescale is Recollect after another number of instances was said.
+func (r *Runner) Rescale() {
+	r.mail.Post(func() {
+		r.recollect()
+		r.adopt(r.app, r.rev)
+		r.moved()
+	})
+}
+
+// Follow has the runner take a new definition over. It gives false when the runner has ended.
+func (r *Runner) Follow(app *config.App, rev int64, changed bool) bool {
+	return r.mail.Post(func() { r.follow(app, rev, changed) })
+}
+
+// Remove begins the end of an app that the definition has no more; a command to stop it follows. Doom is the same before
+// Launch.
+func (r *Runner) Remove() { r.mail.Post(r.remove) }
+
+// Doom is Remove before Launch.
+func (r *Runner) Doom() { r.remove() }
+
+// Halt says that the daemon ends: what is desired stays.
+func (r *Runner) Halt() { r.mail.Post(func() { r.halting = true }) }
+
+// Again restarts what runs, for another app's sake.
+func (r *Runner) Again() {
+	r.mail.Post(func() {
+		for _, u := range r.units {
+			r.again(u)
+		}
+	})
+}
+
+// Signal sends a signal to the main processes that a target means. The answer comes in its turn; nil: the runner has ended.
+func (r *Runner) Signal(t op.Target, name string) <-chan view.Result {
+	return r.perform(t, func(us []*unit) (bool, error) {
+		sent := false
+		for _, u := range us {
+			if u.gen == nil || u.gen.over {
+				continue
+			}
+			if err := u.gen.proc.Signal(launch.Signal(name)); err != nil {
+				return sent, err
+			}
+			sent = true
+		}
+		if !sent {
+			return false, fault.New(fault.Conflict, "%s does not run", r.Key).WithReason("not_running")
+		}
+		return true, nil
+	})
+}
+
+// Reset forgets restart counters; what crashed or failed becomes stopped. It answers as Signal does.
+func (r *Runner) Reset(t op.Target) <-chan view.Result {
+	return r.perform(t, func(us []*unit) (bool, error) {
+		changed := false
+		for _, u := range us {
+			gaveUp := u.phase == idle && (u.outcome == view.Crashed || u.outcome == view.Failed)
+			changed = changed || len(u.hist.Restarts) > 0 || u.starts > 0 || gaveUp
+			u.forgive()
+			if gaveUp {
+				r.send(u, evStop, ended{})
+			}
+		}
+		return changed, nil
+	})
+}
+
+// Note does nothing, and answers as Signal does, with what the caller knows to have changed.
+func (r *Runner) Note(t op.Target, changed bool) <-chan view.Result {
+	return r.perform(t, func([]*unit) (bool, error) { return changed, nil })
+}
+
+// perform runs fn on the runner's goroutine, with the slots that are meant.
+func (r *Runner) perform(t op.Target, fn func([]*unit) (bool, error)) <-chan view.Result {
+	done := make(chan view.Result, 1)
+	posted := r.mail.Post(func() {
+		var us []*unit
+		for _, u := range r.units {
+			if target.Means(t, u.process, u.number) {
+				us = append(us, u)
+			}
+		}
+		changed, err := fn(us)
+		res := view.Result{Key: r.Key, State: r.build().State, OK: err == nil, Changed: changed}
+		if err != nil {
+			res.Reason = err.Error()
+		}
+		done <- res
+	})
+	if !posted {
+		return nil
+	}
+	return done
+}
