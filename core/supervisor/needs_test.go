@@ -122,7 +122,7 @@ apps:
   - name: pool
     processes:
       - {name: web, command: "echo web >> order; exec sleep 1000", dependsOn: [worker], ready: {delay: 10ms}}
-      - {name: worker, command: "echo worker >> order; trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.02; done", instances: 2, ready: {delay: 10ms}}
+      - {name: worker, command: "echo worker >> order; : > up$OMNITRON_INSTANCE; trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.02; done", instances: 2, ready: {exec: [sh, -c, "test -e up$OMNITRON_INSTANCE"]}}
       - {name: other, command: "echo other >> order; exec sleep 1000", ready: {delay: 10ms}}
 `); err != nil {
 		t.Fatal(err)
