@@ -102,7 +102,9 @@ func (w *world) strange(t *testing.T, env []string, connection ...string) {
 // printed makes a token of a viewer with the command line and gives what it prints for a client.
 func (w *world) printed(t *testing.T, name, client string) (connect, note string) {
 	t.Helper()
-	var made struct{ Result struct{ Connect, Note string } }
+	var made struct {
+		Result struct{ Connect, Note string }
+	}
 	out := w.OK("tokens", "create", name, "--for", "alice", "--role", "viewer", "--client", client, "-o", "json")
 	if err := json.Unmarshal([]byte(out), &made); err != nil || made.Result.Connect == "" {
 		t.Fatalf("%v\n%s", err, out)
@@ -203,7 +205,9 @@ func TestPrintedLine(t *testing.T) {
 	}
 	w.OK("daemon", "reload")
 	w.Until(20*time.Second, "the plane has TLS", func() bool {
-		var st struct{ Planes []struct{ Name, Listen, Pin string } }
+		var st struct {
+			Planes []struct{ Name, Listen, Pin string }
+		}
 		w.must("daemon.status", map[string]any{}, &st)
 		return len(st.Planes) == 1 && st.Planes[0].Pin != "" && st.Planes[0].Listen != ""
 	})
