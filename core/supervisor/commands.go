@@ -174,12 +174,12 @@ func (s *Supervisor) collect(ctx context.Context, k kind, waits []*waiter, wait 
 			return results, s.gaveUp(ctx, results, waits)
 		}
 	}
-	return results, s.faultOf(results, k)
+	return results, s.faultOf(ctx, results, k)
 }
 
 // faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
 // the way.
-func (s *Supervisor) faultOf(results []Result, k kind) error {
+func (s *Supervisor) faultOf(ctx context.Context, results []Result, k kind) error {
 	bad, overtaken := 0, 0
 	var first Result
 	for _, r := range results {
@@ -205,7 +205,7 @@ func (s *Supervisor) faultOf(results []Result, k kind) error {
 	if bad > 1 {
 		e.Message = fmt.Sprintf("cannot %s %d of %d apps; first %s: %s", word, bad, len(results), first.Key, first.Reason)
 	}
-	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
+	return e.WithReason(cmp.Or(first.code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(ctx, first.Key))).WithItems(results)
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
@@ -284,7 +284,7 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]Result, er
 				results[i] = w.result
 			}
 		}
-		then(results, s.faultOf(results, kindStop))
+		then(results, s.faultOf(ctx, results, kindStop))
 	})
 	return s.collect(ctx, kindStop, waits, true)
 }

@@ -117,3 +117,24 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
+
+// TestCalled: the name that an app is called by tells nothing of apps that are not there for who asks.
+func TestCalled(t *testing.T) {
+	s := still("shop/dev/api", "shop/prod/api", "blog/dev/api", "blog/dev/cms")
+	for _, c := range []struct {
+		scope     op.Scope
+		key, want string
+	}{
+		{op.Scope{}, "blog/dev/cms", "cms"},
+		{op.Scope{}, "blog/dev/api", "blog/dev/api"},
+		{op.Scope{}, "shop/prod/api", "prod/api"},
+		{op.Scope{Projects: []string{"blog"}}, "blog/dev/api", "api"},
+		{op.Scope{Projects: []string{"shop"}}, "shop/dev/api", "dev/api"},
+		{op.Scope{Projects: []string{"shop"}, Stacks: []string{"dev"}}, "shop/dev/api", "api"},
+	} {
+		ctx := op.WithCaller(t.Context(), op.Caller{User: "x", Scope: c.scope})
+		if got := s.Called(ctx, c.key); got != c.want {
+			t.Errorf("%s within %v is called %s, not %s", c.key, c.scope, got, c.want)
+		}
+	}
+}
