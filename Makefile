@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: ## build bin/omnitron, with the keeper in it
-	@$(GO) build -trimpath -ldflags '-s -w' -o $(KEEPER) ./cmd/omnitron-keeper
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(KEEPER) ./cmd/omnitron-keeper
 	@$(GO) build -trimpath -tags embedkeeper -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/omnitron
 	@echo "built $(BIN) ($$(du -h $(BIN) | cut -f1)), keeper $$(du -h $(KEEPER) | cut -f1)"
 

@@ -164,12 +164,22 @@ func (c *conn) listen(ctx context.Context, r *request, line []byte) ([]byte, *wi
 	return append(append(append(line, `,"`+metaServer+`":`...), c.srv.self...), "}}"...), nil
 }
 
+// sees reports whether an event is about anything that is there for this client: others neither wake it nor take the room of its
+// own. What speaks of no app names those that it is about, or is about nothing that a limited client may see.
+func (c *conn) sees(ev bus.Event) bool {
+	scope := c.caller.Scope
+	if about, is := ev.Data["targets"].([]string); is && ev.Key == "" && scope.Bounded() {
+		return len(about) > 0 && !slices.ContainsFunc(about, func(key string) bool { return !scope.CoversKey(key) })
+	}
+	return scope.CoversKey(ev.Key)
+}
+
 // watch begins to follow the bus, once for a connection.
 func (c *conn) watch(begin bool) {
 	if !begin || c.srv.o.Bus == nil {
 		return
 	}
-	sub := c.srv.o.Bus.Subscribe(bus.Filter{}, eventRoom)
+	sub := c.srv.o.Bus.Subscribe(bus.Filter{Sees: c.sees}, eventRoom)
 	c.watches.Go(func() {
 		defer sub.Close()
 		c.follow(c.life, sub)
@@ -183,9 +193,6 @@ func (c *conn) follow(ctx context.Context, sub *bus.Sub) {
 		pending := map[string]subscription{}
 		ev, lost, err := sub.Next(ctx)
 		note := func() {
-			if lost == 0 && ev.Key != "" && !c.caller.Scope.CoversKey(ev.Key) { // of an app that is not there for this client
-				return
-			}
 			for _, s := range c.subs.stale(ev, lost > 0) {
 				pending[s.stream+" "+s.uri] = s
 			}

@@ -143,4 +143,30 @@ func TestSubscribeWithinAScope(t *testing.T) {
 		t.Errorf("got %s", l)
 	}
 	p.nothing(t)
+	b.bus.Publish(bus.Event{Topic: "apps", Type: "changed"}) // of no app
+	for range 4 * eventRoom {                                // nor do they push its own out, after which it would be told that all may have changed
+		b.bus.Publish(appEvent("blog/dev/web"))
+	}
+	p.nothing(t)
+
+	held := func(targets ...string) bus.Event {
+		return bus.Event{Topic: "approvals", Type: "created", Data: map[string]any{"targets": targets}}
+	}
+	limited, free := &conn{caller: owner}, &conn{caller: was}
+	for what, c := range map[string]struct {
+		ev   bus.Event
+		sees bool
+	}{
+		"a held call about nothing":        {held(), false},
+		"about an app of others":           {held("blog/dev/web"), false},
+		"about one of others too":          {held("blog/dev/web", "shop/dev/web"), false},
+		"about an app of its own":          {held("shop/dev/web"), true},
+		"an event of no app":               {bus.Event{Topic: "agents"}, false},
+		"a stack of its own":               {appEvent("shop/dev"), true},
+		"an app of others that names ours": {bus.Event{Key: "blog/dev/web", Data: map[string]any{"targets": []string{"shop/dev/web"}}}, false},
+	} {
+		if limited.sees(c.ev) != c.sees || !free.sees(c.ev) {
+			t.Errorf("%s: seen %v, without limits %v", what, limited.sees(c.ev), free.sees(c.ev))
+		}
+	}
 }

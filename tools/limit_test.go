@@ -45,6 +45,9 @@ func TestLimitOfRate(t *testing.T) {
 			t.Errorf("retry after %v s, want 0.2", f.RetryAfter)
 		}
 		does(t, w, other, "toys.paint", paint)
+		twin := agent // an account that is called the same
+		twin.UID, twin.Twin = -1, true
+		does(t, w, twin, "toys.paint", paint)
 		for range 10 {
 			does(t, w, toolstest.Owner(), "toys.paint", paint)
 		}

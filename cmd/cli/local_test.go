@@ -168,6 +168,11 @@ func TestMCP(t *testing.T) {
 			t.Errorf("%s: %+v", client, doc)
 		}
 	}
+	t.Setenv("OMNITRON_HOME", "/my home") // which a client that is started from elsewhere does not have
+	r := b.run(t, "mcp", "config")
+	if !strings.Contains(r.out, `"--home"`) || !strings.HasSuffix(r.err, "claude mcp add omnitron -- /opt/omnitron --home '/my home' mcp\n") {
+		t.Errorf("%q %q", r.out, r.err)
+	}
 }
 
 func TestDoctor(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
@@ -72,8 +73,15 @@ func ensure(ctx context.Context, home string) (bool, error) {
 		return up
 	})
 	if !up {
-		return false, fault.New(fault.Unavailable, "the daemon does not come up: %s", lastWords(abs, began)).WithReason("daemon_not_up").
-			WithHint("tail %s", filepath.Join(abs, "logs", "daemon.log"))
+		words := lastWords(abs, began)
+		f := fault.New(fault.Unavailable, "the daemon does not come up: %s", words).WithReason("daemon_not_up")
+		switch {
+		case !strings.HasPrefix(words, "config.yaml: "):
+			return false, f.WithHint("tail %s", filepath.Join(abs, "logs", "daemon.log"))
+		case home != "":
+			return false, f.WithHint("mend the lines named, then look again with: omnitron config check --home %s", field.Quote(abs))
+		}
+		return false, f.WithHint("mend the lines named, then look again with: omnitron config check")
 	}
 	return true, nil
 }

@@ -147,7 +147,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	d.keeping()
 	h.Ledger = ledger.New(h.Store, ledger.Options{Home: d.home, Keys: h.Vault, Log: d.log})
 	h.Vault.OnNotice(d.noticed)
-	if h.Tokens, err = token.Open(ctx, token.Options{DB: h.Store, Vault: h.Vault, Home: keeper.HomeID(d.home), Log: d.log, Now: time.Now}); err != nil {
+	if h.Tokens, err = token.Open(ctx, token.Options{DB: h.Store, Vault: h.Vault, Home: keeper.HomeID(d.home), Log: d.log, Now: time.Now, Users: []string{h.User, "root"}}); err != nil {
 		return nil, err
 	}
 	h.Journal = journal.New(logs, d.log)

@@ -57,12 +57,16 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 	}})
 }
 
-// endpoint is the URL at which others reach the HTTP plane, or "".
-func (d *daemon) endpoint() string {
+// endpoint is the URL at which others reach the HTTP plane, or "", and the file of the authority that they have to trust.
+func (d *daemon) endpoint() (url, authority string) {
 	if d.web == nil {
-		return ""
+		return "", ""
 	}
-	return d.web.URL()
+	url, own := d.web.URL()
+	if own {
+		authority = cert.Authority(d.home)
+	}
+	return url, authority
 }
 
 // ready says why the daemon does not do its work yet: one of its parts does not run.

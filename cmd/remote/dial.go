@@ -18,7 +18,28 @@ const (
 	fresh   = 30 * time.Second // what ends sooner is renewed before it is shown
 	renewIn = time.Minute      // before its end a credential in use is renewed
 	retryIn = 10 * time.Second // after a renewal that failed
+
+	asked  = 3 * time.Second  // between two questions whether a daemon is there
+	misses = 4                // of them without an answer, after which it hangs
+	greets = 15 * time.Second // for a sign-in to be answered; a daemon that is well gives it less
 )
+
+// hangs is the fault of a daemon whose machine is there, while it does not answer itself.
+func hangs(address string) *fault.Error {
+	return fault.New(fault.Unavailable, "the daemon at %s does not answer, not even to a ping, though its machine does", address).WithReason("remote_hung").
+		WithHint("on its machine, omnitron kill ends it while apps live on, and omnitron up starts it again")
+}
+
+// soon bounds a sign-in: before it nobody can be asked whether he is there.
+func soon(ctx context.Context, address string, do func(ctx context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, greets)
+	defer cancel()
+	err := do(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		return hangs(address)
+	}
+	return err
+}
 
 // Launch lowers what a connection may do. The zero value lowers nothing.
 type Launch struct {
@@ -36,6 +57,7 @@ type Welcome struct {
 	Ceiling string    `json:"ceiling"`
 	Session string    `json:"session"`
 	Expires time.Time `json:"expires_at"`
+	Ping    bool      `json:"ping"` // it answers when it is asked whether it is there; an older one does not
 }
 
 // Client is a connection to a remote daemon that renews its credential by itself.
@@ -86,12 +108,16 @@ func (b Book) Add(ctx context.Context, alias, address, key string, who SignIn) (
 	}
 	c := wire.NewClient(conn)
 	defer c.Close()
-	if who.Token == "" {
-		if e.Credentials, err = signIn(ctx, c, who); err != nil {
-			return Welcome{}, err
+	var w Welcome
+	err = soon(ctx, address, func(ctx context.Context) error {
+		if who.Token == "" {
+			if e.Credentials, err = signIn(ctx, c, who); err != nil {
+				return err
+			}
 		}
-	}
-	w, err := hello(ctx, c, e.Credentials, Launch{})
+		w, err = hello(ctx, c, e.Credentials, Launch{})
+		return err
+	})
 	if err != nil {
 		return w, err
 	}
@@ -112,9 +138,13 @@ func (b Book) Dial(ctx context.Context, alias string, l Launch) (*Client, error)
 	}
 	c := &Client{Client: wire.NewClient(conn), book: b, alias: alias, launch: l}
 	c.ctx, c.end = context.WithCancel(context.WithoutCancel(ctx))
-	if err := c.greet(ctx, e.Credentials); err != nil {
+	if err := soon(ctx, e.Address, func(ctx context.Context) error { return c.greet(ctx, e.Credentials) }); err != nil {
 		_ = c.Close() // why it is of no use counts
 		return nil, named(err, alias)
+	}
+	if c.Welcome.Ping {
+		hung, _ := errors.AsType[*fault.Error](named(hangs(e.Address), alias))
+		c.Watch(wire.Watch{Every: asked, Misses: misses, Unsent: func() int { return pin.Unsent(conn) }, Hung: hung})
 	}
 	c.schedule(c.Welcome.Expires)
 	return c, nil

@@ -268,6 +268,9 @@ func TestWhoDecides(t *testing.T) {
 			w.is("by "+string(ch), w.decide(op.Caller{User: "bob", Channel: ch, Ceiling: op.Admin, Role: op.Admin}, agents.ID, yes), fault.Denied, "not_a_person")
 		}
 		w.is("his own", w.decide(ann, mine.ID, yes), fault.Denied, "self_approval")
+		twin := ann
+		twin.Twin = true
+		w.is("his own, with an account of his name", w.decide(twin, mine.ID, yes), fault.Denied, "self_approval")
 		w.is("nothing", w.decide(ann, "ap-none", yes), fault.NotFound, "approval_unknown")
 	}
 	if err := w.decide(op.Caller{User: "bob", Channel: op.Person}, mine.ID, true); err != nil {

@@ -76,7 +76,7 @@ func article(c op.Channel) string {
 // decidable says why an approval cannot be given a status by somebody.
 func decidable(h Approval, by op.Caller, status string, now time.Time) error {
 	switch {
-	case h.Who+"/"+h.Channel == by.Principal():
+	case h.Who+"/"+h.Channel == by.Named(): // whatever way he comes: an account may be his own
 		return fault.New(fault.Denied, "nobody decides on calls of his own").WithReason("self_approval").WithHint("another person has to: %s", fault.Do("approvals.approve", "id", h.ID))
 	case h.Status == status:
 		return nil
@@ -115,7 +115,7 @@ func (h Approval) at(now time.Time) Approval {
 // visible reports whether somebody may see an approval: a person any, everybody else his own; and who is limited to some
 // projects nothing of others, nor what is about no app.
 func visible(h Approval, by op.Caller) bool {
-	if by.Channel != op.Person && h.Who+"/"+h.Channel != by.Principal() {
+	if by.Channel != op.Person && h.Who+"/"+h.Channel != by.Named() {
 		return false
 	}
 	return !by.Scope.Bounded() || len(h.Targets) > 0 && !slices.ContainsFunc(h.Targets, func(t string) bool { return !by.Scope.CoversKey(t) })

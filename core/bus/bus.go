@@ -29,12 +29,13 @@ type Filter struct {
 	Topics []string
 	Types  []string
 	Keys   []string
+	Sees   func(Event) bool // what else it depends on; nil: nothing. It is called while an event is published, and waits for nothing
 }
 
 // Match reports whether ev is wanted.
 func (f Filter) Match(ev Event) bool {
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
-	return in(f.Topics, ev.Topic) && in(f.Types, ev.Type) && in(f.Keys, ev.Key)
+	return in(f.Topics, ev.Topic) && in(f.Types, ev.Type) && in(f.Keys, ev.Key) && (f.Sees == nil || f.Sees(ev))
 }
 
 // ErrClosed is what Next answers after Close.

@@ -67,6 +67,9 @@ func Pin(c *x509.Certificate) string {
 	return "sha256/" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
+// Authority is the file with the certificate of a home's own authority.
+func Authority(home string) string { return filepath.Join(home, "tls", "ca.pem") }
+
 // Serve prepares what a listener shows. Faults: unavailable (vault_sealed, vault_damaged), internal (state_not_durable),
 // invalid (certificate_unfit).
 func (c *Certificates) Serve(u Use) (*Served, error) {
@@ -181,7 +184,7 @@ func (c *Certificates) authority() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(c.o.Home, "tls", "ca.pem")
+	path := Authority(c.o.Home)
 	if text, err := c.o.Disk.Read(path); err == nil {
 		if b, _ := pem.Decode(text); b != nil {
 			if ca, err := x509.ParseCertificate(b.Bytes); err == nil && ca.IsCA && key.PublicKey.Equal(ca.PublicKey) && now.After(ca.NotBefore) && now.Before(ca.NotAfter.Add(-ownLife)) {

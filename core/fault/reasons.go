@@ -176,6 +176,7 @@ var Reasons = map[string]Reason{
 	"not_remote":         {"The command is about this machine: it does not go with --remote.", "The message says what to do instead."},
 	"no_tls":             {"Nobody speaks TLS 1.3 at the address.", "See tcp.listen in the config.yaml of the remote daemon."},
 	"remote_unreachable": {"No connection to the machine of a remote daemon comes about.", "omnitron remote test ALIAS; see whether the daemon there listens."},
+	"remote_hung":        {"A remote daemon does not answer, not even to a ping, though its machine does.", "On its machine: omnitron doctor; omnitron kill ends it, apps live on; omnitron up starts it again."},
 	"remote_unknown":     {"There is no remote of that name.", "omnitron remote list shows which there are; omnitron remote add makes one."},
 	"signed_out":         {"The sign-in at a remote daemon is over, or was ended.", "omnitron remote add ALIAS HOST:PORT signs in again."},
 	"listen_failed":      {"A network plane cannot listen where config.yaml says; it is tried again every second.", "Give it another address or port, or end what holds it: ss -ltnp."},

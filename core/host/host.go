@@ -50,15 +50,17 @@ type Host struct {
 	Sched      *sched.Scheduler
 	Samples    *sample.Sampler
 	Tokens     *token.Tokens // accounts, sessions and tokens: who comes over the network
-	Endpoint   func() string // URL of the HTTP plane; nil or "": there is none
-	Config     *config.Settings
-	Policy     *policy.Engine
-	Approvals  *approval.Approvals
-	Specs      []op.Spec // of every method
-	Parts      func() []life.Status
-	Planes     func() []Plane                                              // the network planes that are switched on
-	Shutdown   func(ctx context.Context, down bool) ([]view.Result, error) // stops every app in order, then ends the daemon
-	Restart    func()                                                      // replaces the daemon; apps live on
+	// Endpoint is the URL of the HTTP plane, "" while there is none, and the file with the authority that its clients have to
+	// trust, "" where the daemon's own is not the one. It may be nil.
+	Endpoint  func() (url, authority string)
+	Config    *config.Settings
+	Policy    *policy.Engine
+	Approvals *approval.Approvals
+	Specs     []op.Spec // of every method
+	Parts     func() []life.Status
+	Planes    func() []Plane                                              // the network planes that are switched on
+	Shutdown  func(ctx context.Context, down bool) ([]view.Result, error) // stops every app in order, then ends the daemon
+	Restart   func()                                                      // replaces the daemon; apps live on
 }
 
 // Plane is how a network plane stands.

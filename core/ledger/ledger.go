@@ -268,8 +268,10 @@ func (l *Ledger) pause(ctx context.Context, timer *time.Timer, d time.Duration) 
 	}
 }
 
-// Flush writes what waits now, so that List shows everything that is over.
+// Flush writes what waits now, so that List shows everything that is over. What has begun goes to its end: that ctx ends is the
+// matter of who has called, and no trouble of the record's.
 func (l *Ledger) Flush(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	l.flush.Lock()
 	defer l.flush.Unlock()
 	l.mu.Lock()

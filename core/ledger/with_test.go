@@ -1,8 +1,11 @@
 package ledger
 
 import (
+	"bytes"
+	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -43,5 +46,33 @@ func TestTogether(t *testing.T) {
 	}
 	if _, err := l.Begin(t.Context(), entry(1), keep); err != nil || kept() != 1 || len(list(t, l, Filter{})) != 1 {
 		t.Errorf("%v, %d", err, kept())
+	}
+}
+
+// cancelling ends the context of who writes while the write is on its way.
+type cancelling struct {
+	database
+	cancel context.CancelFunc
+}
+
+func (c cancelling) Update(ctx context.Context, fn func(*sql.Tx) error) error {
+	c.cancel()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.database.Update(ctx, fn)
+}
+
+// TestEndWhileItIsWritten: a daemon, or a caller, that ends in the middle of a write is no trouble of the record's.
+func TestEndWhileItIsWritten(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	l := New(cancelling{storetest.New(t), cancel}, Options{Home: t.TempDir(), Keys: &vault{key: []byte("key")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	l.Read(entry(1))
+	if err := l.Flush(ctx); err != nil || ctx.Err() == nil || l.Health() != nil || log.Len() > 0 {
+		t.Errorf("%v, the context: %v, health: %v\n%s", err, ctx.Err(), l.Health(), &log)
+	}
+	if all := list(t, l, Filter{}); len(all) != 1 {
+		t.Errorf("%d rows", len(all))
 	}
 }

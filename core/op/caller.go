@@ -25,6 +25,7 @@ type Caller struct {
 	Channel  Channel    //
 	Session  string     // one a connection
 	Token    string     // identity of what the caller signed in with; of an agent on the socket that of its client's session; never shown
+	Twin     bool       // an account that is called like a user of the daemon's own socket, who is somebody else
 	Console  bool       // a person who signed in with a password
 	Client   string     // name and version that the client gives itself: foreign text
 	Plane    string     // unix, stdio, tcp, http
@@ -38,8 +39,16 @@ type Caller struct {
 }
 
 // Principal names who the caller is for limits, records and tokens: user, channel and session's client are part of it,
-// the connection is not, so that a reconnecting client keeps its place.
-func (c Caller) Principal() string { return c.User + "/" + string(c.Channel) }
+// the connection is not, so that a reconnecting client keeps its place. An account never shares that of a user of the socket.
+func (c Caller) Principal() string {
+	if c.Twin {
+		return "account:" + c.Named()
+	}
+	return c.Named()
+}
+
+// Named is user and channel alone: two who are called the same are the same to it.
+func (c Caller) Named() string { return c.User + "/" + string(c.Channel) }
 
 type callerKey struct{}
 type targetsKey struct{}

@@ -116,6 +116,32 @@ func TestPauseAndResume(t *testing.T) {
 	}
 }
 
+// TestAnAccountIsNobodyOfTheSocket: an account that is called like a user of the socket is paused and disconnected by itself.
+func TestAnAccountIsNobodyOfTheSocket(t *testing.T) {
+	s := session.New(time.Now)
+	twin, ended := agent, 0
+	twin.UID, twin.Twin = -1, true
+	own, other := s.Open(agent, func() { t.Error("the user of the socket is disconnected") }), s.Open(twin, func() { ended++ })
+	a, b := own.Caller(), other.Caller()
+	if a.Principal() == b.Principal() || a.Named() != b.Named() {
+		t.Fatal(a.Principal(), b.Principal())
+	}
+	for _, c := range []struct{ paused, free op.Caller }{{a, b}, {b, a}} {
+		if _, err := s.Pause(c.paused.Principal()); err != nil {
+			t.Fatal(err)
+		}
+		if s.Admit(c.paused, op.Spec{}) == nil || s.Admit(c.free, op.Spec{}) != nil {
+			t.Errorf("%s was paused, not %s", c.paused.Principal(), c.free.Principal())
+		}
+		if _, err := s.Resume(c.paused.Principal()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Disconnect(b.Principal()); n != 1 || ended != 1 || err != nil {
+		t.Error(n, ended, err)
+	}
+}
+
 func second[A any](_ A, err error) error { return err }
 
 func TestDisconnect(t *testing.T) {

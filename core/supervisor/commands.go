@@ -163,12 +163,12 @@ func (s *Supervisor) collect(ctx context.Context, k runner.Kind, waits []*runner
 			return results, s.gaveUp(ctx, results, waits)
 		}
 	}
-	return results, s.faultOf(results, k)
+	return results, s.faultOf(ctx, results, k)
 }
 
 // faultOf turns results into the call's fault, if any target failed: a conflict when nothing but later commands came in
 // the way.
-func (s *Supervisor) faultOf(results []view.Result, k runner.Kind) error {
+func (s *Supervisor) faultOf(ctx context.Context, results []view.Result, k runner.Kind) error {
 	bad, overtaken := 0, 0
 	var first view.Result
 	for _, r := range results {
@@ -194,7 +194,7 @@ func (s *Supervisor) faultOf(results []view.Result, k runner.Kind) error {
 	if bad > 1 {
 		e.Message = fmt.Sprintf("cannot %s %d of %d apps; first %s: %s", word, bad, len(results), first.Key, first.Reason)
 	}
-	return e.WithReason(cmp.Or(first.Code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(first.Key))).WithItems(results)
+	return e.WithReason(cmp.Or(first.Code, word+"_failed")).WithHint("%s", fault.Do("apps.explain", "name", s.Called(ctx, first.Key))).WithItems(results)
 }
 
 // gaveUp is the fault of a wait that ended before the command did: the work goes on.
@@ -257,7 +257,7 @@ func (s *Supervisor) Halt(ctx context.Context, down bool, then func([]view.Resul
 				results[i] = w.Result
 			}
 		}
-		then(results, s.faultOf(results, runner.Stop))
+		then(results, s.faultOf(ctx, results, runner.Stop))
 	})
 	return s.collect(ctx, runner.Stop, waits, true)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
@@ -138,14 +139,16 @@ func (s *Supervisor) Warnings() []string {
 	return out
 }
 
-// Called is the shortest name by which an app can be told from all others.
-func (s *Supervisor) Called(key string) string {
+// Called is the shortest name by which the caller can tell an app from all others: those that are not there for him do not count,
+// or a longer name would say that they are.
+func (s *Supervisor) Called(ctx context.Context, key string) string {
+	scope := op.CallerOf(ctx).Scope
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, name := range []string{naming.App(key), naming.Stack(key) + "/" + naming.App(key)} {
 		same := 0
 		for other := range s.apps {
-			if strings.HasSuffix("/"+other, "/"+name) {
+			if scope.CoversKey(other) && strings.HasSuffix("/"+other, "/"+name) {
 				same++
 			}
 		}

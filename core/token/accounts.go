@@ -277,23 +277,19 @@ func (t *Tokens) deletable(name string, last bool) error {
 
 // Check says whose name and password these are. Unless from is local, on the daemon's own socket, guesses are limited
 // before anything is hashed; a name that there is not takes as long as a wrong password. Faults: unauthenticated
-// (bad_credentials), limited (too_many_guesses, sign_in_busy), internal (state_not_durable).
+// (bad_credentials; a locked account answers the same, also to the right one), limited (too_many_guesses, sign_in_busy), internal (state_not_durable).
 func (t *Tokens) Check(ctx context.Context, name, secret string, from netip.Addr, local bool) (Account, error) {
 	right := func() {}
 	t.mu.RLock()
 	a, hash, locked, id := t.names[name], "", false, ""
 	if a != nil {
-		hash, locked, id = a.hash, a.Locked(), a.ID
+		hash, locked, id = a.hash, a.Locked() && !local, a.ID
 	}
 	t.mu.RUnlock()
 	if !local {
 		var err error
 		if right, err = t.guard.password(name, from); err != nil {
 			return Account{}, err
-		}
-		if locked {
-			right()
-			return Account{}, tooMany(guessWindow)
 		}
 		if err := t.count(ctx, id); err != nil { // before it is known, so that a death in between forgets no guess
 			return Account{}, err
@@ -306,8 +302,9 @@ func (t *Tokens) Check(ctx context.Context, name, secret string, from netip.Addr
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if a = t.accounts[id]; !ok || a == nil || a.Disabled || a.hash != hash {
-		return Account{}, fault.New(fault.Unauthenticated, "the name or the password is wrong").WithReason("bad_credentials")
+	if a = t.accounts[id]; !ok || locked || a == nil || a.Disabled || a.hash != hash { // all of them look the same from outside
+		return Account{}, fault.New(fault.Unauthenticated, "the name or the password is wrong").WithReason("bad_credentials").
+			WithHint("if neither is, %d wrong ones in a row may have locked the account: somebody on the daemon's own socket looks with %s", guessesInARow, fault.Do("users.list"))
 	}
 	right()
 	return a.Account, nil

@@ -298,3 +298,25 @@ func TestKeys(t *testing.T) {
 		t.Errorf("it is not renewed by itself: %v %v", err, kids())
 	}
 }
+
+// TestTwin: an account that is called like a user of the socket is told apart from him, whatever it shows.
+func TestTwin(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"root", "alice"} {
+		w.user(name, op.Admin)
+		text, _, err := w.Issue(t.Context(), token.Named{Name: "n", User: name, Role: op.Viewer, Channel: op.Agent, Expires: w.clock().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := w.SignIn(t.Context(), name, here, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bearer := range []string{text, c.Access} {
+			id, err := w.Admit(t.Context(), bearer, here, "")
+			if err != nil || id.Caller.User != name || id.Caller.Twin != (name == "root") {
+				t.Errorf("%s: %+v %v", name, id, err)
+			}
+		}
+	}
+}

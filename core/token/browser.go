@@ -43,7 +43,7 @@ func (t *Tokens) AdmitBrowser(cookie, key string, from netip.Addr) (*Identity, e
 	s := t.cookies[c]
 	if now := t.now(); s != nil && now.Before(s.Expires) && !s.account.Disabled && subtle.ConstantTimeCompare(s.key[:], k[:]) == 1 {
 		s.Seen = now
-		return s.identity(s.Expires), nil
+		return t.identity(s, s.Expires), nil
 	}
 	if err := t.guard.bearer(from); err != nil {
 		return nil, err

@@ -70,11 +70,21 @@ func TestAHundredInARowNeedAPerson(t *testing.T) {
 		w.pass(15 * time.Minute)
 		w.again() // who is killed forgets none
 	}
-	if a := must(w.Account("alice"))(t); checked != 100 || !a.Locked() || a.Failures != 100 {
+	if a := must(w.Account("alice"))(t); checked != 150 || !a.Locked() || a.Failures != 150 {
 		t.Errorf("%d were checked: %+v", checked, a)
 	}
-	if _, err := w.Check(t.Context(), "alice", good, address(1), false); reason(err) != "too_many_guesses" {
-		t.Errorf("the right one: %v", err)
+	// From outside it is as if there were no such account: with the right password, with another, and when it was asked too often.
+	for i := range 12 {
+		_, there := w.Check(t.Context(), "alice", []string{good, "wrong wrong wrong"}[i%2], address(1+i), false)
+		_, nobody := w.Check(t.Context(), "nobody", good, address(100+i), false)
+		a, b := fault.From(there), fault.From(nobody)
+		if want := map[bool]string{true: "bad_credentials", false: "too_many_guesses"}[i < 10]; a.Reason != want || a.Code != b.Code || a.Error() != b.Error() || a.Hint != b.Hint || a.RetryAfter != b.RetryAfter {
+			t.Errorf("%d: %+v, of nobody %+v", i, a, b)
+		}
+	}
+	w.pass(15 * time.Minute)
+	if _, err := w.Check(t.Context(), "alice", good, netip.Addr{}, true); err != nil {
+		t.Errorf("on the owner's socket: %v", err)
 	}
 	if a := must(w.Update(t.Context(), "alice", token.Change{Unlock: true}))(t); a.Locked() {
 		t.Error("it is still locked")

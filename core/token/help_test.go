@@ -78,7 +78,7 @@ func (w *world) again() {
 	w.t.Helper()
 	var err error
 	log := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if w.Tokens, err = token.Open(w.t.Context(), token.Options{DB: w.db, Vault: w.keys, Home: "abc123", Log: log, Now: w.clock}); err != nil {
+	if w.Tokens, err = token.Open(w.t.Context(), token.Options{DB: w.db, Vault: w.keys, Home: "abc123", Log: log, Now: w.clock, Users: []string{"root"}}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -98,7 +98,7 @@ func (t *Tokens) identifyNamed(id, text string) (*Identity, error) {
 	}
 	n.Used = now
 	ceiling := min(n.Role, n.account.Role)
-	return &Identity{Expires: n.Expires, Revoked: n.over, Caller: op.Caller{User: n.account.Name, UID: -1, Channel: n.Channel, Token: namedToken + n.ID,
+	return &Identity{Expires: n.Expires, Revoked: n.over, Caller: op.Caller{User: n.account.Name, UID: -1, Twin: t.twin(n.account), Channel: n.Channel, Token: namedToken + n.ID,
 		Ceiling: ceiling, Role: acting(n.Channel, ceiling), Scope: n.Scope}}, nil
 }
 

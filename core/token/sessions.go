@@ -85,11 +85,14 @@ func (s *session) show() Session {
 	return out
 }
 
-func (s *session) identity(expires time.Time) *Identity {
+func (t *Tokens) identity(s *session, expires time.Time) *Identity {
 	a := s.account
 	return &Identity{Expires: expires, Revoked: s.over,
-		Caller: op.Caller{User: a.Name, UID: -1, Channel: op.Person, Token: sessionToken + s.ID, Console: true, Ceiling: a.Role, Role: a.Role}}
+		Caller: op.Caller{User: a.Name, UID: -1, Twin: t.twin(a), Channel: op.Person, Token: sessionToken + s.ID, Console: true, Ceiling: a.Role, Role: a.Role}}
 }
+
+// twin reports whether an account is called like a user of the daemon's socket.
+func (t *Tokens) twin(a *account) bool { return slices.Contains(t.users, a.Name) }
 
 // What the Token of a caller begins with.
 const (

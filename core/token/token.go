@@ -58,6 +58,7 @@ type Options struct {
 	Now   func() time.Time
 
 	Hasher *password.Hasher // nil: one of its own
+	Users  []string         // who may use the daemon's socket: accounts of such a name are told apart from them
 }
 
 // Tokens is every account, session and token of a home. It is safe for concurrent use. All of it is in memory, so asking
@@ -70,6 +71,7 @@ type Tokens struct {
 	now    func() time.Time
 	hasher *password.Hasher
 	guard  *guard
+	users  []string
 	keys   keyring
 
 	write sync.Mutex // one change at a time; taken before mu
@@ -97,7 +99,7 @@ func (b *bond) cut() {
 
 // Open gives the accounts and tokens in the database. It needs no keys: those are looked for by Ready.
 func Open(ctx context.Context, o Options) (*Tokens, error) {
-	t := &Tokens{db: o.DB, vault: o.Vault, home: "omnitron:" + o.Home, log: o.Log, now: o.Now, hasher: cmp.Or(o.Hasher, password.NewHasher()), guard: newGuard(o.Now),
+	t := &Tokens{db: o.DB, vault: o.Vault, home: "omnitron:" + o.Home, log: o.Log, now: o.Now, hasher: cmp.Or(o.Hasher, password.NewHasher()), guard: newGuard(o.Now), users: o.Users,
 		accounts: map[string]*account{}, names: map[string]*account{}, sessions: map[string]*session{}, cookies: map[[32]byte]*session{}, named: map[string]*named{}}
 	err := t.db.View(ctx, func(tx *sql.Tx) error {
 		for _, read := range []func(context.Context, *sql.Tx) error{t.readAccounts, t.readSessions, t.readNamed} {
@@ -189,7 +191,7 @@ func (t *Tokens) identify(ctx context.Context, bearer string) (*Identity, error)
 		return nil, fault.New(fault.Unauthenticated, "the session was ended").WithReason("revoked").WithHint("sign in again")
 	}
 	s.Seen = now
-	return s.identity(c.expires), nil
+	return t.identity(s, c.expires), nil
 }
 
 var ranks = map[op.Channel]int{op.Person: 3, op.App: 2, op.Agent: 1}

@@ -41,6 +41,19 @@ func TestGuesses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	guesses := rig.Count(2000, 100_000)
+	look := func() time.Duration {
+		began := time.Now()
+		w.must("daemon.status", nil, nil)
+		return time.Since(began)
+	}
+	var quiet []time.Duration
+	beat := time.NewTicker(10 * time.Millisecond)
+	for range 200 {
+		<-beat.C
+		quiet = append(quiet, look())
+	}
+	beat.Stop()
+	slices.Sort(quiet)
 	var mu sync.Mutex
 	answers := map[string]int{}
 	var left atomic.Int64
@@ -101,9 +114,7 @@ func TestGuesses(t *testing.T) {
 			flood = false
 		case <-tick.C:
 		}
-		began := time.Now()
-		w.must("daemon.status", nil, nil)
-		took = append(took, time.Since(began))
+		took = append(took, look())
 	}
 	slices.Sort(took)
 	const looked, turned = "401 unauthenticated/bad_credentials", "429 limited/too_many_guesses"
@@ -136,5 +147,10 @@ func TestGuesses(t *testing.T) {
 	if got := w.try(rest, w.good); got != "200" {
 		t.Errorf("a token of the account: %s", got)
 	}
-	t.Logf("%d guesses: %v; status: median %s, p99 %s, most %s of %d", guesses, answers, took[len(took)/2], took[len(took)*99/100], took[len(took)-1], len(took))
+	// The guessers are on this machine too and share its processors, so that what counts is how it was without them.
+	before, p99 := quiet[len(quiet)*99/100], took[len(took)*99/100]
+	if rig.Full() && p99 > max(100*time.Millisecond, 25*before) { // a short flood has too few samples
+		t.Errorf("status takes %s at p99 while passwords are guessed, %s before", p99, before)
+	}
+	t.Logf("%d guesses: %v; status: median %s, p99 %s, most %s of %d; before: median %s, p99 %s", guesses, answers, took[len(took)/2], p99, took[len(took)-1], len(took), quiet[len(quiet)/2], before)
 }

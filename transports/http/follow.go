@@ -62,12 +62,13 @@ func (p *Plane) Status() Status {
 	return st
 }
 
-// URL is how others reach the plane while it listens, or "": by the first of its names, and else by its address.
-func (p *Plane) URL() string {
+// URL is how others reach the plane while it listens, or "": by the first of its names, and else by its address. own tells
+// whether it shows a certificate of the daemon's own authority.
+func (p *Plane) URL() (url string, own bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listen == "" {
-		return ""
+		return "", false
 	}
 	host, port, _ := net.SplitHostPort(p.listen) // it is an address
 	if ip, err := netip.ParseAddr(host); len(p.want.Names) > 0 {
@@ -79,7 +80,7 @@ func (p *Plane) URL() string {
 	if p.shown.TLS != nil {
 		scheme = "https://"
 	}
-	return scheme + net.JoinHostPort(host, port)
+	return scheme + net.JoinHostPort(host, port), p.shown.TLS != nil && p.want.Cert == ""
 }
 
 // Use takes settings up.

@@ -45,7 +45,7 @@ func TestThePlaneWaits(t *testing.T) {
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- p.Run(ctx, func() { close(ready) }) }()
 	<-ready // a daemon whose vault is sealed supervises all the same
-	if st := p.Status(); !fault.Is(st.Trouble, fault.Unavailable) || st.Listen != "" || p.URL() != "" {
+	if st := p.Status(); !fault.Is(st.Trouble, fault.Unavailable) || st.Listen != "" || where(p) != "" {
 		t.Errorf("sealed: %+v", st)
 	}
 	open.Store(true)
@@ -55,14 +55,14 @@ func TestThePlaneWaits(t *testing.T) {
 	}
 	_ = taken.Close()
 	until(t, "it listens", func() bool { return p.Status().Listen == at })
-	if st := p.Status(); st.Trouble != nil || st.Pin != "" || p.URL() != "http://"+at {
-		t.Errorf("%+v %s", st, p.URL())
+	if st := p.Status(); st.Trouble != nil || st.Pin != "" || where(p) != "http://"+at {
+		t.Errorf("%+v %s", st, where(p))
 	}
 	_, port, _ := net.SplitHostPort(at)
 	p.Use(config.HTTP{Listener: config.Listener{Enabled: true, Listen: "0.0.0.0:" + port, Names: []string{"ops.example.com"}}})
 	until(t, "it listens beyond this machine, with TLS", func() bool { return p.Status().Pin == "sha256/x" })
-	if p.URL() != "https://ops.example.com:"+port {
-		t.Error(p.URL())
+	if where(p) != "https://ops.example.com:"+port+" of its own" {
+		t.Error(where(p))
 	}
 	if st := p.Status(); st.Trouble != nil {
 		t.Errorf("with a good certificate: %v", st.Trouble)
@@ -152,4 +152,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if !b.take(near) || b.open != 4 {
 		t.Error("a place that is given back is not taken")
 	}
+}
+
+func where(p *Plane) string {
+	url, own := p.URL()
+	if own {
+		url += " of its own"
+	}
+	return url
 }

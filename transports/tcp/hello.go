@@ -49,6 +49,7 @@ type Welcome struct {
 	Ceiling string     `json:"ceiling"`             // what it has at most
 	Session string     `json:"session"`             //
 	Expires time.Time  `json:"expires_at,omitzero"` // of the credential; the connection ends a minute later
+	Ping    bool       `json:"ping"`                // {"method":"$/ping"} is answered, so that silence means something
 }
 
 // take starts serving a connection, or refuses it before anything is allocated for it.

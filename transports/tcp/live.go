@@ -57,7 +57,7 @@ func (s *Server) live(ctx context.Context, c *conn, id *token.Identity, m said, 
 
 func (l *live) welcome(id *token.Identity) Welcome {
 	c := l.session.Caller()
-	return Welcome{User: c.User, Channel: c.Channel, Role: c.Role.String(), Ceiling: c.Ceiling.String(), Session: c.Session, Expires: id.Expires}
+	return Welcome{User: c.User, Channel: c.Channel, Role: c.Role.String(), Ceiling: c.Ceiling.String(), Session: c.Session, Expires: id.Expires, Ping: true}
 }
 
 // handle makes one call.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,10 @@ type Client struct {
 	unary   int           // of waiting
 	moved   chan struct{} // tells the read loop that a stream was read or that waiting has changed
 	err     error         // why the connection is over
+
+	heard   atomic.Uint64 // reads that gave something
+	held    atomic.Bool   // a stream is read slowly, and the connection not at all meanwhile
+	watched chan struct{} // closed when nobody watches any more; nil: nobody does
 }
 
 // Dial connects to a daemon. The fault is unavailable when nobody listens, denied when the socket may not be opened,
@@ -83,6 +88,9 @@ func (c *Client) Close() error {
 	c.end(lost(net.ErrClosed))
 	err := c.conn.Close()
 	<-c.done
+	if c.watched != nil {
+		<-c.watched
+	}
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -245,7 +253,7 @@ func (c *Client) take(id uint64) *waiter {
 // read takes lines until the connection ends and hands them to those who wait.
 func (c *Client) read() {
 	defer close(c.done)
-	r := NewReader(c.conn, MaxAnswer)
+	r := NewReader(heard{c}, MaxAnswer)
 	defer r.Release()
 	var p Parser
 	for {
@@ -264,6 +272,65 @@ func (c *Client) read() {
 		}
 	}
 	_ = c.conn.Close() // may be closed already
+}
+
+// heard notes that the other end has sent something.
+type heard struct{ c *Client }
+
+func (h heard) Read(b []byte) (int, error) {
+	n, err := h.c.conn.Read(b)
+	if n > 0 {
+		h.c.heard.Add(1)
+	}
+	return n, err
+}
+
+// Watch says how a daemon is known to hang.
+type Watch struct {
+	Every  time.Duration // between two questions
+	Misses int           // questions in a row without a sign from the other end, after which the connection is over
+	Unsent func() int    // bytes that the other machine has not confirmed: while there are some the network is to blame; nil: none
+	Hung   *fault.Error  // why the connection is over then
+}
+
+// Watch asks the daemon again and again whether it is there, and ends the connection when it is not. The question is answered
+// by who reads its end of the connection, so that calls may take as long as they like; one that has never said that it answers
+// is not to be watched. It is called once, before Close.
+func (c *Client) Watch(w Watch) {
+	c.watched = make(chan struct{})
+	go c.watch(w)
+}
+
+func (c *Client) watch(w Watch) {
+	defer close(c.watched)
+	t := time.NewTicker(w.Every)
+	defer t.Stop()
+	f := newFrame()
+	defer f.free()
+	if f.request(nil, ping, nil) != nil {
+		return // it has nothing that could not be written
+	}
+	for seen, missed := c.heard.Load(), 0; ; {
+		select {
+		case <-c.done:
+			return
+		case <-t.C:
+		}
+		now := c.heard.Load()
+		if now != seen || c.held.Load() || w.Unsent != nil && w.Unsent() > 0 {
+			missed = 0
+		} else {
+			missed++ // in ticks, not in time: whoever was suspended is not to blame the other end
+		}
+		if seen = now; missed > w.Misses {
+			c.end(w.Hung)
+			_ = c.conn.Close()
+			return
+		}
+		ctx, stop := context.WithTimeout(context.Background(), w.Every)
+		_ = c.out.send(ctx, f.bytes()) // a broken connection is the read loop's matter
+		stop()
+	}
 }
 
 // message takes one message; it reports false when the connection is over.

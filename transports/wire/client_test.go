@@ -314,3 +314,69 @@ func TestAnswerFasterThanTheEnd(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestHungDaemon: one that reads nothing any more ends the connection, and with it the call; a handler that takes long does
+// not, and neither does a stream whose reader takes long.
+func TestHungDaemon(t *testing.T) {
+	hung := fault.New(fault.Unavailable, "it hangs").WithReason("remote_hung")
+	watch := Watch{Every: 5 * time.Millisecond, Misses: 3, Hung: hung}
+	t.Run("hangs", func(t *testing.T) {
+		ended := make(chan struct{})
+		c := dialledTo(t, func(net.Conn) error { <-ended; return nil })
+		defer close(ended)
+		c.Watch(watch)
+		wantFault(t, c.Call(t.Context(), "toy.block", nil, nil), fault.Unavailable, "remote_hung")
+		wantFault(t, c.Call(t.Context(), "toy.block", nil, nil), fault.Unavailable, "remote_hung")
+	})
+	t.Run("the network is to blame", func(t *testing.T) {
+		ended := make(chan struct{})
+		c := dialledTo(t, func(net.Conn) error { <-ended; return nil })
+		defer close(ended)
+		asked := make(chan struct{}, 1000)
+		slow := watch
+		slow.Unsent = func() int { asked <- struct{}{}; return 1 }
+		c.Watch(slow)
+		for range 20 {
+			<-asked
+		}
+		if err := c.Err(); err != nil {
+			t.Error(err)
+		}
+	})
+	patient := Watch{Every: 20 * time.Millisecond, Misses: 10, Hung: hung} // a busy machine is no hung daemon
+	t.Run("busy", func(t *testing.T) {
+		h := newToys()
+		c := dialled(t, h.handle)
+		c.Watch(patient)
+		called := make(chan error, 1)
+		go func() { called <- c.Call(t.Context(), "toy.block", nil, nil) }()
+		from := c.heard.Load()
+		until(t, "it was asked often", func() bool { return c.heard.Load() > from+30 })
+		close(h.release)
+		if err := <-called; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("a slow reader", func(t *testing.T) {
+		h := newToys()
+		c := dialled(t, h.handle)
+		c.Watch(patient)
+		n := 0
+		for _, err := range c.Stream(t.Context(), "toy.flood", nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n == 1 {
+				until(t, "the connection is not read", c.held.Load)
+				select {
+				case <-c.Done():
+				case <-time.After(2 * time.Duration(patient.Misses) * patient.Every):
+				}
+			}
+			if n == 5000 {
+				break
+			}
+		}
+		<-h.seen
+	})
+}

@@ -135,12 +135,24 @@ func (s *server) line(line []byte) error {
 	case m.Method == "$/cancel":
 		s.cancel(m.Params)
 		return nil
+	case m.Method == ping:
+		return s.pong()
 	case m.Notification() && len(m.Method) > 2 && m.Method[:2] == "$/":
 		return nil // one of a later version
 	case m.Notification():
 		return s.refuse(nil, CodeInvalidRequest, "a call needs an id")
 	}
 	return s.refuse(nil, CodeInvalidRequest, "nothing was asked, so there is nothing to answer")
+}
+
+// pong answers a question whether anybody is there. Older clients never ask, older daemons never answer.
+func (s *server) pong() error {
+	f := newFrame()
+	defer f.free()
+	if err := f.request(nil, "$/pong", nil); err != nil {
+		return err
+	}
+	return s.out.send(context.Background(), f.bytes())
 }
 
 func (s *server) refuse(id json.RawMessage, code int, why string) error {

@@ -85,7 +85,9 @@ func (c *Client) item(id uint64, item []byte) bool {
 				WithReason("slow_reader").WithHint("give the stream a connection of its own"))
 			return true
 		}
+		c.held.Store(true)
 		<-c.moved
+		c.held.Store(false)
 	}
 }
 

@@ -3,7 +3,8 @@
 //
 // A message is one line of JSON, at most MaxLine bytes long and MaxDepth deep. A call is answered once, in any order. A
 // streaming call sends its items first, in order, as {"method":"$/item","params":{"id":7,"item":…}}, and then its
-// answer {"count":…,"dropped":…}. {"method":"$/cancel","params":{"id":7}} ends a call.
+// answer {"count":…,"dropped":…}. {"method":"$/cancel","params":{"id":7}} ends a call. {"method":"$/ping"} is answered by
+// {"method":"$/pong"} as soon as it is read, whatever calls are in flight.
 //
 // Everything is bounded before memory is taken: line, depth, members of an object, length of an id, calls in flight and
 // the answers that a slow reader has not taken yet.
@@ -27,6 +28,8 @@ const (
 	MaxID      = 256      // bytes of an id as it was written
 	MaxMethod  = 128      // bytes of a method name
 )
+
+const ping = "$/ping"
 
 // Handler answers one call. The context ends when the caller cancels or goes away. A stream hands its items to emit,
 // which blocks while the reader is slow, and answers nil, or the number of items it had to drop as an int64.

@@ -133,14 +133,14 @@ func (s *Session) Patience(other time.Duration) time.Duration {
 func (s *Session) Call(ctx context.Context, method string, in map[string]any) (json.RawMessage, error) {
 	ctx, cancel := s.Bounded(ctx)
 	defer cancel()
-	ctx, over := s.guarded(ctx)
-	defer over()
+	ctx, done := s.guarded(ctx)
+	defer done()
 	c, err := s.Connect(ctx)
 	if err != nil {
 		return nil, s.late(ctx, err)
 	}
 	raw, err := c.Call(ctx, method, in)
-	if Lost(err) {
+	if over(err) {
 		s.drop(c)
 	}
 	return raw, s.late(ctx, err)
@@ -174,15 +174,15 @@ func (s *Session) Stream(ctx context.Context, method string, in map[string]any) 
 // stream is Stream without --timeout.
 func (s *Session) stream(ctx context.Context, method string, in map[string]any) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		ctx, over := s.guarded(ctx)
-		defer over()
+		ctx, done := s.guarded(ctx)
+		defer done()
 		c, err := s.Connect(ctx)
 		if err != nil {
 			yield(nil, s.late(ctx, err))
 			return
 		}
 		for raw, err := range c.Stream(ctx, method, in) {
-			if Lost(err) {
+			if over(err) {
 				s.drop(c)
 			}
 			if !yield(raw, s.late(ctx, err)) || err != nil {
@@ -202,6 +202,9 @@ const longAway = 30 * time.Second
 func Lost(err error) bool {
 	return fault.Is(err, fault.Unavailable) && (reason(err) == "connection_lost" || reason(err) == "shutting_down")
 }
+
+// over reports whether a call ended because its connection did: what hangs is not waited for, but not spoken to again either.
+func over(err error) bool { return Lost(err) || reason(err) == "remote_hung" }
 
 func reason(err error) string {
 	if f, ok := errors.AsType[*fault.Error](err); ok {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
@@ -38,8 +39,19 @@ func configuration(s *session.Session) *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "check [file…]", Short: "Say everything that is wrong with the file, or that it is right",
+			Long: "Say everything that is wrong with the file, or that it is right. Without a file that is the project's, and config.yaml of the home.",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				src, err := read(s, append(files, args...))
+				given := append(slices.Clone(files), args...)
+				own, looked, rest, err := settingsRight(s, given)
+				if err != nil {
+					return err
+				}
+				src, err := read(s, rest)
+				if looked && (len(rest) < len(given) && len(rest) == 0 || err != nil && fault.From(err).Reason == "no_config") {
+					return s.ShowValue(cmd.Context(), map[string]any{"ok": true, "files": []string{own}, "warnings": []config.Warning{}}, func(render.Options) {
+						fmt.Fprintf(s.Stdout, "%s is right: the daemon's settings\n", render.Escape(own))
+					})
+				}
 				if err != nil {
 					return err
 				}

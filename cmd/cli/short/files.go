@@ -1,6 +1,9 @@
 package short
 
 import (
+	"cmp"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,4 +85,42 @@ func environment(s *session.Session) map[string]string {
 		}
 	}
 	return env
+}
+
+// settingsRight looks at config.yaml of the home, when no file is named or it is among those that are, which it gives without
+// it. Without such a file nothing was looked at. Faults: invalid (config_invalid, config_unreadable).
+func settingsRight(s *session.Session, named []string) (path string, looked bool, rest []string, err error) {
+	home := cmp.Or(s.Home, config.Home(s.Getenv))
+	if home == "" {
+		return "", false, named, nil
+	}
+	if path, err = filepath.Abs(filepath.Join(home, "config.yaml")); err != nil {
+		return "", false, named, nil //nolint:nilerr // then it cannot be meant
+	}
+	for _, n := range named {
+		if abs, err := filepath.Abs(filepath.Join(s.Dir, n)); filepath.IsAbs(n) && filepath.Clean(n) == path || err == nil && abs == path {
+			looked = true
+			continue
+		}
+		rest = append(rest, n)
+	}
+	if len(named) > 0 && !looked {
+		return path, false, rest, nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && len(named) == 0 {
+		return path, false, rest, nil
+	}
+	if err != nil {
+		return path, false, rest, fault.Wrap(err, fault.Invalid, "cannot read %s: %v", path, err).WithReason("config_unreadable")
+	}
+	var methods []string
+	for _, spec := range s.Specs {
+		methods = append(methods, spec.ID())
+	}
+	_, err = config.LoadDaemon(string(text), path, methods)
+	if e, is := errors.AsType[*config.Errors](err); is {
+		return path, true, rest, e.Fault()
+	}
+	return path, true, rest, err
 }

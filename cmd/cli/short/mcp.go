@@ -1,10 +1,12 @@
 package short
 
 import (
-	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -129,7 +131,7 @@ Local: no method.`,
 			return s.ShowValue(cmd.Context(), settings(s, client, l.args(s)), func(o render.Options) {
 				// The value was encoded a moment ago.
 				_ = render.Document(s.Stdout, render.JSON, encode(settings(s, client, l.args(s))), true)
-				s.Note("%s", place(client, l.args(s)))
+				s.Note("%s", place(s, client, l.args(s)))
 			})
 		},
 	}
@@ -139,15 +141,28 @@ Local: no method.`,
 	return cmd
 }
 
-// settings is what the client's file has to contain.
-func settings(s *session.Session, client string, args []string) map[string]any {
-	program := s.Executable
-	if program == "" {
+// line is what starts the agent's end, wherever the client starts it: a client from a desktop has neither this shell's PATH
+// nor its OMNITRON_HOME.
+func line(s *session.Session, args []string) (program string, all []string) {
+	if program = s.Executable; program == "" {
 		program = "omnitron"
 	}
-	if s.Home != "" {
-		args = append([]string{"--home", s.Home}, args...)
+	home := s.Home
+	if home == "" {
+		home = os.Getenv("OMNITRON_HOME")
 	}
+	if home == "" {
+		return program, args
+	}
+	if abs, err := filepath.Abs(home); err == nil {
+		home = abs
+	}
+	return program, append([]string{"--home", home}, args...)
+}
+
+// settings is what the client's file has to contain.
+func settings(s *session.Session, client string, args []string) map[string]any {
+	program, args := line(s, args)
 	server := map[string]any{"command": program, "args": args}
 	if client == "vscode" {
 		server["type"] = "stdio"
@@ -157,12 +172,17 @@ func settings(s *session.Session, client string, args []string) map[string]any {
 }
 
 // place says where the settings go.
-func place(client string, args []string) string {
+func place(s *session.Session, client string, args []string) string {
 	switch client {
 	case "cursor":
 		return "put it into ~/.cursor/mcp.json, or .cursor/mcp.json of the project"
 	case "vscode":
 		return "put it into .vscode/mcp.json of the project"
 	}
-	return fmt.Sprintf("put it into .mcp.json of the project, or: claude mcp add omnitron -- omnitron %s", strings.Join(args, " "))
+	program, args := line(s, args)
+	words := []string{field.Quote(program)}
+	for _, a := range args {
+		words = append(words, field.Quote(a))
+	}
+	return "put it into .mcp.json of the project, or: claude mcp add omnitron -- " + strings.Join(words, " ")
 }

@@ -67,7 +67,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	name, said := s.sup.Called(app.Key), part(*app, t)
+	name, said := s.sup.Called(ctx, app.Key), part(*app, t)
 	if t.Process != "" {
 		name += strings.TrimPrefix(t.String(), t.Key)
 		said.Name = name
@@ -96,7 +96,7 @@ func (s *Service) Explain(ctx context.Context, _ op.One) (Explanation, error) {
 	}
 	e.Next = advice(v, name)
 	if v.State == view.Waiting {
-		e.Next = append(append(s.sup.Wanting(v.Key), s.causes(v)...), e.Next...)
+		e.Next = append(append(s.sup.Wanting(v.Key), s.causes(ctx, v)...), e.Next...)
 	}
 	e.fit(mostBytes)
 	return e, nil

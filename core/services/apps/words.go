@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -67,12 +68,12 @@ func readiness(v *view.App, now time.Time) string {
 }
 
 // causes are the calls that explain what an app waits for.
-func (s *Service) causes(v *view.App) []fault.Hint {
+func (s *Service) causes(ctx context.Context, v *view.App) []fault.Hint {
 	var next []fault.Hint
 	for _, d := range v.DependsOn {
 		key := v.Project + "/" + v.Stack + "/" + d
 		if on := s.sup.App(key); on != nil && on.State != view.Running && on.State != view.Completed && len(next) < 3 {
-			next = append(next, fault.Hint(fault.Do("apps.explain", "name", s.sup.Called(key)).String()))
+			next = append(next, fault.Hint(fault.Do("apps.explain", "name", s.sup.Called(ctx, key)).String()))
 		}
 	}
 	return next

@@ -109,9 +109,9 @@ func (s *Service) Doctor(ctx context.Context, _ Nothing) (Checkup, error) {
 	for _, v := range s.sup.Apps() {
 		switch {
 		case v.State == "crashed" || v.State == "failed" || v.State == "stuck":
-			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Why: "it does not do its work, and it is not started again by itself", Fix: hint("apps.explain", "name", s.sup.Called(v.Key))})
+			add(Check{Name: "app " + v.Name, Status: "error", What: v.Key + " is " + string(v.State) + ": " + v.Reason, Why: "it does not do its work, and it is not started again by itself", Fix: hint("apps.explain", "name", s.sup.Called(ctx, v.Key))})
 		case v.Health == "unhealthy":
-			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Why: "it runs, but its probe says that it does not work", Fix: hint("apps.explain", "name", s.sup.Called(v.Key))})
+			add(Check{Name: "app " + v.Name, Status: "warning", What: v.Key + " is unhealthy", Why: "it runs, but its probe says that it does not work", Fix: hint("apps.explain", "name", s.sup.Called(ctx, v.Key))})
 		}
 	}
 	return c, nil

@@ -32,7 +32,7 @@ var Methods = op.Of("tokens", "Tokens for programs that come over the network: a
 type Service struct {
 	tokens   *token.Tokens
 	bus      *bus.Bus
-	endpoint func() string
+	endpoint func() (url, authority string)
 	now      func() time.Time
 }
 
@@ -186,33 +186,44 @@ func (s *Service) Create(ctx context.Context, in Fresh) (Made, error) {
 	}
 	out := Made{Token: text, ID: n.ID, Name: n.Name, For: n.User, Role: n.Role.String(), Channel: string(n.Channel), Expires: n.Expires}
 	if in.Client != "" {
-		url := in.URL
+		url, authority := in.URL, ""
 		if url == "" {
-			url = s.url()
+			url, authority = s.address()
 		}
 		out.Connect = connect(in.Client, url, text)
-		if strings.HasPrefix(url, "https://") {
-			out.Note = "the client has to trust the daemon's certificate"
-		}
+		out.Note = trust(url, authority)
 	}
 	s.bus.Publish(bus.Event{Topic: "tokens", Type: "created", Text: fmt.Sprintf("the token %s was made for %s", n.Name, n.User), Data: map[string]any{"id": n.ID, "name": n.User}})
 	return out, nil
 }
 
-// url is where this daemon's HTTP plane is.
-func (s *Service) url() string {
+// address is where this daemon's HTTP plane is, and the file of the authority that a client has to trust for it, if there is one.
+func (s *Service) address() (url, authority string) {
 	if s.endpoint != nil {
-		if base := s.endpoint(); base != "" {
-			return strings.TrimSuffix(base, "/") + "/mcp"
+		if base, authority := s.endpoint(); base != "" {
+			return strings.TrimSuffix(base, "/") + "/mcp", authority
 		}
 	}
-	return "http://127.0.0.1:9800/mcp"
+	return "http://127.0.0.1:9800/mcp", ""
 }
 
-// connect is what a person pastes to connect a client.
+// trust says what a client needs beside the line that connects it: no authority of the world knows the daemon's own, and
+// both clients run on node, which takes more of them by its environment.
+func trust(url, authority string) string {
+	switch {
+	case !strings.HasPrefix(url, "https://"):
+		return ""
+	case authority == "":
+		return "the client has to trust the certificate that is shown there"
+	}
+	return "the client has to trust the daemon's own authority: start it with NODE_EXTRA_CA_CERTS='" + strings.ReplaceAll(authority, "'", `'\''`) + "' in its environment; on another machine, with a copy of that file"
+}
+
+// connect is what a person pastes to connect a client. Cursor finds the transport by itself; others that read such a file want
+// to be told it.
 func connect(client, url, text string) string {
 	if client == "cursor" {
-		return fmt.Sprintf(`{"mcpServers": {"omnitron": {"url": %q, "headers": {"Authorization": "Bearer %s"}}}}`, url, text)
+		return fmt.Sprintf(`{"mcpServers": {"omnitron": {"type": "http", "url": %q, "headers": {"Authorization": "Bearer %s"}}}}`, url, text)
 	}
 	return fmt.Sprintf(`claude mcp add --transport http omnitron '%s' --header 'Authorization: Bearer %s'`, url, text)
 }

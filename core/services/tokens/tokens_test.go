@@ -134,7 +134,8 @@ func TestWhatConnectsAClient(t *testing.T) {
 	if err != nil || made.Connect != "claude mcp add --transport http omnitron 'http://127.0.0.1:9800/mcp' --header 'Authorization: Bearer "+made.Token+"'" || made.Note != "" {
 		t.Errorf("%+v %v", made, err)
 	}
-	s.endpoint = func() string { return "https://ops.example:9800" }
+	ca := ""
+	s.endpoint = func() (string, string) { return "https://ops.example:9800", ca }
 	in.Client = "cursor"
 	made, err = s.Create(t.Context(), in)
 	var file struct {
@@ -146,6 +147,14 @@ func TestWhatConnectsAClient(t *testing.T) {
 	if json.Unmarshal([]byte(made.Connect), &file) != nil || err != nil || file.Servers["omnitron"].URL != "https://ops.example:9800/mcp" ||
 		file.Servers["omnitron"].Headers["Authorization"] != "Bearer "+made.Token || made.Note == "" {
 		t.Errorf("%+v %v", made, err)
+	}
+	ca = "/o'brien/tls/ca.pem"
+	if made, _ = s.Create(t.Context(), in); !strings.Contains(made.Note, ` NODE_EXTRA_CA_CERTS='/o'\''brien/tls/ca.pem' `) {
+		t.Errorf("%+v", made)
+	}
+	in.URL = "https://proxy.example/mcp"
+	if made, _ = s.Create(t.Context(), in); made.Note == "" || strings.Contains(made.Note, "ca.pem") {
+		t.Errorf("at an address of somebody else: %+v", made)
 	}
 	in.URL = "http://127.0.0.1:1/mcp/full"
 	if made, _ = s.Create(t.Context(), in); !strings.Contains(made.Connect, `"http://127.0.0.1:1/mcp/full"`) {

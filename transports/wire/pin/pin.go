@@ -101,3 +101,21 @@ func dial(ctx context.Context, address string, check func(*x509.Certificate) err
 	return nil, fault.Wrap(err, fault.Unavailable, "cannot reach %s: %v", address, err).WithReason("remote_unreachable").
 		WithHint("see on its machine whether the daemon runs and listens: %s", fault.Do("daemon.status"))
 }
+
+// Unsent is how many bytes written to a connection of Dial the other machine has not confirmed.
+func Unsent(c net.Conn) (n int) {
+	t, is := c.(*tls.Conn)
+	if !is {
+		return 0
+	}
+	sc, is := t.NetConn().(syscall.Conn)
+	if !is {
+		return 0
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }) // 0 when it is closed
+	return n
+}
