@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/cert"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/ledger"
@@ -49,7 +49,7 @@ func (d *daemon) tcp(registry *tools.Registry, certs *cert.Certificates, handle 
 			m, ok := registry.Find(id)
 			return ok && m.Role == op.Public
 		}}
-	h.Config.Take(func(c *config.DaemonConfig) { srv.Use(c.TCP) })
+	h.Config.Take(func(c *setting.Daemon) { srv.Use(c.TCP) })
 	d.network = append(d.network, func() (host.Plane, bool) {
 		st := srv.Status()
 		p := host.Plane{Name: "tcp", Listen: st.Listen, Pin: st.Pin}

@@ -20,7 +20,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/journal"
@@ -124,7 +124,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	h.Log, h.Home, h.Version, h.Started = d.log, d.home, version, time.Now()
 	h.User = owner()
 	var err error
-	if h.Config, err = config.NewSettings(func() (*config.DaemonConfig, error) { return readSettings(d.home) }); err != nil {
+	if h.Config, err = setting.New(func() (*setting.Daemon, error) { return readSettings(d.home) }); err != nil {
 		return nil, err
 	}
 	if err := d.open(ctx); err != nil {
@@ -171,7 +171,7 @@ func (d *daemon) registry() (*tools.Registry, error) {
 	h.Approvals = approval.New(h.Store, h.Vault, h.Bus, time.Now)
 	h.Policy = policy.NewEngine(h.Store, time.Now)
 	h.Sched.Add("approvals", 5*time.Second, 0, h.Approvals.Sweep)
-	webhook := approval.NewWebhook(h.Approvals, d.log, func() config.Webhook { return h.Config.Get().Policy.Webhook })
+	webhook := approval.NewWebhook(h.Approvals, d.log, func() setting.Webhook { return h.Config.Get().Policy.Webhook })
 	d.group.Add(life.Component{Name: "approvals webhook", Run: webhook.Run})
 	h.Specs = catalog.Specs()
 	methods, err := catalog.Build(h)
@@ -183,7 +183,7 @@ func (d *daemon) registry() (*tools.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Config.Take(func(c *config.DaemonConfig) {
+	h.Config.Take(func(c *setting.Daemon) {
 		h.Policy.Use(c.Policy)
 		h.Approvals.Take(c.Policy)
 		r.Ration(float64(c.Limits.AgentCalls), float64(c.Limits.AgentChanges))
@@ -369,7 +369,7 @@ func (d *daemon) complete(ctx context.Context, kind, typed string) []string {
 }
 
 // readSettings reads config.yaml; a home without one has the defaults.
-func readSettings(home string) (*config.DaemonConfig, error) {
+func readSettings(home string) (*setting.Daemon, error) {
 	path := filepath.Join(home, "config.yaml")
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -379,7 +379,7 @@ func readSettings(home string) (*config.DaemonConfig, error) {
 	for _, s := range catalog.Specs() {
 		methods = append(methods, s.ID())
 	}
-	return config.LoadDaemon(string(text), path, methods)
+	return setting.Load(string(text), path, methods)
 }
 
 func owner() string {

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/omnitron-dev/omnitron/core/cert"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/life"
@@ -41,7 +41,7 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 		Stopped: handler.Clear,
 	}
 	d.web = p
-	h.Config.Take(func(c *config.DaemonConfig) { p.Use(c.HTTP) })
+	h.Config.Take(func(c *setting.Daemon) { p.Use(c.HTTP) })
 	d.network = append(d.network, func() (host.Plane, bool) {
 		st := p.Status()
 		out := host.Plane{Name: "http", Listen: st.Listen, Pin: st.Pin}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/ledger"
@@ -50,7 +50,7 @@ type Host struct {
 	Samples    *sample.Sampler
 	Tokens     *token.Tokens // accounts, sessions and tokens: who comes over the network
 	Endpoint   func() string // URL of the HTTP plane; nil or "": there is none
-	Config     *config.Settings
+	Config     *setting.Current
 	Policy     *policy.Engine
 	Approvals  *approval.Approvals
 	Specs      []op.Spec // of every method

@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/journal"
@@ -73,19 +74,19 @@ func At(t testing.TB, home string) *Host {
 	h.Bus.Redact = h.Redact.String
 	h.Journal = journal.New(filepath.Join(home, "logs"), h.Log)
 	h.Journal.Hide(h.Redact)
-	h.Config, err = config.NewSettings(func() (*config.DaemonConfig, error) {
+	h.Config, err = setting.New(func() (*setting.Daemon, error) {
 		text, err := os.ReadFile(filepath.Join(home, "config.yaml"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		return config.LoadDaemon(string(text), filepath.Join(home, "config.yaml"), nil)
+		return setting.Load(string(text), filepath.Join(home, "config.yaml"), nil)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Policy = policy.NewEngine(h.Store, time.Now)
 	h.Approvals = approval.New(h.Store, recordKey{}, h.Bus, time.Now)
-	h.Config.Take(func(c *config.DaemonConfig) {
+	h.Config.Take(func(c *setting.Daemon) {
 		h.Policy.Use(c.Policy)
 		h.Approvals.Take(c.Policy)
 	})

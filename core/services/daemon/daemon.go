@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/ledger"
@@ -62,7 +63,7 @@ type Service struct {
 	tasks    *sched.Scheduler
 	parts    func() []life.Status
 	planes   func() []host.Plane
-	settings *config.Settings
+	settings *setting.Current
 	shutdown func(ctx context.Context, down bool) ([]supervisor.Result, error)
 	restart  func()
 	load     func(config.Source) (*config.Definition, []config.Warning, error)

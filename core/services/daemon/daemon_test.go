@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
@@ -343,8 +344,8 @@ func TestDoctor(t *testing.T) {
 // TestConfig: every setting is shown with its place in the file, none twice.
 func TestConfig(t *testing.T) {
 	_, s := service(t)
-	settings, err := config.NewSettings(func() (*config.DaemonConfig, error) {
-		return config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\npolicy: {rules: [{name: quiet, when: {channel: agent}, then: hold}]}\n", "config.yaml", nil)
+	settings, err := setting.New(func() (*setting.Daemon, error) {
+		return setting.Load("limits: {agentCalls: 17}\nlogging: {level: debug}\npolicy: {rules: [{name: quiet, when: {channel: agent}, then: hold}]}\n", "config.yaml", nil)
 	})
 	if err != nil {
 		t.Fatal(err)

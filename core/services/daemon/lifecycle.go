@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -253,7 +254,7 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 }
 
 // changes are the settings that differ.
-func changes(old, next *config.DaemonConfig) []op.Item {
+func changes(old, next *setting.Daemon) []op.Item {
 	var was, is []Setting
 	walk(reflect.ValueOf(*old), "", &was)
 	walk(reflect.ValueOf(*next), "", &is)

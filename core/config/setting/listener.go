@@ -1,4 +1,4 @@
-package config
+package setting
 
 import (
 	"net"
@@ -76,8 +76,8 @@ func listenerFields[S any](at func(*S) *listenerKeys, listen string) []schema.Fi
 
 // resolve puts what the file gives over the defaults; paths are those of the file's folder.
 func (k listenerKeys) resolve(l *Listener, dir string, ps *tree.Problems) {
-	set(&l.Enabled, k.Enabled)
-	set(&l.Listen, k.Listen)
+	schema.Put(&l.Enabled, k.Enabled)
+	schema.Put(&l.Listen, k.Listen)
 	for _, n := range k.Names.V {
 		l.Names = append(l.Names, n.V)
 	}
@@ -85,7 +85,7 @@ func (k listenerKeys) resolve(l *Listener, dir string, ps *tree.Problems) {
 		v  schema.Value[string]
 		to *string
 	}{{k.Cert, &l.Cert}, {k.Key, &l.Key}} {
-		if set(f.to, f.v); f.v.Set() && !filepath.IsAbs(*f.to) {
+		if schema.Put(f.to, f.v); f.v.Set() && !filepath.IsAbs(*f.to) {
 			*f.to = filepath.Join(dir, *f.to)
 		}
 	}

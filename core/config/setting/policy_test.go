@@ -1,4 +1,4 @@
-package config
+package setting
 
 import (
 	"strings"
@@ -12,7 +12,7 @@ import (
 var known = []string{"apps.list", "apps.stop", "apps.restart", "logs.purge", "secrets.get"}
 
 func TestPolicy(t *testing.T) {
-	c, err := LoadDaemon(`
+	c, err := Load(`
 policy:
   approvers: console
   rules:
@@ -27,10 +27,10 @@ policy:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Policy{Approvers: "console", Webhook: Webhook{"https://chat.example.com/T0K3N", "/h/keys/hook"}, Rules: []PolicyRule{
-		{"dev-stops", PolicyWhen{Channel: []string{"agent"}, Method: []string{"apps.stop", "apps.re*"}, Stack: []string{"dev"}}, "allow", 10},
-		{"look", PolicyWhen{Effect: []string{"reads"}, Role: []string{"viewer", "operator"}, User: []string{"ci-*"}, Project: []string{"shop"}}, "hold", 0},
-		{"rest", PolicyWhen{}, "deny", 0},
+	want := Policy{Approvers: "console", Webhook: Webhook{"https://chat.example.com/T0K3N", "/h/keys/hook"}, Rules: []Rule{
+		{"dev-stops", When{Channel: []string{"agent"}, Method: []string{"apps.stop", "apps.re*"}, Stack: []string{"dev"}}, "allow", 10},
+		{"look", When{Effect: []string{"reads"}, Role: []string{"viewer", "operator"}, User: []string{"ci-*"}, Project: []string{"shop"}}, "hold", 0},
+		{"rest", When{}, "deny", 0},
 	}}
 	if diff := cmp.Diff(want, c.Policy); diff != "" {
 		t.Error(diff)
@@ -68,7 +68,7 @@ func TestPolicyThatIsWrong(t *testing.T) {
 		"{webhook: {url: 'http://example.com/x', secretFile: k}}":               "https address",
 		"{webhook: {url: 'https://example.com/x'}}":                             `needs "secretFile"`,
 	} {
-		c, err := LoadDaemon("policy: "+text+"\n", "/h/config.yaml", known)
+		c, err := Load("policy: "+text+"\n", "/h/config.yaml", known)
 		if c != nil || err == nil || !strings.Contains(err.Error(), want) || fault.From(err).Reason != "config_invalid" {
 			t.Errorf("%s: want %q, got %v", text, want, err)
 			continue
@@ -77,7 +77,7 @@ func TestPolicyThatIsWrong(t *testing.T) {
 			t.Errorf("%s: no line and caret: %v", text, err)
 		}
 	}
-	if _, err := LoadDaemon("policy: {rules: [{name: a, then: allow, when: {method: any.thing}}]}", "/h/config.yaml", nil); err != nil {
+	if _, err := Load("policy: {rules: [{name: a, then: allow, when: {method: any.thing}}]}", "/h/config.yaml", nil); err != nil {
 		t.Errorf("methods that are not known are no errors: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package setting
 
 import (
 	"fmt"
@@ -15,9 +15,9 @@ import (
 
 // Policy is what may happen without a person, and who that is.
 type Policy struct {
-	Approvers string       `json:"approvers"` // any | console
-	Rules     []PolicyRule `json:"rules"`     // read from the top, before the defaults
-	Webhook   Webhook      `json:"webhook"`
+	Approvers string  `json:"approvers"` // any | console
+	Rules     []Rule  `json:"rules"`     // read from the top, before the defaults
+	Webhook   Webhook `json:"webhook"`
 }
 
 // Who may approve.
@@ -26,16 +26,16 @@ const (
 	ApproversConsole = "console" // a person who signed in with a password
 )
 
-// PolicyRule is one rule of the policy.
-type PolicyRule struct {
-	Name    string     `json:"name"`
-	When    PolicyWhen `json:"when"`
-	Then    string     `json:"then"`              // allow | confirm | hold | deny
-	PerHour int        `json:"perHour,omitempty"` // 0: no budget
+// Rule is one rule of the policy.
+type Rule struct {
+	Name    string `json:"name"`
+	When    When   `json:"when"`
+	Then    string `json:"then"`              // allow | confirm | hold | deny
+	PerHour int    `json:"perHour,omitempty"` // 0: no budget
 }
 
 // String is the rule in one line, as daemon.config and a plan have it.
-func (r PolicyRule) String() string {
+func (r Rule) String() string {
 	var b strings.Builder
 	for _, w := range r.When.lists() {
 		if len(*w.globs) > 0 {
@@ -49,8 +49,8 @@ func (r PolicyRule) String() string {
 	return b.String()
 }
 
-// PolicyWhen says which calls a rule is about: globs of which one has to match; what is empty matches all.
-type PolicyWhen struct {
+// When says which calls a rule is about: globs of which one has to match; what is empty matches all.
+type When struct {
 	Channel []string `json:"channel,omitempty"`
 	Role    []string `json:"role,omitempty"` // that the method needs
 	User    []string `json:"user,omitempty"`
@@ -65,7 +65,7 @@ type whenList struct {
 	globs *[]string
 }
 
-func (w *PolicyWhen) lists() []whenList {
+func (w *When) lists() []whenList {
 	return []whenList{{"channel", &w.Channel}, {"role", &w.Role}, {"user", &w.User}, {"effect", &w.Effect}, {"method", &w.Method}, {"project", &w.Project}, {"stack", &w.Stack}}
 }
 
@@ -123,7 +123,7 @@ func whenField(name, doc, example string, at func(*whenKeys) *schema.Value[[]sch
 }
 
 var ruleKind = schema.Object("a rule", nil,
-	schema.Field("name", schema.Pattern("the name of a rule", namePattern, nameHint), func(k *ruleKeys) *schema.Value[string] { return &k.Name },
+	schema.Field("name", schema.Name("a rule"), func(k *ruleKeys) *schema.Value[string] { return &k.Name },
 		"What it is called where it decides.", schema.Required(), schema.Example("deploys-at-will"), schema.Live()),
 	schema.Field("when", schema.Object("when", nil,
 		whenField("channel", "Who calls: person, agent, app or node.", "agent", func(k *whenKeys) *schema.Value[[]schema.Value[string]] { return &k.Channel }),
@@ -157,7 +157,7 @@ var callPolicyKind = schema.Object("policy", nil,
 
 // resolve gives the policy that the file says, and says what is wrong with it beyond its form.
 func (k policyKeys) resolve(dir string, methods []string, ps *tree.Problems) Policy {
-	p := Policy{Approvers: k.Approvers.Or(ApproversAny), Rules: []PolicyRule{}}
+	p := Policy{Approvers: k.Approvers.Or(ApproversAny), Rules: []Rule{}}
 	seen := map[string]bool{}
 	for _, r := range k.Rules.V {
 		name := r.V.Name
@@ -168,7 +168,7 @@ func (k policyKeys) resolve(dir string, methods []string, ps *tree.Problems) Pol
 		if r.V.PerHour.Set() && (r.V.Then.V == "hold" || r.V.Then.V == "deny") {
 			ps.Add(r.V.PerHour.Node.Pos, tree.Meaning, "perHour limits what goes through, and this rule lets nothing through").Hint = "remove it, or say then: allow or then: confirm"
 		}
-		p.Rules = append(p.Rules, PolicyRule{Name: name.V, When: r.V.When.V.resolve(methods, ps), Then: r.V.Then.V, PerHour: r.V.PerHour.V})
+		p.Rules = append(p.Rules, Rule{Name: name.V, When: r.V.When.V.resolve(methods, ps), Then: r.V.Then.V, PerHour: r.V.PerHour.V})
 	}
 	if w := k.Webhook; w.Set() {
 		p.Webhook = Webhook{URL: Address(w.V.URL.V), SecretFile: w.V.SecretFile.V}
@@ -207,7 +207,7 @@ func words(key string, methods []string) []string {
 	return nil
 }
 
-func (w whenKeys) resolve(methods []string, ps *tree.Problems) (out PolicyWhen) {
+func (w whenKeys) resolve(methods []string, ps *tree.Problems) (out When) {
 	given := map[string]schema.Value[[]schema.Value[string]]{"channel": w.Channel, "role": w.Role, "user": w.User, "effect": w.Effect, "method": w.Method, "project": w.Project, "stack": w.Stack}
 	for _, l := range out.lists() {
 		for _, glob := range given[l.key].V {

@@ -1,4 +1,4 @@
-package config
+package setting
 
 import (
 	"net/netip"
@@ -65,7 +65,7 @@ var httpKind = schema.Object("http", nil, append(listenerFields(func(k *httpKeys
 // resolveHTTP puts what the file gives over the defaults.
 func (k httpKeys) resolveHTTP(h *HTTP, dir string, ps *tree.Problems) {
 	k.listenerKeys.resolve(&h.Listener, dir, ps)
-	set(&h.REST, k.REST)
+	schema.Put(&h.REST, k.REST)
 	for _, p := range k.TrustedProxies.V {
 		h.TrustedProxies = append(h.TrustedProxies, p.V)
 	}

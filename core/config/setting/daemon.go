@@ -1,4 +1,6 @@
-package config
+// Package setting is config.yaml: what a daemon is told about itself and its planes, read with the places of its mistakes,
+// and which of it is in force.
+package setting
 
 import (
 	"path/filepath"
@@ -8,29 +10,29 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config/tree"
 )
 
-// DaemonConfig is config.yaml, resolved: the settings of a home's daemon.
-type DaemonConfig struct {
-	Limits    DaemonLimits    `json:"limits"`
-	Logging   DaemonLogging   `json:"logging"`
-	Policy    Policy          `json:"policy"`
-	Retention DaemonRetention `json:"retention"`
-	TCP       Listener        `json:"tcp"`
-	HTTP      HTTP            `json:"http"`
+// Daemon is config.yaml, resolved: the settings of a home's daemon.
+type Daemon struct {
+	Limits    Limits    `json:"limits"`
+	Logging   Logging   `json:"logging"`
+	Policy    Policy    `json:"policy"`
+	Retention Retention `json:"retention"`
+	TCP       Listener  `json:"tcp"`
+	HTTP      HTTP      `json:"http"`
 }
 
-// DaemonLimits is how much one agent may do; persons have no limit.
-type DaemonLimits struct {
+// Limits is how much one agent may do; persons have no limit.
+type Limits struct {
 	AgentCalls   int `json:"agentCalls"`   // calls a second
 	AgentChanges int `json:"agentChanges"` // calls a second that change something
 }
 
-// DaemonLogging is about the daemon's own log.
-type DaemonLogging struct {
+// Logging is about the daemon's own log.
+type Logging struct {
 	Level string `json:"level"` // debug | info | warn | error
 }
 
-// DaemonRetention is how long records are kept.
-type DaemonRetention struct {
+// Retention is how long records are kept.
+type Retention struct {
 	Events time.Duration `json:"events"`
 	Audit  time.Duration `json:"audit"`
 }
@@ -51,16 +53,17 @@ type (
 
 const day = 24 * time.Hour
 
-var defaultDaemon = DaemonConfig{
-	Limits:    DaemonLimits{AgentCalls: 200, AgentChanges: 5},
-	Logging:   DaemonLogging{Level: "info"},
-	Policy:    Policy{Approvers: ApproversAny, Rules: []PolicyRule{}},
-	Retention: DaemonRetention{Events: 30 * day, Audit: 365 * day},
+var defaultDaemon = Daemon{
+	Limits:    Limits{AgentCalls: 200, AgentChanges: 5},
+	Logging:   Logging{Level: "info"},
+	Policy:    Policy{Approvers: ApproversAny, Rules: []Rule{}},
+	Retention: Retention{Events: 30 * day, Audit: 365 * day},
 	TCP:       Listener{Listen: "127.0.0.1:9700", Names: []string{}},
 	HTTP:      HTTP{Listener: Listener{Listen: "127.0.0.1:9800", Names: []string{}}, REST: true, TrustedProxies: []string{}},
 }
 
-var daemonKind = schema.Object("the file", nil,
+// Kind is the form of config.yaml: its keys, for the schema and for explanations.
+var Kind = schema.Object("the file", nil,
 	schema.Field("limits", schema.Object("limits", nil,
 		schema.Field("agentCalls", schema.Int(1, 1_000_000), func(k *limitsKeys) *schema.Value[int] { return &k.AgentCalls }, "Calls a second that one agent may make.", schema.Default("200"), schema.Example("200"), schema.Live()),
 		schema.Field("agentChanges", schema.Int(1, 1_000_000), func(k *limitsKeys) *schema.Value[int] { return &k.AgentChanges }, "Calls a second with which one agent may change something.", schema.Default("5"), schema.Example("5"), schema.Live()),
@@ -84,26 +87,26 @@ var daemonKind = schema.Object("the file", nil,
 	schema.Later[daemonKeys]("remotes", "Other daemons by name."),
 )
 
-// LoadDaemon reads config.yaml. Without text, or with comments only, everything has its default. methods are the ids that
-// a rule of the policy may mean; nil: they are not known. The error is *Errors: invalid, reason config_invalid.
-func LoadDaemon(text, path string, methods []string) (*DaemonConfig, error) {
+// Load reads config.yaml. Without text, or with comments only, everything has its default. methods are the ids that
+// a rule of the policy may mean; nil: they are not known. The error is *tree.Errors: invalid, reason config_invalid.
+func Load(text, path string, methods []string) (*Daemon, error) {
 	c := defaultDaemon
 	var ps tree.Problems
 	f := tree.NewFile(path, filepath.Base(path), text)
 	var k daemonKeys
 	if root := tree.ParseOptional(f, &ps); root != nil {
-		k, _ = daemonKind.Decode(&schema.Decoder{Problems: &ps}, root)
+		k, _ = Kind.Decode(&schema.Decoder{Problems: &ps}, root)
 		c.Policy = k.Policy.V.resolve(filepath.Dir(path), methods, &ps)
 		k.TCP.V.resolve(&c.TCP, filepath.Dir(path), &ps)
 		k.HTTP.V.resolveHTTP(&c.HTTP, filepath.Dir(path), &ps)
 	}
-	if err := failed(&ps); err != nil {
+	if err := ps.Err(); err != nil {
 		return nil, err
 	}
-	set(&c.Limits.AgentCalls, k.Limits.V.AgentCalls)
-	set(&c.Limits.AgentChanges, k.Limits.V.AgentChanges)
-	set(&c.Logging.Level, k.Logging.V.Level)
-	set(&c.Retention.Events, k.Retention.V.Events)
-	set(&c.Retention.Audit, k.Retention.V.Audit)
+	schema.Put(&c.Limits.AgentCalls, k.Limits.V.AgentCalls)
+	schema.Put(&c.Limits.AgentChanges, k.Limits.V.AgentChanges)
+	schema.Put(&c.Logging.Level, k.Logging.V.Level)
+	schema.Put(&c.Retention.Events, k.Retention.V.Events)
+	schema.Put(&c.Retention.Audit, k.Retention.V.Audit)
 	return &c, nil
 }
