@@ -1,4 +1,6 @@
-package main
+// Package boot is what is done to a home from outside: who has it, how its daemon is begun, reached, ended, and what is left of one
+// that was killed.
+package boot
 
 import (
 	"bytes"
@@ -26,19 +28,19 @@ import (
 // startTimeout is how long a daemon may take to answer.
 const startTimeout = 20 * time.Second
 
-// ensure starts the daemon when there is none, and returns when it answers.
-func ensure(ctx context.Context, home string) (bool, error) {
+// Ensure starts the daemon when there is none, and returns when it answers.
+func Ensure(ctx context.Context, home string) (bool, error) {
 	if err := ping(ctx, home); err == nil || isHung(err) {
 		return false, err
 	}
-	abs, err := homeOf(home)
+	abs, err := Home(home)
 	if err != nil {
 		return false, err
 	}
 	if err := wire.CheckSocketPath(filepath.Join(abs, "daemon.sock")); err != nil {
 		return false, err
 	}
-	if err := prepareHome(abs); err != nil {
+	if err := Prepare(abs); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -78,18 +80,18 @@ func ensure(ctx context.Context, home string) (bool, error) {
 	return true, nil
 }
 
-// revive starts the daemon of a home whose keeper lives on without one.
-func revive(ctx context.Context, home string) (bool, error) {
-	abs, err := homeOf(home)
+// Revive starts the daemon of a home whose keeper lives on without one.
+func Revive(ctx context.Context, home string) (bool, error) {
+	abs, err := Home(home)
 	if err != nil || !lockedBy(filepath.Join(abs, "keeper.lock")) {
 		return false, err
 	}
-	_, err = ensure(ctx, home)
+	_, err = Ensure(ctx, home)
 	return err == nil, err
 }
 
 func answers(ctx context.Context, home string) error {
-	c, err := dial(ctx, home)
+	c, err := Dial(ctx, home)
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func ping(ctx context.Context, home string) error {
 	if err == nil || within.Err() == nil || ctx.Err() != nil {
 		return err
 	}
-	abs, err := homeOf(home)
+	abs, err := Home(home)
 	if err != nil {
 		return err
 	}
@@ -124,8 +126,8 @@ func ping(ctx context.Context, home string) error {
 
 func isHung(err error) bool { return err != nil && fault.From(err).Reason == "daemon_hung" }
 
-// hung gives the fault of a daemon that is there and does not answer, else nil.
-func hung(ctx context.Context, home string) error {
+// Hung gives the fault of a daemon that is there and does not answer, else nil.
+func Hung(ctx context.Context, home string) error {
 	if err := ping(ctx, home); isHung(err) {
 		return err
 	}
@@ -197,15 +199,15 @@ func lastWords(home string, since time.Time) string {
 	return "it does not say why"
 }
 
-// runDaemon becomes the keeper: the same process, so that whoever started us sees it end.
+// Run becomes the keeper: the same process, so that whoever started us sees it end.
 //
 // Faults: conflict (home_taken) where daemon or keeper run already.
-func runDaemon(ctx context.Context, home string) error {
-	abs, err := homeOf(home)
+func Run(ctx context.Context, home string) error {
+	abs, err := Home(home)
 	if err != nil {
 		return err
 	}
-	if err := prepareHome(abs); err != nil {
+	if err := Prepare(abs); err != nil {
 		return err
 	}
 	path, args, err := keeperCommand(abs)

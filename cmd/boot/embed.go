@@ -1,6 +1,6 @@
 //go:build embedkeeper
 
-package main
+package boot
 
 import _ "embed"
 

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -7,48 +7,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/cmd/boot"
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 )
-
-// keeperMain is the keeper when this program was built without one of its own: the same program under another name.
-func keeperMain() int { return keeper.Main(os.Args, version) }
-
-// keeperBinary gives the path of the keeper. The embedded one is put into the home, by the hash of its bytes; without
-// one, a link to this program takes its place.
-func keeperBinary(home string) (string, error) {
-	if len(embeddedKeeper) > 0 {
-		return proc.Binary(home, embeddedKeeper)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	link := filepath.Join(home, "bin", "omnitron-keeper-whole")
-	if to, err := os.Readlink(link); err == nil && to == exe {
-		return link, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(link), 0o700); err != nil {
-		return "", err
-	}
-	_ = os.Remove(link) // another program was here, or nothing
-	return link, os.Symlink(exe, link)
-}
-
-// keeperCommand gives the keeper's path and the arguments with which it runs a home's daemon.
-func keeperCommand(home string) (string, []string, error) {
-	path, err := keeperBinary(home)
-	if err != nil {
-		return "", nil, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return "", nil, err
-	}
-	return path, proc.RunArgs(home, exe), nil
-}
 
 // keeperEvents tells the world what the keeper says of log files and of itself.
 func (d *daemon) keeperEvents(ctx context.Context) error {
@@ -82,11 +45,11 @@ func (d *daemon) keeper(ctx context.Context) (*proc.Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find our own program: %w", err)
 	}
-	path, err := keeperBinary(d.home)
+	path, err := boot.Keeper(d.home)
 	if err != nil {
 		return nil, err
 	}
 	within, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return proc.Dial(within, proc.Socket(d.home), proc.Options{Home: d.home, KeeperPath: path, Daemon: exe, Version: version, Log: d.log})
+	return proc.Dial(within, proc.Socket(d.home), proc.Options{Home: d.home, KeeperPath: path, Daemon: exe, Version: d.version, Log: d.log})
 }

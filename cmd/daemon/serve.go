@@ -1,4 +1,5 @@
-package main
+// Package daemon wires the kernel, the services and the planes into the process that the keeper starts, and runs it.
+package daemon
 
 import (
 	"context"
@@ -18,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/cmd/boot"
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config/setting"
@@ -45,25 +47,25 @@ import (
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
 
-// exitKeep is the daemon's exit status that tells the keeper not to start it again.
-const exitKeep = 3
+// ExitKeep is the daemon's exit status that tells the keeper not to start it again.
+const ExitKeep = 3
 
-// serve is the daemon: the keeper starts it, and starts it again when it dies. It returns the exit status.
-func serve(home string) int {
+// Serve is the daemon: the keeper starts it, and starts it again when it dies. It returns the exit status.
+func Serve(home, version string) int {
 	level := &slog.LevelVar{}
 	var shown atomic.Pointer[redact.Live]
 	log, closer, err := daemonLog(home, level, &shown)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return exitKeep
+		return ExitKeep
 	}
 	defer closer()
-	d := &daemon{home: home, log: log, level: level, shown: &shown, tooMany: newRotations(), plain: newRotations()}
+	d := &daemon{home: home, version: version, log: log, level: level, shown: &shown, tooMany: newRotations(), plain: newRotations()}
 	if err := d.run(); err != nil {
 		log.Error("the daemon ends", "err", err)
 		fmt.Fprintln(os.Stderr, err)
 		if fault.Is(err, fault.Conflict) || fault.Is(err, fault.Denied) || fault.Is(err, fault.Invalid) {
-			return exitKeep
+			return ExitKeep
 		}
 		return 1
 	}
@@ -72,9 +74,10 @@ func serve(home string) int {
 
 // daemon is what serve builds.
 type daemon struct {
-	home  string
-	log   *slog.Logger
-	level *slog.LevelVar // of log
+	home    string
+	version string
+	log     *slog.Logger
+	level   *slog.LevelVar // of log
 
 	shown *atomic.Pointer[redact.Live] // what the log hides, once it is known
 
@@ -89,11 +92,11 @@ type daemon struct {
 }
 
 func (d *daemon) run() error {
-	lock, err := lockHome(d.home)
+	lock, err := boot.Take(d.home)
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	d.cancel = cancel
@@ -121,7 +124,7 @@ func (d *daemon) run() error {
 // build makes the kernel and its services, lowest first.
 func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	h := &d.host
-	h.Log, h.Home, h.Version, h.Started = d.log, d.home, version, time.Now()
+	h.Log, h.Home, h.Version, h.Started = d.log, d.home, d.version, time.Now()
 	h.User = owner()
 	var err error
 	if h.Config, err = setting.New(func() (*setting.Daemon, error) { return readSettings(d.home) }); err != nil {
@@ -259,7 +262,7 @@ func (d *daemon) schedule() {
 // planes adds the surfaces, last: when they answer, everything else does.
 func (d *daemon) planes(registry *tools.Registry) error {
 	h := &d.host
-	m, err := mcp.New(registry, mcp.Options{Version: version, Log: d.log, Sessions: h.Sessions, Bus: h.Bus, Complete: d.complete})
+	m, err := mcp.New(registry, mcp.Options{Version: d.version, Log: d.log, Sessions: h.Sessions, Bus: h.Bus, Complete: d.complete})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package boot
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	daemonservice "github.com/omnitron-dev/omnitron/core/services/daemon"
 )
 
-// homeOf gives the absolute path of a home; "" is the usual one.
-func homeOf(home string) (string, error) {
+// Home gives the absolute path of a home; "" is the usual one.
+func Home(home string) (string, error) {
 	if home == "" {
 		home = config.Home(os.Getenv)
 	}
@@ -34,8 +34,8 @@ func homeOf(home string) (string, error) {
 	return abs, nil
 }
 
-// prepareHome makes the home private, and refuses one that is somebody else's, or that holds something else.
-func prepareHome(home string) error {
+// Prepare makes the home private, and refuses one that is somebody else's, or that holds something else.
+func Prepare(home string) error {
 	if err := daemonservice.CheckHome(home); err != nil {
 		return err
 	}
@@ -66,14 +66,14 @@ type pidFile struct {
 	Boot    string    `json:"boot"`
 }
 
-// lock is a home that is ours: an flock on daemon.pid, held for life. The kernel lets go of it when we die, however.
-type lock struct{ f *os.File }
+// Lock is a home that is ours: an flock on daemon.pid, held for life. The kernel lets go of it when we die, however.
+type Lock struct{ f *os.File }
 
 // lockTime is how long a home that is taken is asked for: whoever only looks whether it is holds the lock for a moment.
 const lockTime = 250 * time.Millisecond
 
-// lockHome takes the home, or says who has it. Faults: conflict (home_taken), internal (state_not_durable).
-func lockHome(home string) (*lock, error) {
+// Take takes the home, or says who has it. Faults: conflict (home_taken), internal (state_not_durable).
+func Take(home string) (*Lock, error) {
 	path := filepath.Join(home, "daemon.pid")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -99,11 +99,11 @@ func lockHome(home string) (*lock, error) {
 		f.Close()
 		return nil, fault.Wrap(err, fault.Internal, "cannot write %s: %v", path, err).WithReason("state_not_durable")
 	}
-	return &lock{f}, nil
+	return &Lock{f}, nil
 }
 
-// release empties the file and lets go of it. The file stays: removing it would take the lock of whoever came next.
-func (l *lock) release() {
+// Release empties the file and lets go of it. The file stays: removing it would take the lock of whoever came next.
+func (l *Lock) Release() {
 	_ = l.f.Truncate(0) // the lock, not the text, says who owns the home
 	l.f.Close()
 }

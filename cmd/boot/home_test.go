@@ -1,4 +1,4 @@
-package main
+package boot
 
 import (
 	"context"
@@ -7,34 +7,32 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
 // TestSecondDaemon: a home has one daemon, and whoever comes second is told who it is. The lock goes with its owner.
 func TestSecondDaemon(t *testing.T) {
 	home := t.TempDir()
-	first, err := lockHome(home)
+	first, err := Take(home)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := lockHome(home)
+	second, err := Take(home)
 	if second != nil || !fault.Is(err, fault.Conflict) || fault.From(err).Reason != "home_taken" || !strings.Contains(err.Error(), home) {
 		t.Fatalf("a second daemon: %v, %v", second, err)
 	}
 	if p, err := readPID(home); err != nil || p.PID == 0 {
 		t.Errorf("daemon.pid after that: %+v %v", p, err)
 	}
-	first.release()
-	third, err := lockHome(home)
+	first.Release()
+	third, err := Take(home)
 	if err != nil {
 		t.Fatal(err)
 	}
-	third.release()
+	third.Release()
 }
 
 // TestLookingTakesNothing: whoever looks whether a home is taken keeps no daemon from taking it.
@@ -54,7 +52,7 @@ func TestLookingTakesNothing(t *testing.T) {
 		})
 	}
 	for range 300 {
-		l, err := lockHome(home)
+		l, err := Take(home)
 		if err != nil {
 			t.Error(err)
 			break
@@ -62,7 +60,7 @@ func TestLookingTakesNothing(t *testing.T) {
 		if pid, held, err := owned(home); err != nil || !held || pid != os.Getpid() {
 			t.Errorf("it has pid %d, is held: %v, %v", pid, held, err)
 		}
-		l.release()
+		l.Release()
 	}
 	cancel()
 	all.Wait()
@@ -84,11 +82,11 @@ func TestOwned(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("0 false <nil>") // left by a daemon that was killed
-	l, err := lockHome(home)
+	l, err := Take(home)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.release()
+	defer l.Release()
 	look(fmt.Sprint(os.Getpid(), " true <nil>"))
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
@@ -99,13 +97,13 @@ func TestOwned(t *testing.T) {
 // TestPrepareHome makes a home private and refuses what cannot be one.
 func TestPrepareHome(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "a", "b")
-	if err := prepareHome(home); err != nil {
+	if err := Prepare(home); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := prepareHome(home); err != nil {
+	if err := Prepare(home); err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Stat(home); err != nil || st.Mode().Perm() != 0o700 {
@@ -116,7 +114,7 @@ func TestPrepareHome(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{file, filepath.Join(file, "below")} {
-		if err := prepareHome(bad); !fault.Is(err, fault.Conflict) || fault.From(err).Reason != "home_not_made" || !strings.Contains(err.Error(), bad) {
+		if err := Prepare(bad); !fault.Is(err, fault.Conflict) || fault.From(err).Reason != "home_not_made" || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -129,7 +127,7 @@ func TestPrepareHome(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := prepareHome(full)
+	err := Prepare(full)
 	if f := fault.From(err); !fault.Is(err, fault.Invalid) || f.Reason != "home_foreign" || !strings.Contains(f.Message, "mine") || f.Hint == "" {
 		t.Errorf("a folder that holds something else: %v", err)
 	}
@@ -140,7 +138,7 @@ func TestPrepareHome(t *testing.T) {
 	if err := os.Remove(filepath.Join(full, "mine")); err != nil {
 		t.Fatal(err)
 	}
-	if err := prepareHome(full); err != nil {
+	if err := Prepare(full); err != nil {
 		t.Errorf("settings alone, before the first start: %v", err)
 	}
 	for _, name := range []string{"daemon.pid", "mine"} { // a home is one whatever else is put into it
@@ -148,7 +146,7 @@ func TestPrepareHome(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := prepareHome(full); err != nil {
+	if err := Prepare(full); err != nil {
 		t.Errorf("a home with something else in it: %v", err)
 	}
 	if os.Geteuid() != 0 {
@@ -158,54 +156,9 @@ func TestPrepareHome(t *testing.T) {
 	if err := os.Chown(theirs, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	if err := prepareHome(theirs); !fault.Is(err, fault.Denied) || fault.From(err).Reason != "home_not_ours" || fault.From(err).Hint == "" {
+	if err := Prepare(theirs); !fault.Is(err, fault.Denied) || fault.From(err).Reason != "home_not_ours" || fault.From(err).Hint == "" {
 		t.Errorf("somebody else's: %v", err)
 	}
-}
-
-// TestDaemonLogRotates: it begins anew when it has grown, a few old ones are kept, and a folder that does not let it costs
-// neither lines nor old files.
-func TestDaemonLogRotates(t *testing.T) {
-	w := &logFile{hide: new(atomic.Pointer[redact.Live]), path: filepath.Join(t.TempDir(), "daemon.log")}
-	if err := w.open(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { w.f.Close() }()
-	half := func(c string) {
-		t.Helper()
-		if _, err := w.Write([]byte(strings.Repeat(c, daemonLogSize/2) + "\n")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first := func(name string) string {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return "none"
-		}
-		return string(data[:1])
-	}
-	files := func(want string) {
-		t.Helper()
-		got := first(w.path)
-		for i := range daemonLogFiles + 1 {
-			got += " " + first(w.numbered(i+1))
-		}
-		if got != want {
-			t.Errorf("files begin with %s, want %s", got, want)
-		}
-	}
-	for _, c := range []string{"a", "b", "c", "d"} {
-		half(c)
-	}
-	files("d c b a none")
-	half("e")
-	files("e d c b none")
-	if err := os.Remove(w.path); err != nil { // by somebody who clears away
-		t.Fatal(err)
-	}
-	half("f")
-	half("g")
-	files("g f d c none")
 }
 
 // TestLastWords: the reason why a daemon does not come up is its own, of this start, in words.

@@ -1,4 +1,4 @@
-package main
+package boot
 
 import (
 	"context"
@@ -18,19 +18,19 @@ func leftBehind(home string) bool {
 	return err == nil && !lockedBy(filepath.Join(home, "keeper.lock"))
 }
 
-// sweep ends what lives on of a home whose daemon and keeper are both gone, and marks the home as down, without starting
+// Sweep ends what lives on of a home whose daemon and keeper are both gone, and marks the home as down, without starting
 // anything. It reports whether there was something to look for. Faults: conflict (home_taken: a daemon was faster),
 // internal (state_not_durable), failed (left_behind).
-func sweep(ctx context.Context, home string) (bool, error) {
-	abs, err := homeOf(home)
+func Sweep(ctx context.Context, home string) (bool, error) {
+	abs, err := Home(home)
 	if err != nil || !leftBehind(abs) {
 		return false, err
 	}
-	l, err := lockHome(abs) // no daemon may come in between
+	l, err := Take(abs) // no daemon may come in between
 	if err != nil {
 		return false, err
 	}
-	defer l.release()
+	defer l.Release()
 	if err := markDown(ctx, filepath.Join(abs, "state.json")); err != nil {
 		return false, err
 	}

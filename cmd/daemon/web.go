@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 	h := &d.host
 	handler := mcpweb.New(m, d.log)
 	p := &web.Plane{
-		Server: web.Server{Authority: h.Tokens, Browser: h.Tokens, Registry: registry, Sessions: h.Sessions, Agents: agents{handler}, Log: d.log, Version: version,
+		Server: web.Server{Authority: h.Tokens, Browser: h.Tokens, Registry: registry, Sessions: h.Sessions, Agents: agents{handler}, Log: d.log, Version: d.version,
 			Keys: h.Tokens.JWKS, Ready: d.ready, Metrics: d.figures, Refused: d.refuse("http")},
 		Ready: h.Tokens.Ready,
 		Secures: func(names []string, file, key string) (web.Shown, error) {
@@ -78,7 +78,7 @@ func (d *daemon) ready() error {
 // figures adds what the daemon knows of itself, its machine and its apps.
 func (d *daemon) figures(_ context.Context, m *web.Metrics) {
 	h := &d.host
-	m.Gauge("build_info", "Version of the daemon.").Is(1, "version", version)
+	m.Gauge("build_info", "Version of the daemon.").Is(1, "version", d.version)
 	m.Gauge("start_time_seconds", "When the daemon started, in Unix time.").Is(float64(h.Started.Unix()))
 	apps := map[string]int{}
 	for _, v := range h.Supervisor.Apps() {
