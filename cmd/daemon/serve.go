@@ -42,6 +42,7 @@ import (
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	web "github.com/omnitron-dev/omnitron/transports/http"
 	"github.com/omnitron-dev/omnitron/transports/unix"
 	"github.com/omnitron-dev/omnitron/transports/wire"
@@ -182,7 +183,7 @@ func (d *daemon) registry() (*tools.Registry, error) {
 		return nil, err
 	}
 	r, err := tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: h.Policy, Tokens: tokens, Approvals: h.Approvals,
-		Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact, Limits: tools.DefaultLimits(), Now: time.Now})
+		Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact, Limits: limit.Default(), Now: time.Now})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,7 @@
-package tools
+// Package clean takes the known secrets out of answers and faults. What a method answers may quote what an app has printed, a
+// command line, an error text of somebody else; so the pipeline has every answer, item, fault and record cleaned, all but the
+// answers whose type says that they hold a secret, and those of methods that have seen to it themselves.
+package clean
 
 import (
 	"encoding/json"
@@ -10,27 +13,15 @@ import (
 	"github.com/omnitron-dev/omnitron/core/redact"
 )
 
-// What a method answers may quote what an app has printed, a command line, an error text of somebody else. So the known
-// secrets are taken out of every answer, item, fault and record here, where all of them pass; all but the answers whose
-// type says that they hold a secret, and those of methods that have seen to it themselves.
-
-// secrets gives what to take out of the call's answers, nil for nothing.
-func (r *Registry) secrets(c *call) *redact.Matcher {
-	if c.Method.out.Secret() || c.Redacts {
-		return nil
-	}
-	return r.Secrets.Matcher()
-}
-
-// clean gives an answer without the secrets: itself when it has none.
-func clean(m *redact.Matcher, v any) any {
+// Answer gives an answer without the secrets: itself when it has none.
+func Answer(m *redact.Matcher, v any) any {
 	switch o := v.(type) {
 	case nil:
 		return v
 	case op.Outcome:
-		o.Result, o.Next = clean(m, o.Result), clean(m, o.Next).([]op.Next)
+		o.Result, o.Next = Answer(m, o.Result), Answer(m, o.Next).([]op.Next)
 		if o.Plan != nil {
-			plan := clean(m, *o.Plan).(op.Plan)
+			plan := Answer(m, *o.Plan).(op.Plan)
 			o.Plan = &plan
 		}
 		return o
@@ -50,8 +41,8 @@ func clean(m *redact.Matcher, v any) any {
 	return again.Elem().Interface()
 }
 
-// cleanFault takes the secrets out of a fault, which is the call's own.
-func cleanFault(m *redact.Matcher, f *fault.Error) {
+// Fault takes the secrets out of a fault, which is the call's own.
+func Fault(m *redact.Matcher, f *fault.Error) {
 	f.Message, f.Hint = m.String(f.Message), m.String(f.Hint)
 	f.Candidates = slices.Clone(f.Candidates)
 	for i, c := range f.Candidates {
@@ -62,5 +53,5 @@ func cleanFault(m *redact.Matcher, f *fault.Error) {
 		p := &f.Problems[i]
 		p.Path, p.Message, p.Near = m.String(p.Path), m.String(p.Message), m.String(p.Near)
 	}
-	f.Items = clean(m, f.Items)
+	f.Items = Answer(m, f.Items)
 }
