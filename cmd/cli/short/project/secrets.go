@@ -1,4 +1,4 @@
-package short
+package project
 
 import (
 	"cmp"
@@ -13,13 +13,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/tree"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/vault/name"
-	"github.com/spf13/cobra"
 )
 
 // where is a project's stack, and the secrets that its apps name: app → variable → name. Without a project all is empty.
@@ -80,7 +82,8 @@ func (at where) get(ctx context.Context, s *session.Session, name string) (strin
 		WithHint("omnitron secrets set %s%s", folders[len(folders)/2], name)
 }
 
-func runWithSecrets(s *session.Session) *cobra.Command {
+// RunWithSecrets runs a command with secrets of the vault in its environment.
+func RunWithSecrets(s *session.Session) *cobra.Command {
 	var sets []string
 	var app string
 	cmd := &cobra.Command{
@@ -167,7 +170,8 @@ func (at where) wanted(app string, sets []string) (map[string]string, error) {
 	return wanted, nil
 }
 
-func importSecrets(s *session.Session) *cobra.Command {
+// ImportSecrets puts the values of an env file into the vault.
+func ImportSecrets(s *session.Session) *cobra.Command {
 	var shared bool
 	cmd := &cobra.Command{
 		Use:   "import <file>",
@@ -176,7 +180,7 @@ func importSecrets(s *session.Session) *cobra.Command {
 becomes db_password. A value that is there already makes no new version. Says what to write into omnitron.yaml instead.
 Calls secrets.set for each.`,
 		Example: "  omnitron secrets import .env\n  omnitron secrets import --shared common.env",
-		Args:    exactly("file"),
+		Args:    method.Exactly("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return importFile(cmd.Context(), s, args[0], shared)
 		},

@@ -1,4 +1,4 @@
-package short
+package project
 
 import (
 	"encoding/json"
@@ -6,18 +6,17 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/spf13/cobra"
 )
 
-func fieldsOf(spec op.Spec) []field.Field { return field.Of(spec.In) }
-
-func configuration(s *session.Session) *cobra.Command {
+// Config looks at files: whether they are right, what they say with everything resolved, and their schemas.
+func Config(s *session.Session) *cobra.Command {
 	if s.Config.Resolve == nil || s.Config.Show == nil || s.Config.Schema == nil {
 		return nil
 	}
@@ -26,7 +25,7 @@ func configuration(s *session.Session) *cobra.Command {
 		Use:   "config",
 		Short: "Check, show and describe omnitron.yaml",
 		Long:  "Check, show and describe omnitron.yaml. Reading it runs nothing.\nLocal: no method.",
-		Args:  NoArgs,
+		Args:  method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if s.Machine() {
 				return fault.New(fault.Invalid, "%s needs a command", cmd.CommandPath()).WithReason("missing_command").WithHint("omnitron config --help")
@@ -76,7 +75,7 @@ func configuration(s *session.Session) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "show", Short: "The file as it is understood: resolved, defaults filled in, secrets masked", Args: NoArgs,
+			Use: "show", Short: "The file as it is understood: resolved, defaults filled in, secrets masked", Args: method.NoArgs,
 			Long: `Show the file as it is understood: resolved, defaults filled in, secrets masked.
 
 Masked are the values of variables whose names look secret and the passwords in URLs, wherever they stand, in env, env files and
@@ -104,7 +103,7 @@ harmless name is not known to be one.`,
 			},
 		},
 		&cobra.Command{
-			Use: "schema", Short: "The JSON Schema of omnitron.yaml, for editors", Args: NoArgs,
+			Use: "schema", Short: "The JSON Schema of omnitron.yaml, for editors", Args: method.NoArgs,
 			Long: "Print the JSON Schema of omnitron.yaml. An editor uses it when the file begins with\n  # yaml-language-server: $schema=./omnitron.schema.json",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				raw, err := s.Config.Schema()

@@ -1,4 +1,5 @@
-package short
+// Package project holds the short forms that begin with the files of a project: what they say, its apps, its secrets.
+package project
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package short
+package project
 
 import (
 	"context"
@@ -7,15 +7,17 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
-func down(s *session.Session) *cobra.Command {
-	if !has(s, "apps.list", "apps.stop", "daemon.shutdown") {
+// Down stops the apps of a project, and the daemon when nothing else runs.
+func Down(s *session.Session) *cobra.Command {
+	if !method.Has(s, "apps.list", "apps.stop", "daemon.shutdown") {
 		return nil
 	}
 	var all, dryRun bool
@@ -26,7 +28,7 @@ func down(s *session.Session) *cobra.Command {
 stopped in order and the daemon ends, and nothing is left behind; a daemon that was killed is started for it. Nothing to stop
 is no failure.
 More than one method: apps.stop, or daemon.shutdown.`,
-		Args: NoArgs,
+		Args: method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return takeDown(cmd.Context(), s, all, dryRun) },
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "the daemon and every project, wherever this is called")

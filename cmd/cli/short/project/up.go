@@ -1,4 +1,4 @@
-package short
+package project
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/progress"
@@ -14,7 +16,6 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
 // bringUp is what up was asked to do.
@@ -28,8 +29,9 @@ type bringUp struct {
 	progress string
 }
 
-func up(s *session.Session) *cobra.Command {
-	if !has(s, "apps.apply", "apps.start") {
+// Up applies what the files say and starts the apps, with a daemon where there is none.
+func Up(s *session.Session) *cobra.Command {
+	if !method.Has(s, "apps.apply", "apps.start") {
 		return nil
 	}
 	u := &bringUp{Session: s}
@@ -44,7 +46,7 @@ More than one method: apps.apply, then apps.start.`,
 			u.names = args
 			return u.run(cmd.Context())
 		},
-		ValidArgsFunction: appNames(s),
+		ValidArgsFunction: method.AppNames(s),
 	}
 	set := cmd.Flags()
 	set.StringArrayVarP(&u.files, "config", "c", nil, "`file` to apply instead of the one found (repeatable)")
@@ -53,16 +55,6 @@ More than one method: apps.apply, then apps.start.`,
 	set.StringVar(&u.timeout, "timeout", "", "how long to wait, such as 2m; the work goes on after that")
 	progress.Flag(cmd, &u.progress)
 	return cmd
-}
-
-// has reports whether all these methods exist.
-func has(s *session.Session, ids ...string) bool {
-	for _, id := range ids {
-		if _, ok := s.Spec(id); !ok {
-			return false
-		}
-	}
-	return true
 }
 
 // applied is what up needs of the answer of apps.apply.
@@ -144,7 +136,7 @@ func (u *bringUp) daemon(ctx context.Context, src config.Source) error {
 			return err
 		}
 	}
-	return ensure(ctx, u.Session)
+	return Ensure(ctx, u.Session)
 }
 
 // application makes the input of apps.apply.
@@ -207,4 +199,19 @@ func (u *bringUp) summary(n int, o render.Options) {
 		what = "starting"
 	}
 	fmt.Fprintf(u.Stdout, "%s\n", o.Style.Paint(render.Good, apps(n)+" "+what))
+}
+
+// Ensure starts the daemon when there is none. Faults: unavailable; failed.
+func Ensure(ctx context.Context, s *session.Session) error {
+	if s.EnsureDaemon == nil {
+		return nil
+	}
+	started, err := s.EnsureDaemon(ctx, s.Home)
+	if err != nil {
+		return err
+	}
+	if started {
+		s.Note("the daemon was started")
+	}
+	return nil
 }

@@ -1,20 +1,22 @@
-package short
+package project
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
+
+	"github.com/spf13/cobra"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
-// demo brings the sample project up and walks through what a newcomer would look at.
-func demo(s *session.Session) *cobra.Command {
-	if s.Demo == nil || !has(s, "apps.apply", "apps.start", "apps.list") {
+// Demo brings the sample project up and walks through what a newcomer would look at.
+func Demo(s *session.Session) *cobra.Command {
+	if s.Demo == nil || !method.Has(s, "apps.apply", "apps.start", "apps.list") {
 		return nil
 	}
 	return &cobra.Command{
@@ -22,7 +24,7 @@ func demo(s *session.Session) *cobra.Command {
 		Short: "Run a sample project, one of whose apps crashes on purpose, and show what is to be seen",
 		Long: `Run a sample project in a home of its own, show the table of its apps and why one of them crashes, and say what to type next.
 More than one method: apps.apply, apps.start, apps.list, apps.explain.`,
-		Args: NoArgs,
+		Args: method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s) },
 	}
 }
@@ -45,7 +47,7 @@ func runDemo(ctx context.Context, s *session.Session) error {
 	if err := read1(ctx, s, "apps.list", map[string]any{}); err != nil {
 		return err
 	}
-	if f := session.Fault(orNil(upErr)); upErr != nil && has(s, "apps.explain") {
+	if f := session.Fault(orNil(upErr)); upErr != nil && method.Has(s, "apps.explain") {
 		for _, name := range failedNames(f) {
 			s.Note("\nWhy is %s down? `omnitron why %s` says:\n", name, name)
 			if err := read1(ctx, s, "apps.explain", map[string]any{"name": name}); err != nil {
@@ -115,4 +117,13 @@ func read1(ctx context.Context, s *session.Session, id string, in map[string]any
 		return nil
 	}
 	return method.New(s, spec, spec.Service+" "+spec.Verb, nil).Do(ctx, s.Fit(id, in))
+}
+
+// decode reads a value through its JSON.
+func decode(v any, into any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot read an answer: %w", err)
+	}
+	return json.Unmarshal(raw, into)
 }
