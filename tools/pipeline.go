@@ -16,7 +16,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/session"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/tools/clean"
 )
 
@@ -52,8 +52,8 @@ type call struct {
 	project   op.ProjectRef
 	stack     op.StackRef
 	targets   []op.Target
-	claim     store.Claim // with an idempotency key
-	claimed   bool        // it is the first of its key
+	claim     records.Claim // with an idempotency key
+	claimed   bool          // it is the first of its key
 	record    int64
 	entry     ledger.Entry
 	verdict   policy.Decision        // what the policy says

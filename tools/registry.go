@@ -21,7 +21,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/redact"
 	"github.com/omnitron-dev/omnitron/core/session"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/schema"
 )
@@ -320,14 +320,14 @@ type Resolver interface {
 	Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error)
 }
 
-// Keys remembers the answers to calls with an idempotency key; *store.Keys is one.
+// Keys remembers the answers to calls with an idempotency key; *records.Keys is one.
 type Keys interface {
 	// Take takes a call on, unless it was made before: then found is true and answer is what it was told. Faults: conflict.
-	Take(ctx context.Context, c store.Claim) (answer json.RawMessage, found bool, err error)
+	Take(ctx context.Context, c records.Claim) (answer json.RawMessage, found bool, err error)
 	// Finish keeps the answer of a call that was taken on.
-	Finish(ctx context.Context, c store.Claim, answer json.RawMessage) error
+	Finish(ctx context.Context, c records.Claim, answer json.RawMessage) error
 	// Release forgets a call that was taken on and had no effect.
-	Release(ctx context.Context, c store.Claim) error
+	Release(ctx context.Context, c records.Claim) error
 }
 
 // Gate is asked before a changing call of whoever is no person: it may be paused.

@@ -13,7 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/proc"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 )
 
 // output answers what the supervisor asks of the apps' logs.
@@ -88,7 +88,7 @@ func (o output) AwaitSince(ctx context.Context, slot, pattern string, since time
 }
 
 // definitions finds the definitions that revisions hold.
-type definitions struct{ r *store.Revisions }
+type definitions struct{ r *records.Revisions }
 
 func (d definitions) Definition(ctx context.Context, project, stack string, rev int64) (*config.Definition, error) {
 	r, err := d.r.Get(ctx, project, stack, rev)

@@ -36,6 +36,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
@@ -134,7 +135,7 @@ func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
-	h.Revisions, h.Events = store.NewRevisions(h.Store, filepath.Join(d.home, "revisions")).SealWith(vault.NewBox(filepath.Join(d.home, "revisions.key"), store.OS)), store.NewEvents(h.Store, d.log)
+	h.Revisions, h.Events = records.NewRevisions(h.Store, filepath.Join(d.home, "revisions")).SealWith(vault.NewBox(filepath.Join(d.home, "revisions.key"), store.OS)), records.NewEvents(h.Store, d.log)
 	if _, err := h.Revisions.Finish(ctx); err != nil {
 		d.log.Error("the key of the kept revisions is not renewed to the end; all of them can be read, and secrets.rotate or the next start tries again", "err", err)
 	}
@@ -183,7 +184,7 @@ func (d *daemon) registry() (*tools.Registry, error) {
 		return nil, err
 	}
 	r, err := tools.New(methods, tools.Deps{Log: d.log, Ledger: h.Ledger, Policy: h.Policy, Tokens: tokens, Approvals: h.Approvals,
-		Resolver: h.Supervisor, Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact, Limits: limit.Default(), Now: time.Now})
+		Resolver: h.Supervisor, Keys: records.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact, Limits: limit.Default(), Now: time.Now})
 	if err != nil {
 		return nil, err
 	}

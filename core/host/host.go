@@ -22,6 +22,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
@@ -42,8 +43,8 @@ type Host struct {
 	Bus        *bus.Bus
 	Store      *store.Store
 	State      *store.StateFile
-	Revisions  *store.Revisions
-	Events     *store.Events
+	Revisions  *records.Revisions
+	Events     *records.Events
 	Ledger     *ledger.Ledger
 	Sessions   *session.Sessions
 	Sched      *sched.Scheduler

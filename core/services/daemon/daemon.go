@@ -19,6 +19,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
@@ -58,7 +59,7 @@ type Service struct {
 	state    *store.StateFile
 	stores   *store.Store
 	ledger   *ledger.Ledger
-	revs     *store.Revisions
+	revs     *records.Revisions
 	vault    *vault.Vault
 	tasks    *sched.Scheduler
 	parts    func() []life.Status

@@ -18,7 +18,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/proc"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 )
 
@@ -62,7 +62,7 @@ func project(t *testing.T, h *hosttest.Host, name, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rev store.Revision
+	var rev records.Revision
 	rev.Project, rev.Stack, rev.Created = def.Project, def.Stack, time.Now()
 	rev.Definition, _ = json.Marshal(def)
 	rev.Files, _ = json.Marshal(src.Files)

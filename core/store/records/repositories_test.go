@@ -1,4 +1,4 @@
-package store_test
+package records_test
 
 import (
 	"context"
@@ -20,17 +20,18 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/store/faulty"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 )
 
-func revision(stack string, n int) store.Revision {
-	return store.Revision{Project: "shop", Stack: stack, Created: time.Unix(int64(n), 5), By: "ann",
+func revision(stack string, n int) records.Revision {
+	return records.Revision{Project: "shop", Stack: stack, Created: time.Unix(int64(n), 5), By: "ann",
 		Definition: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n)), Files: json.RawMessage(`["f"]`), Env: json.RawMessage(`{"A":"b"}`)}
 }
 
 func TestRevisions(t *testing.T) {
-	r := store.NewRevisions(storetest.New(t), "")
-	add := func(rev store.Revision, used ...int64) int64 {
+	r := records.NewRevisions(storetest.New(t), "")
+	add := func(rev records.Revision, used ...int64) int64 {
 		t.Helper()
 		n, err := r.Add(t.Context(), rev, used...)
 		if err != nil {
@@ -96,7 +97,7 @@ func TestRevisions(t *testing.T) {
 	if heads, err := r.Heads(t.Context()); err != nil || len(heads) != 1 {
 		t.Errorf("after deleting one: %+v, %v", heads, err)
 	}
-	empty := store.Revision{Project: "p", Stack: "s", Definition: json.RawMessage("{}")}
+	empty := records.Revision{Project: "p", Stack: "s", Definition: json.RawMessage("{}")}
 	add(empty)
 	if got, err := r.Latest(t.Context(), "p", "s"); err != nil || string(got.Env) != "null" {
 		t.Errorf("without files and environment: %s, %v", got.Env, err)
@@ -104,7 +105,7 @@ func TestRevisions(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	e := store.NewEvents(storetest.New(t), quiet)
+	e := records.NewEvents(storetest.New(t), quiet)
 	if first, err := e.First(t.Context()); err != nil || first != 1 {
 		t.Errorf("the first number is %d, %v", first, err)
 	}
@@ -119,7 +120,7 @@ func TestEvents(t *testing.T) {
 	if first, err := e.First(t.Context()); err != nil || first <= 30+1000 {
 		t.Errorf("after 30 the first number is %d, %v", first, err)
 	}
-	seqs := func(f store.EventFilter) (seqs []uint64, more bool) {
+	seqs := func(f records.EventFilter) (seqs []uint64, more bool) {
 		t.Helper()
 		events, more, err := e.List(t.Context(), f)
 		if err != nil {
@@ -134,18 +135,18 @@ func TestEvents(t *testing.T) {
 		return seqs, more
 	}
 	for name, c := range map[string]struct {
-		filter store.EventFilter
+		filter records.EventFilter
 		want   []uint64
 		more   bool
 	}{
-		"newest":       {store.EventFilter{Limit: 3}, []uint64{30, 29, 28}, true},
-		"next page":    {store.EventFilter{Limit: 3, Before: 28}, []uint64{27, 26, 25}, true},
-		"last page":    {store.EventFilter{Limit: 3, Before: 3}, []uint64{2, 1}, false},
-		"exactly all":  {store.EventFilter{Limit: 2, Before: 3}, []uint64{2, 1}, false},
-		"from a point": {store.EventFilter{Limit: 3, After: 5}, []uint64{6, 7, 8}, true},
-		"topic, key":   {store.EventFilter{Topics: []string{"health", "x"}, Keys: []string{"app0", "app1"}, Before: 14}, []uint64{13, 9, 7, 3, 1}, false},
-		"time":         {store.EventFilter{Since: time.Unix(10, 7), Until: time.Unix(12, 7)}, []uint64{11, 10}, false},
-		"none":         {store.EventFilter{Keys: []string{"x"}}, nil, false},
+		"newest":       {records.EventFilter{Limit: 3}, []uint64{30, 29, 28}, true},
+		"next page":    {records.EventFilter{Limit: 3, Before: 28}, []uint64{27, 26, 25}, true},
+		"last page":    {records.EventFilter{Limit: 3, Before: 3}, []uint64{2, 1}, false},
+		"exactly all":  {records.EventFilter{Limit: 2, Before: 3}, []uint64{2, 1}, false},
+		"from a point": {records.EventFilter{Limit: 3, After: 5}, []uint64{6, 7, 8}, true},
+		"topic, key":   {records.EventFilter{Topics: []string{"health", "x"}, Keys: []string{"app0", "app1"}, Before: 14}, []uint64{13, 9, 7, 3, 1}, false},
+		"time":         {records.EventFilter{Since: time.Unix(10, 7), Until: time.Unix(12, 7)}, []uint64{11, 10}, false},
+		"none":         {records.EventFilter{Keys: []string{"x"}}, nil, false},
 	} {
 		if got, more := seqs(c.filter); cmp.Diff(c.want, got) != "" || more != c.more {
 			t.Errorf("%s: %v, more %v", name, got, more)
@@ -154,7 +155,7 @@ func TestEvents(t *testing.T) {
 	if n, err := e.Retire(t.Context(), time.Unix(5, 0), 20); err != nil || n != 10 {
 		t.Errorf("retired %d, %v", n, err)
 	}
-	if got, _ := seqs(store.EventFilter{Limit: 100}); len(got) != 20 || got[19] != 11 {
+	if got, _ := seqs(records.EventFilter{Limit: 100}); len(got) != 20 || got[19] != 11 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -172,7 +173,7 @@ func TestEventsAreRecordedInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &memEvents{}
 		disk := faulty.Wrap(db)
-		e := store.NewEvents(disk, quiet)
+		e := records.NewEvents(disk, quiet)
 		b := bus.New(1, 10)
 		run := e.Record(b)
 		for range 5 {
@@ -215,16 +216,16 @@ func TestEventsAreRecordedInBatches(t *testing.T) {
 }
 
 func TestRecordedEventsAreThere(t *testing.T) {
-	e := store.NewEvents(storetest.New(t), quiet)
+	e := records.NewEvents(storetest.New(t), quiet)
 	b := bus.New(5, 10)
 	run := e.Record(b)
 	for range 700 {
 		b.Publish(bus.Event{Topic: "apps", Data: map[string]any{"bad": func() {}}})
 	}
-	if events, more, err := e.List(t.Context(), store.EventFilter{Limit: 2}); err != nil || !more || len(events) != 2 || events[0].Seq != 704 || events[1].Seq != 703 {
+	if events, more, err := e.List(t.Context(), records.EventFilter{Limit: 2}); err != nil || !more || len(events) != 2 || events[0].Seq != 704 || events[1].Seq != 703 {
 		t.Errorf("before they are written: %v, more %v, %v", events, more, err)
 	}
-	if events, _, err := e.List(t.Context(), store.EventFilter{Before: 704, Keys: []string{"other"}}); err != nil || len(events) != 0 {
+	if events, _, err := e.List(t.Context(), records.EventFilter{Before: 704, Keys: []string{"other"}}); err != nil || len(events) != 0 {
 		t.Errorf("of another key: %v, %v", events, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -236,16 +237,16 @@ func TestRecordedEventsAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Publish(bus.Event{Topic: "apps", Text: "unwritten"})
-	if events, more, err := e.List(t.Context(), store.EventFilter{Limit: 2}); err != nil || !more || events[0].Text != "unwritten" || events[1].Seq != 704 {
+	if events, more, err := e.List(t.Context(), records.EventFilter{Limit: 2}); err != nil || !more || events[0].Text != "unwritten" || events[1].Seq != 704 {
 		t.Errorf("one is not written yet: %v, more %v, %v", events, more, err)
 	}
-	if events, _, err := e.List(t.Context(), store.EventFilter{Limit: 3, Before: 705}); err != nil || len(events) != 3 || events[0].Seq != 704 {
+	if events, _, err := e.List(t.Context(), records.EventFilter{Limit: 3, Before: 705}); err != nil || len(events) != 3 || events[0].Seq != 704 {
 		t.Errorf("the page after it: %v, %v", events, err)
 	}
-	if events, _, err := e.List(t.Context(), store.EventFilter{Until: time.Unix(2, 0)}); err != nil || len(events) != 1 || events[0].Seq != 2 {
+	if events, _, err := e.List(t.Context(), records.EventFilter{Until: time.Unix(2, 0)}); err != nil || len(events) != 1 || events[0].Seq != 2 {
 		t.Errorf("of long ago: %v, %v", events, err)
 	}
-	events, more, err := e.List(t.Context(), store.EventFilter{Limit: 1000, Before: 705, Since: time.Unix(2, 0)})
+	events, more, err := e.List(t.Context(), records.EventFilter{Limit: 1000, Before: 705, Since: time.Unix(2, 0)})
 	if err != nil || more || len(events) != 700 || events[0].Seq != 704 || events[0].Data["encoding_error"] == nil {
 		t.Errorf("%d events, %v", len(events), err)
 	}
@@ -254,9 +255,9 @@ func TestRecordedEventsAreThere(t *testing.T) {
 func TestIdempotencyKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "omnitron.db")
 	db := storetest.Open(t, path)
-	k := store.NewKeys(db)
-	c := store.Claim{Principal: "ann/agent", Method: "apps.start", Key: "k1", Digest: "d1"}
-	take := func(k *store.Keys, c store.Claim, wantFound bool, wantAnswer, wantReason string) {
+	k := records.NewKeys(db)
+	c := records.Claim{Principal: "ann/agent", Method: "apps.start", Key: "k1", Digest: "d1"}
+	take := func(k *records.Keys, c records.Claim, wantFound bool, wantAnswer, wantReason string) {
 		t.Helper()
 		answer, found, err := k.Take(t.Context(), c)
 		reason := ""
@@ -275,18 +276,18 @@ func TestIdempotencyKeys(t *testing.T) {
 	take(k, c, false, "", "")
 	take(k, c, true, "", "in_progress")
 	take(k, other, true, "", "key_reused")
-	take(store.NewKeys(db), c, true, "", "outcome_unknown") // as after a restart
+	take(records.NewKeys(db), c, true, "", "outcome_unknown") // as after a restart
 	if err := k.Finish(t.Context(), c, json.RawMessage(`{"status":"done"}`)); err != nil {
 		t.Fatal(err)
 	}
 	take(k, c, true, `{"status":"done"}`, "")
-	take(store.NewKeys(db), c, true, `{"status":"done"}`, "")
+	take(records.NewKeys(db), c, true, `{"status":"done"}`, "")
 	take(k, other, true, "", "key_reused")
 	if err := k.Release(t.Context(), c); err != nil { // an answer is not forgotten
 		t.Fatal(err)
 	}
 	take(k, c, true, `{"status":"done"}`, "")
-	for _, different := range []store.Claim{{"bob/agent", "apps.start", "k1", "d1"}, {"ann/agent", "apps.stop", "k1", "d1"}, {"ann/agent", "apps.start", "k2", "d1"}} {
+	for _, different := range []records.Claim{{"bob/agent", "apps.start", "k1", "d1"}, {"ann/agent", "apps.stop", "k1", "d1"}, {"ann/agent", "apps.start", "k2", "d1"}} {
 		take(k, different, false, "", "")
 		if err := k.Release(t.Context(), different); err != nil {
 			t.Fatal(err)
@@ -304,8 +305,8 @@ func TestIdempotencyKeys(t *testing.T) {
 }
 
 func TestOneOfManySameCallsGoesThrough(t *testing.T) {
-	k := store.NewKeys(storetest.New(t))
-	c := store.Claim{Principal: "ann/agent", Method: "apps.start", Key: "k1", Digest: "d1"}
+	k := records.NewKeys(storetest.New(t))
+	c := records.Claim{Principal: "ann/agent", Method: "apps.start", Key: "k1", Digest: "d1"}
 	var mu sync.Mutex
 	through := 0
 	var wg sync.WaitGroup

@@ -1,4 +1,4 @@
-package store_test
+package records_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 )
 
@@ -39,7 +40,7 @@ func copiesIn(t *testing.T, dir string) []string {
 
 func TestRevisionsComeBackFromTheirCopies(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "revisions")
-	r := store.NewRevisions(storetest.New(t), dir)
+	r := records.NewRevisions(storetest.New(t), dir)
 	for n := 1; n <= 5; n++ {
 		if _, err := r.Add(t.Context(), revision("dev", n), 2); err != nil {
 			t.Fatal(err)
@@ -53,7 +54,7 @@ func TestRevisionsComeBackFromTheirCopies(t *testing.T) {
 		t.Errorf("a copy, which may hold secrets, has mode %v, %v", info.Mode(), err)
 	}
 
-	lost := store.NewRevisions(storetest.New(t), dir) // another database: the first was damaged
+	lost := records.NewRevisions(storetest.New(t), dir) // another database: the first was damaged
 	want := revision("dev", 5)
 	want.Rev = 5
 	got, err := lost.Get(t.Context(), "shop", "dev", 5)
@@ -80,7 +81,7 @@ func TestRevisionsComeBackFromTheirCopies(t *testing.T) {
 
 func TestDamagedCopyIsNone(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := store.NewRevisions(storetest.New(t), dir).Add(t.Context(), revision("dev", 1)); err != nil {
+	if _, err := records.NewRevisions(storetest.New(t), dir).Add(t.Context(), revision("dev", 1)); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "shop/dev/1.json")
@@ -92,7 +93,7 @@ func TestDamagedCopyIsNone(t *testing.T) {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.NewRevisions(storetest.New(t), dir).Get(t.Context(), "shop", "dev", 1); !fault.Is(err, fault.NotFound) {
+		if _, err := records.NewRevisions(storetest.New(t), dir).Get(t.Context(), "shop", "dev", 1); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -101,7 +102,7 @@ func TestDamagedCopyIsNone(t *testing.T) {
 // TestCopyThatCannotBeWritten: no revision without its copy.
 func TestCopyThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
-	r := store.NewRevisions(storetest.New(t), dir)
+	r := records.NewRevisions(storetest.New(t), dir)
 	if _, err := r.Add(t.Context(), revision("dev", 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -130,15 +131,15 @@ func (u uncommitted) Update(ctx context.Context, fn func(*sql.Tx) error) error {
 func TestRevisionThatWasNotCommitted(t *testing.T) {
 	dir := t.TempDir()
 	db := storetest.New(t)
-	if n, err := store.NewRevisions(uncommitted{db}, dir).Add(t.Context(), revision("dev", 1)); err == nil {
+	if n, err := records.NewRevisions(uncommitted{db}, dir).Add(t.Context(), revision("dev", 1)); err == nil {
 		t.Fatalf("revision %d was committed", n)
 	}
-	if n, err := store.NewRevisions(db, dir).Add(t.Context(), revision("dev", 2)); n != 1 || err != nil {
+	if n, err := records.NewRevisions(db, dir).Add(t.Context(), revision("dev", 2)); n != 1 || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
 	want := revision("dev", 2)
 	want.Rev = 1
-	got, err := store.NewRevisions(storetest.New(t), dir).Get(t.Context(), "shop", "dev", 1)
+	got, err := records.NewRevisions(storetest.New(t), dir).Get(t.Context(), "shop", "dev", 1)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}

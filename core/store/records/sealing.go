@@ -1,4 +1,4 @@
-package store
+package records
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // Sealer seals texts; *vault.Box is one.
@@ -49,7 +50,7 @@ func (r *Revisions) seal(v Revision) (Revision, error) {
 			*text, err = json.Marshal(sealed{b})
 		}
 		if err != nil {
-			return v, notDurable(err, "a revision")
+			return v, store.Unwritten(err, "a revision")
 		}
 	}
 	return v, nil
@@ -119,7 +120,7 @@ func notSealed(err error) error {
 		return nil
 	}
 	return fault.Wrap(err, fault.Internal, "cannot seal the kept revisions anew: %v; all of them stay readable", err).
-		WithReason(NotDurable).WithHint("make room on the disk or mend it, then call again; the next start of the daemon tries it as well")
+		WithReason(store.NotDurable).WithHint("make room on the disk or mend it, then call again; the next start of the daemon tries it as well")
 }
 
 // reseal seals everything with the key of now, and then lets the former ones go; turn is held.

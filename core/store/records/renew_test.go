@@ -1,4 +1,4 @@
-package store_test
+package records_test
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,10 +15,18 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 	"github.com/omnitron-dev/omnitron/core/vault"
+)
+
+var (
+	quiet  = slog.New(slog.DiscardHandler)
+	errCut = errors.New("the power is off")
 )
 
 // renewals is a home with revisions that are sealed.
@@ -30,8 +39,8 @@ type renewals struct {
 func (h *renewals) keyFile() string { return filepath.Join(h.home, "revisions.key") }
 
 // revisions gives the repository as the next daemon has it.
-func (h *renewals) revisions(disk store.Disk) *store.Revisions {
-	return store.NewRevisions(h.db, filepath.Join(h.home, "revisions")).SealWith(vault.NewBox(h.keyFile(), disk))
+func (h *renewals) revisions(disk store.Disk) *records.Revisions {
+	return records.NewRevisions(h.db, filepath.Join(h.home, "revisions")).SealWith(vault.NewBox(h.keyFile(), disk))
 }
 
 func newRenewals(t *testing.T) *renewals {
@@ -55,7 +64,7 @@ func newRenewals(t *testing.T) *renewals {
 func (h *renewals) whole(t *testing.T, when string) (keys int) {
 	t.Helper()
 	r := h.revisions(store.OS)
-	copies := store.NewRevisions(storetest.New(t), filepath.Join(h.home, "revisions")).SealWith(vault.NewBox(h.keyFile(), store.OS))
+	copies := records.NewRevisions(storetest.New(t), filepath.Join(h.home, "revisions")).SealWith(vault.NewBox(h.keyFile(), store.OS))
 	found := 0
 	for at, want := range h.want {
 		var stack string
@@ -93,7 +102,7 @@ func TestRenewedRevisions(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := revision("dev", 1000)
-	n, err := store.NewRevisions(h.db, "").Add(t.Context(), plain, 1) // as it was kept before there was a key
+	n, err := records.NewRevisions(h.db, "").Add(t.Context(), plain, 1) // as it was kept before there was a key
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,9 +152,9 @@ func TestRenewedRevisions(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = h.revisions(store.OS)
-	copies := store.NewRevisions(storetest.New(t), filepath.Join(h.home, "revisions")).SealWith(vault.NewBox(h.keyFile(), store.OS))
+	copies := records.NewRevisions(storetest.New(t), filepath.Join(h.home, "revisions")).SealWith(vault.NewBox(h.keyFile(), store.OS))
 	for _, stack := range []string{"dev", "prod", "test"} {
-		for what, r := range map[string]*store.Revisions{"the database": r, "a copy": copies} {
+		for what, r := range map[string]*records.Revisions{"the database": r, "a copy": copies} {
 			if got, err := r.Get(t.Context(), "shop", stack, 1); err != nil || got.Unreadable == nil {
 				t.Errorf("%s of %s opens with the former key: %v", what, stack, err)
 			}
@@ -156,7 +165,7 @@ func TestRenewedRevisions(t *testing.T) {
 // TestNothingToRenew: without a key there is none to renew, and none is made.
 func TestNothingToRenew(t *testing.T) {
 	h := &renewals{home: t.TempDir(), db: storetest.New(t)}
-	for _, r := range []*store.Revisions{h.revisions(store.OS), store.NewRevisions(h.db, ""), store.NewRevisions(h.db, "").SealWith(flipper{})} {
+	for _, r := range []*records.Revisions{h.revisions(store.OS), records.NewRevisions(h.db, ""), records.NewRevisions(h.db, "").SealWith(flipper{})} {
 		if n, err := r.Renew(t.Context()); n != 0 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
@@ -233,6 +242,14 @@ func TestARefusedRenewal(t *testing.T) {
 			t.Errorf("step %d: what was kept meanwhile: %v, %v", step, got.Unreadable, err)
 		}
 	}
+}
+
+// TestMain lets the test binary be the program that gets killed.
+func TestMain(m *testing.M) {
+	if home := os.Getenv("STORE_TEST_RENEW"); home != "" {
+		renewForEver(home)
+	}
+	goleak.VerifyTestMain(m)
 }
 
 // renewForEver renews the key of a home again and again.

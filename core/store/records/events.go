@@ -1,4 +1,4 @@
-package store
+package records
 
 import (
 	"context"
@@ -21,6 +21,9 @@ const (
 	// not used again: see First.
 	eventRoom = 4096
 )
+
+// retryAfter is when events that could not be written are tried again.
+const retryAfter = time.Second
 
 // Events is the repository of what has happened.
 type Events struct {
@@ -236,7 +239,7 @@ func gather(ctx context.Context, sub *bus.Sub) (batch []bus.Event, lost int64) {
 
 // keep tries until the batch is on disk, which it reports, or ctx has ended.
 func (e *Events) keep(ctx context.Context, batch []bus.Event) bool {
-	retry := time.NewTicker(retryEvery)
+	retry := time.NewTicker(retryAfter)
 	defer retry.Stop()
 	for failed := false; ; failed = true {
 		err := e.Append(context.WithoutCancel(ctx), batch) // at the end of ctx the last batch is kept too

@@ -1,4 +1,6 @@
-package store
+// Package records is what the services keep in the database: definitions as numbered revisions, with their copies and seals; events;
+// and the answers to calls with an idempotency key.
+package records
 
 import (
 	"bytes"

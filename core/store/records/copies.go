@@ -1,4 +1,4 @@
-package store
+package records
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/store"
 )
 
 // copies keeps the revisions that are in use a second time, as <dir>/<project>/<stack>/<rev>.json: what runs must be known
@@ -48,15 +50,15 @@ func (c copies) write(r Revision) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := OS.Write(path+".tmp", text); err != nil {
-		_ = OS.Remove(path + ".tmp") // so that half a copy does not fill the disk of others
+	if err := store.OS.Write(path+".tmp", text); err != nil {
+		_ = store.OS.Remove(path + ".tmp") // so that half a copy does not fill the disk of others
 		return err
 	}
-	if err := OS.Rename(path+".tmp", path); err != nil {
+	if err := store.OS.Rename(path+".tmp", path); err != nil {
 		return err
 	}
 	for _, d := range []string{dir, filepath.Dir(dir), c.dir, filepath.Dir(c.dir)} { // any of them may be new
-		if err := OS.SyncDir(d); err != nil {
+		if err := store.OS.SyncDir(d); err != nil {
 			return err
 		}
 	}
@@ -68,7 +70,7 @@ func (c copies) read(project, stack string, rev int64) (Revision, error) {
 	if c.dir == "" {
 		return Revision{}, fs.ErrNotExist
 	}
-	data, err := OS.Read(c.path(project, stack, rev))
+	data, err := store.OS.Read(c.path(project, stack, rev))
 	if err != nil {
 		return Revision{}, err
 	}

@@ -1,4 +1,4 @@
-package store_test
+package records_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 )
 
@@ -43,7 +43,7 @@ func TestSealedRevisions(t *testing.T) {
 	home := t.TempDir()
 	dir := filepath.Join(home, "revisions")
 	db := storetest.Open(t, filepath.Join(home, "omnitron.db"))
-	r := store.NewRevisions(db, dir).SealWith(flipper{})
+	r := records.NewRevisions(db, dir).SealWith(flipper{})
 	rev := revision("dev", 1)
 	rev.Definition, rev.Env, rev.Files = json.RawMessage(`{"a":"hush-definition"}`), json.RawMessage(`{"A":"hush-env"}`), json.RawMessage(`[{"text":"hush-file"}]`)
 	n, err := r.Add(t.Context(), rev)
@@ -66,11 +66,15 @@ func TestSealedRevisions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, get := range map[string]func(*store.Revisions) (store.Revision, error){
-		"get":    func(r *store.Revisions) (store.Revision, error) { return r.Get(t.Context(), rev.Project, rev.Stack, n) },
-		"latest": func(r *store.Revisions) (store.Revision, error) { return r.Latest(t.Context(), rev.Project, rev.Stack) },
-		"a copy": func(*store.Revisions) (store.Revision, error) {
-			return store.NewRevisions(storetest.New(t), dir).SealWith(flipper{}).Get(t.Context(), rev.Project, rev.Stack, n)
+	for what, get := range map[string]func(*records.Revisions) (records.Revision, error){
+		"get": func(r *records.Revisions) (records.Revision, error) {
+			return r.Get(t.Context(), rev.Project, rev.Stack, n)
+		},
+		"latest": func(r *records.Revisions) (records.Revision, error) {
+			return r.Latest(t.Context(), rev.Project, rev.Stack)
+		},
+		"a copy": func(*records.Revisions) (records.Revision, error) {
+			return records.NewRevisions(storetest.New(t), dir).SealWith(flipper{}).Get(t.Context(), rev.Project, rev.Stack, n)
 		},
 	} {
 		got, err := get(r)
@@ -78,11 +82,11 @@ func TestSealedRevisions(t *testing.T) {
 			t.Errorf("%s gives %s %s %s, %v, %v", what, got.Definition, got.Files, got.Env, got.Unreadable, err)
 		}
 	}
-	got, err := store.NewRevisions(db, dir).SealWith(flipper{lost: true}).Latest(t.Context(), rev.Project, rev.Stack)
+	got, err := records.NewRevisions(db, dir).SealWith(flipper{lost: true}).Latest(t.Context(), rev.Project, rev.Stack)
 	if err != nil || got.Unreadable == nil || !strings.Contains(got.Unreadable.Error(), "does not fit") || got.Definition != nil {
 		t.Errorf("without the key: %s, %v, %v", got.Definition, got.Unreadable, err)
 	}
-	if _, err := store.NewRevisions(db, dir).Add(t.Context(), rev); err != nil { // as it was kept before
+	if _, err := records.NewRevisions(db, dir).Add(t.Context(), rev); err != nil { // as it was kept before
 		t.Fatal(err)
 	}
 	if got, err := r.Latest(t.Context(), rev.Project, rev.Stack); err != nil || string(got.Definition) != string(rev.Definition) {
