@@ -1,4 +1,5 @@
-package main
+// Package table is what is printed: a row a figure, a column a contender.
+package table
 
 import (
 	"fmt"
@@ -9,43 +10,43 @@ import (
 	"unicode/utf8"
 )
 
-// table is what is printed: a row a figure, a column a contender.
-type table struct {
-	columns []string
-	rows    []*row
+// Table is what is printed: a row a figure, a column a contender.
+type Table struct {
+	Columns []string
+	rows    []*Row
 }
 
-// row is one figure. Its floor is what design asks of omnitron.
-type row struct {
+// Row is one figure. Its floor is what design asks of omnitron.
+type Row struct {
 	what  string
 	cells map[string]string
-	floor string
-	ok    *bool // nil: nothing is asked
+	Floor string
+	OK    *bool // nil: nothing is asked
 }
 
-// row gives the row of a figure, made when it is asked for first.
-func (t *table) row(what, floor string) *row {
+// Row gives the row of a figure, made when it is asked for first.
+func (t *Table) Row(what, floor string) *Row {
 	for _, r := range t.rows {
 		if r.what == what {
 			return r
 		}
 	}
-	r := &row{what: what, floor: floor, cells: map[string]string{}}
+	r := &Row{what: what, Floor: floor, cells: map[string]string{}}
 	t.rows = append(t.rows, r)
 	return r
 }
 
-// set puts a figure into a column; reached says whether that is what is asked for, and counts for omnitron only.
-func (r *row) set(column string, reached bool, format string, args ...any) {
+// Set puts a figure into a column; reached says whether that is what is asked for, and counts for omnitron only.
+func (r *Row) Set(column string, reached bool, format string, args ...any) {
 	r.cells[column] = fmt.Sprintf(format, args...)
-	if column == "omnitron" && r.floor != "" {
-		r.ok = &reached
+	if column == "omnitron" && r.Floor != "" {
+		r.OK = &reached
 	}
 }
 
-// print writes the table so that it reads well as text and as Markdown.
-func (t *table) print(w io.Writer) {
-	columns := slices.Clone(t.columns)
+// Print writes the table so that it reads well as text and as Markdown.
+func (t *Table) Print(w io.Writer) {
+	columns := slices.Clone(t.Columns)
 	for _, r := range t.rows { // the calls have contenders of their own
 		for c := range r.cells {
 			if !slices.Contains(columns, c) {
@@ -61,10 +62,10 @@ func (t *table) print(w io.Writer) {
 			line = append(line, r.cells[c])
 		}
 		verdict := ""
-		if r.ok != nil {
-			verdict = map[bool]string{true: "ok", false: "over"}[*r.ok]
+		if r.OK != nil {
+			verdict = map[bool]string{true: "ok", false: "over"}[*r.OK]
 		}
-		lines = append(lines, append(line, r.floor, verdict))
+		lines = append(lines, append(line, r.Floor, verdict))
 	}
 	widths := make([]int, len(lines[0]))
 	for _, l := range lines {
@@ -94,10 +95,11 @@ func weight(column string) int {
 	return 0
 }
 
-// spread is a sample of durations.
-type spread []time.Duration
+// Spread is a sample of durations.
+type Spread []time.Duration
 
-func (s spread) at(q float64) time.Duration {
+// At gives a quantile.
+func (s Spread) At(q float64) time.Duration {
 	if len(s) == 0 {
 		return 0
 	}
@@ -106,9 +108,11 @@ func (s spread) at(q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-func (s spread) median() time.Duration { return s.at(0.5) }
+// Median gives the middle.
+func (s Spread) Median() time.Duration { return s.At(0.5) }
 
-func millis(d time.Duration) string {
+// Millis shows a duration in milliseconds.
+func Millis(d time.Duration) string {
 	switch ms := float64(d) / 1e6; {
 	case ms < 10:
 		return fmt.Sprintf("%.2f ms", ms)
@@ -119,7 +123,8 @@ func millis(d time.Duration) string {
 	}
 }
 
-func mb(n int64) string {
+// MB shows a number of bytes in MB.
+func MB(n int64) string {
 	if n < 10_000_000 && n > -10_000_000 {
 		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 	}

@@ -1,4 +1,5 @@
-package main
+// Package measure reads what processes use, from /proc.
+package measure
 
 import (
 	"fmt"
@@ -19,15 +20,16 @@ func cpu(pid int) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-func cpuOf(pids []int) (sum time.Duration) {
+// CPU is what processes have used together.
+func CPU(pids []int) (sum time.Duration) {
 	for _, pid := range pids {
 		sum += cpu(pid)
 	}
 	return sum
 }
 
-// memory sums up what smaps_rollup says, in bytes.
-func memory(pids []int) (rss, pss int64) {
+// Memory sums up what smaps_rollup says, in bytes.
+func Memory(pids []int) (rss, pss int64) {
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil {
@@ -50,8 +52,8 @@ func memory(pids []int) (rss, pss int64) {
 	return rss, pss
 }
 
-// resident sums up the resident pages; it is cheap enough to be looked at often.
-func resident(pids []int) (sum int64) {
+// Resident sums up the resident pages; it is cheap enough to be looked at often.
+func Resident(pids []int) (sum int64) {
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 		if err != nil {
@@ -65,7 +67,8 @@ func resident(pids []int) (sum int64) {
 	return sum
 }
 
-func descriptors(pids []int) (sum int) {
+// Descriptors is how many descriptors processes have open together.
+func Descriptors(pids []int) (sum int) {
 	for _, pid := range pids {
 		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		if err == nil {
@@ -75,9 +78,9 @@ func descriptors(pids []int) (sum int) {
 	return sum
 }
 
-// peak watches resident memory until stop is called, which gives how far it rose above what it was, and that.
-func peak(pids []int) (stop func() (growth, start int64)) {
-	start := resident(pids)
+// Peak watches resident memory until stop is called, which gives how far it rose above what it was, and that.
+func Peak(pids []int) (stop func() (growth, start int64)) {
+	start := Resident(pids)
 	most := start
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -89,13 +92,13 @@ func peak(pids []int) (stop func() (growth, start int64)) {
 			case <-end:
 				return
 			case <-tick.C:
-				most = max(most, resident(pids))
+				most = max(most, Resident(pids))
 			}
 		}
 	}()
 	return func() (int64, int64) {
 		close(end)
 		<-ended
-		return max(most, resident(pids)) - start, start
+		return max(most, Resident(pids)) - start, start
 	}
 }

@@ -1,4 +1,5 @@
-package main
+// Package role is what a supervised program does, and how the bench hears of it.
+package role
 
 import (
 	"bufio"
@@ -12,14 +13,11 @@ import (
 	"time"
 )
 
-// lineSize is the length of a line of the flood, its end included.
-const lineSize = 61
+// LineSize is the length of a line of the flood, its end included.
+const LineSize = 61
 
-// program is what bench is when it is supervised itself: program ROLE NAME BEATS [ARG].
-func program(role string, args []string) int {
-	if role == "serve" {
-		return serveCalls(args)
-	}
+// Run is what bench is when it is supervised itself: program ROLE NAME BEATS [ARG].
+func Run(role string, args []string) int {
 	if len(args) < 2 {
 		return 64
 	}
@@ -72,16 +70,16 @@ func sit() {
 	<-ctx.Done()
 }
 
-// text is a numbered line of the flood.
-func text(b []byte, n int) []byte {
+// Text is a numbered line of the flood.
+func Text(b []byte, n int) []byte {
 	const words = "the quick brown fox jumps over the lazy dog, and on and on"
 	b = fmt.Appendf(b, "%010d ", n)
-	return append(append(b, words[:lineSize-12]...), '\n')
+	return append(append(b, words[:LineSize-12]...), '\n')
 }
 
 func flood(n int) {
 	out := bufio.NewWriterSize(os.Stdout, 64<<10)
-	line := text(nil, 0)
+	line := Text(nil, 0)
 	for i := range n {
 		copy(line, fmt.Appendf(nil, "%010d", i))
 		_, _ = out.Write(line) // a supervisor that does not read is what is measured
@@ -116,7 +114,7 @@ func drip(seconds int) int {
 		case <-tick.C:
 			var b []byte
 			for range 10 {
-				b = append(b, text(nil, n)...)
+				b = append(b, Text(nil, n)...)
 				n++
 			}
 			if _, err := os.Stdout.Write(b); err != nil {
@@ -137,7 +135,7 @@ func count() int {
 		case <-ctx.Done():
 			return 0
 		case <-tick.C:
-			if _, err := os.Stdout.Write(text(nil, n)); err != nil {
+			if _, err := os.Stdout.Write(Text(nil, n)); err != nil {
 				return 1
 			}
 		}
