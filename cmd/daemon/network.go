@@ -28,6 +28,15 @@ func (d *daemon) listening() (all []host.Plane) {
 	return all
 }
 
+// plane is a network plane as status shows it.
+func plane(name, listen, pin string, trouble error) host.Plane {
+	p := host.Plane{Name: name, Listen: listen, Pin: pin}
+	if trouble != nil {
+		p.Trouble = fault.From(trouble)
+	}
+	return p
+}
+
 // refuse counts a stranger of a network plane.
 func (d *daemon) refuse(plane string) func(from netip.Addr, why *fault.Error) {
 	return func(from netip.Addr, why *fault.Error) {
@@ -52,11 +61,7 @@ func (d *daemon) tcp(registry *tools.Registry, certs *cert.Certificates, handle 
 	h.Config.Take(func(c *setting.Daemon) { srv.Use(c.TCP) })
 	d.network = append(d.network, func() (host.Plane, bool) {
 		st := srv.Status()
-		p := host.Plane{Name: "tcp", Listen: st.Listen, Pin: st.Pin}
-		if st.Trouble != nil {
-			p.Trouble = fault.From(st.Trouble)
-		}
-		return p, st.Enabled
+		return plane("tcp", st.Listen, st.Pin, st.Trouble), st.Enabled
 	})
 	up := make(chan struct{})
 	d.group.Add(life.Component{Name: "tcp", Ready: up, Run: func(ctx context.Context) error { return srv.Run(ctx, func() { close(up) }) }})

@@ -44,11 +44,7 @@ func (d *daemon) http(registry *tools.Registry, certs *cert.Certificates, m *mcp
 	h.Config.Take(func(c *setting.Daemon) { p.Use(c.HTTP) })
 	d.network = append(d.network, func() (host.Plane, bool) {
 		st := p.Status()
-		out := host.Plane{Name: "http", Listen: st.Listen, Pin: st.Pin}
-		if st.Trouble != nil {
-			out.Trouble = fault.From(st.Trouble)
-		}
-		return out, st.Enabled
+		return plane("http", st.Listen, st.Pin, st.Trouble), st.Enabled
 	})
 	up := make(chan struct{})
 	d.group.Add(life.Component{Name: "http", Ready: up, Run: func(ctx context.Context) error {

@@ -44,12 +44,7 @@ func (t *Tokens) End(ctx context.Context, id string) error {
 // end is End with write held.
 func (t *Tokens) end(ctx context.Context, ids ...string) error {
 	err := t.update(ctx, func(tx *sql.Tx) error {
-		for _, id := range ids {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM sessions WHERE id = ?", id); err != nil {
-				return err
-			}
-		}
-		return nil
+		return each(ctx, tx, "DELETE FROM sessions WHERE id = ?", ids)
 	})
 	if err != nil {
 		return err
@@ -142,4 +137,14 @@ func (t *Tokens) sweepSessions(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	return t.end(ctx, over...)
+}
+
+// each runs a statement on every one of some ids.
+func each(ctx context.Context, tx *sql.Tx, statement string, ids []string) error {
+	for _, id := range ids {
+		if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
