@@ -4,7 +4,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-KEEPER := cmd/omnitron/keeper.bin
+KEEPER := cmd/boot/keeper.bin
 BIN := bin/omnitron
 
 .DEFAULT_GOAL := help

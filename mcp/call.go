@@ -3,6 +3,8 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -10,54 +12,10 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/mcp/tool"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
-
-// toolCall is the params of tools/call.
-type toolCall struct {
-	name      string
-	args      json.RawMessage // an object
-	wrapped   bool            // args came inside those of a meta tool
-	responses json.RawMessage // modern: what the user said to a question of ours
-	state     string          // modern: what we gave the client to keep with the question
-}
-
-func parseCall(params json.RawMessage) (toolCall, *wire.Error) {
-	p := toolCall{args: json.RawMessage("{}")}
-	bad := ""
-	if !object.Is(params) {
-		return p, invalidParams("tools/call needs params: {name, arguments}")
-	}
-	object.Visit(params, func(key string, value json.RawMessage) bool {
-		switch key {
-		case "name":
-			p.name = object.Unquote(value)
-		case "arguments":
-			if object.Is(value) {
-				p.args = value
-			} else if string(value) != "null" {
-				bad = "arguments must be an object"
-			}
-		case "inputResponses":
-			p.responses = value
-		case "requestState":
-			p.state = object.Unquote(value)
-		}
-		return true
-	})
-	if bad == "" && p.name == "" {
-		bad = "name must be the name of a tool"
-	}
-	if bad != "" {
-		return p, invalidParams(bad)
-	}
-	return p, nil
-}
-
-func invalidParams(text string) *wire.Error {
-	return &wire.Error{Code: wire.CodeOf(fault.Invalid), Message: text}
-}
 
 // callTool appends the result of a tool call.
 func (c *conn) callTool(ctx context.Context, r *request, line []byte) ([]byte, *wire.Error) {
@@ -100,7 +58,7 @@ func (c *conn) unknownTool(name string) *wire.Error {
 }
 
 // run calls a method and appends its answer, its question or its fault.
-func (c *conn) run(ctx context.Context, r *request, m *method, p toolCall, line []byte) ([]byte, *wire.Error) {
+func (c *conn) run(ctx context.Context, r *request, m *tool.Tool, p toolCall, line []byte) ([]byte, *wire.Error) {
 	if p.state != "" {
 		args, err := c.resume(r, m, p)
 		if err != nil {
@@ -124,12 +82,12 @@ func (c *conn) run(ctx context.Context, r *request, m *method, p toolCall, line 
 }
 
 // do runs the method itself.
-func (c *conn) do(ctx context.Context, r *request, m *method, args json.RawMessage) (any, error) {
-	if m.stream != nil {
+func (c *conn) do(ctx context.Context, r *request, m *tool.Tool, args json.RawMessage) (any, error) {
+	if m.Stream {
 		return c.collect(ctx, r, m, args)
 	}
 	v, err := c.srv.reg.Do(ctx, tools.Call{Method: m.ID(), In: args})
-	if m.hints {
+	if m.Hints {
 		v = fault.SpellAll(v, c.spell)
 	}
 	return v, err
@@ -137,13 +95,13 @@ func (c *conn) do(ctx context.Context, r *request, m *method, args json.RawMessa
 
 // appendAnswer appends a result. What is too big is asked for again in smaller pages where the method has pages, else cut;
 // the whole of what was cut can be read for a while.
-func (c *conn) appendAnswer(ctx context.Context, line []byte, r *request, m *method, p toolCall, v any) []byte {
-	a, err := m.form.Render(v)
+func (c *conn) appendAnswer(ctx context.Context, line []byte, r *request, m *tool.Tool, p toolCall, v any) []byte {
+	a, err := m.Form.Render(v)
 	if err != nil {
 		c.log.Error("an answer cannot be shown", "method", m.ID(), "err", err)
 		return c.appendFault(line, r, fault.From(err))
 	}
-	if a.Whole != nil && m.lists {
+	if a.Whole != nil && m.Lists {
 		if smaller, ok := c.smaller(ctx, m, p, v, len(a.Whole)); ok {
 			a = smaller
 		}
@@ -189,8 +147,8 @@ func (c *conn) appendShown(line []byte, r *request, name string, a answer.Answer
 
 // smaller asks a listing method again for as many items as fit. When one item alone is too long, the page that has it is
 // cut, but no item of it is left out: its cursor goes on behind the last one.
-func (c *conn) smaller(ctx context.Context, m *method, p toolCall, v any, size int) (page answer.Answer, ok bool) {
-	n := m.form.Count(v)
+func (c *conn) smaller(ctx context.Context, m *tool.Tool, p toolCall, v any, size int) (page answer.Answer, ok bool) {
+	n := m.Form.Count(v)
 	for try := 0; try < 3 && n > 1; try++ {
 		n = max(1, min(n-1, n*answer.Room/size*9/10))
 		limit, _ := json.Marshal(n)
@@ -198,11 +156,11 @@ func (c *conn) smaller(ctx context.Context, m *method, p toolCall, v any, size i
 		if err != nil {
 			return page, ok
 		}
-		a, err := m.form.Render(again)
+		a, err := m.Form.Render(again)
 		if err == nil && a.Whole == nil {
 			return a, true
 		}
-		n, size = m.form.Count(again), max(len(a.Whole), answer.Room)
+		n, size = m.Form.Count(again), max(len(a.Whole), answer.Room)
 		if err == nil && !a.TooBig && itemsOf(a.Structured) == n {
 			page, ok = a, true
 		}
@@ -220,7 +178,7 @@ func itemsOf(list json.RawMessage) int {
 }
 
 // say puts into words what a changing call's envelope means for whoever has to act on it.
-func (c *conn) say(o op.Outcome, m *method, p toolCall) string {
+func (c *conn) say(o op.Outcome, m *tool.Tool, p toolCall) string {
 	tool := m.Tool()
 	if p.wrapped {
 		tool = metaWrite + " for " + m.ID()
@@ -335,11 +293,70 @@ func faultLine(r *request, self json.RawMessage, f *fault.Error) []byte {
 func FaultLine(m wire.Message, version string, f *fault.Error) []byte {
 	r := &request{Message: m}
 	r.read()
-	return faultLine(r, identity(version), f.Spelled(asTool))
+	return faultLine(r, identity(version), f.Spelled(tool.Spell))
 }
 
 // identity is what a server of a version calls itself.
 func identity(version string) json.RawMessage {
 	self, _ := json.Marshal(map[string]string{"name": "omnitron", "title": "Omnitron", "version": version}) // strings
 	return self
+}
+
+// enoughItems ends a stream that has given what was asked for.
+var enoughItems = fault.New(fault.Cancelled, "enough items").WithReason("enough")
+
+// collect runs a stream until it ends or one of its bounds is reached. Progress is told item by item, before the answer.
+func (c *conn) collect(ctx context.Context, r *request, m *tool.Tool, args json.RawMessage) (any, error) {
+	args, most, d, err := tool.Bounds(args)
+	if err != nil {
+		return nil, err
+	}
+	until, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	batch := answer.Batch{Items: []json.RawMessage{}}
+	size := 0
+	enough := false
+	_, err = c.srv.reg.Do(until, tools.Call{Method: m.ID(), In: args, Emit: func(item any) error {
+		if until.Err() != nil {
+			return until.Err()
+		}
+		raw, err := answer.Marshal(item)
+		if err != nil {
+			return err
+		}
+		if len(batch.Items) > 0 && size+len(raw) > answer.Room-512 {
+			enough, batch.Truncated = true, true
+			return enoughItems
+		}
+		size += len(raw) + 1
+		batch.Items, batch.Rows = append(batch.Items, raw), append(batch.Rows, item)
+		if cursor := object.String(raw, "cursor"); cursor != "" {
+			batch.NextCursor = cursor
+		}
+		if l, ok := item.(op.Lossy); ok {
+			batch.Dropped += l.Lost()
+		}
+		if err := c.progress(r, len(batch.Items), most); err != nil {
+			return err
+		}
+		if len(batch.Items) == most {
+			enough, batch.Truncated = true, true
+			return enoughItems
+		}
+		return nil
+	}})
+	timeUp := ctx.Err() == nil && errors.Is(until.Err(), context.DeadlineExceeded)
+	if err != nil && !enough && !timeUp {
+		return nil, err
+	}
+	return batch, nil
+}
+
+// progress tells how many items have come, if the caller wants to know.
+func (c *conn) progress(r *request, n, total int) error {
+	if r.token == nil {
+		return nil
+	}
+	b := append([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`), r.token...)
+	return r.out.Write(fmt.Appendf(b, `,"progress":%d,"total":%d}}`, n, total))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/mcp/tool"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
@@ -31,7 +32,7 @@ func confirming(v any) (op.Outcome, bool) {
 }
 
 // form is what a client shows its user: the plan in words of ours, names made visible, and one box to tick.
-func form(m *method, o op.Outcome) json.RawMessage {
+func form(m *tool.Tool, o op.Outcome) json.RawMessage {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Run %s? %s", m.ID(), m.Doc)
 	if o.Plan != nil {
@@ -89,7 +90,7 @@ func (q *questions) answered(m wire.Message) {
 
 // ask lets a client of the era with a handshake ask its user, and makes the call again with the token when the answer is
 // yes. That is a confirmation and nothing more: a held call stays held. Without an answer the model gets the token.
-func (c *conn) ask(ctx context.Context, r *request, m *method, p toolCall, o op.Outcome, asked any) (any, error) {
+func (c *conn) ask(ctx context.Context, r *request, m *tool.Tool, p toolCall, o op.Outcome, asked any) (any, error) {
 	id, reply, forget := c.asked.begin()
 	defer forget()
 	line := append([]byte(`{"jsonrpc":"2.0","id":`+id+`,"method":"elicitation/create","params":`), form(m, o)...)
@@ -137,7 +138,7 @@ func newSeal() (cipher.AEAD, error) {
 }
 
 // question appends the result that makes a client of the modern era ask its user and call again.
-func (c *conn) question(line []byte, m *method, p toolCall, o op.Outcome) ([]byte, *wire.Error) {
+func (c *conn) question(line []byte, m *tool.Tool, p toolCall, o op.Outcome) ([]byte, *wire.Error) {
 	digest, err := policy.Digest(p.args)
 	if err != nil {
 		return nil, invalidParams("the arguments have no canonical form")
@@ -154,7 +155,7 @@ func (c *conn) question(line []byte, m *method, p toolCall, o op.Outcome) ([]byt
 }
 
 // resume gives the arguments with the token when the user has said yes to the question that the state belongs to.
-func (c *conn) resume(r *request, m *method, p toolCall) (json.RawMessage, error) {
+func (c *conn) resume(r *request, m *tool.Tool, p toolCall) (json.RawMessage, error) {
 	wrong := func(why string) error {
 		return fault.New(fault.Invalid, "the requestState %s", why).WithReason("request_state").WithHint("call again without requestState and inputResponses")
 	}

@@ -17,7 +17,7 @@ import (
 func (b *testbed) fits(t *testing.T, id string, content json.RawMessage) []fault.Problem {
 	t.Helper()
 	m := b.methods[id]
-	if m.stream == nil {
+	if !m.Stream {
 		if object.Get(object.Get(m.OutSchema, "properties"), "truncated") == nil { // this plane adds it
 			content, _ = object.Delete(content, "truncated")
 		}
@@ -88,7 +88,7 @@ func TestFits(t *testing.T) {
 			if _ = json.Unmarshal(r.Result.StructuredContent, &l); w.how != "ok" && !l.Truncated {
 				t.Errorf("not truncated: %s", what)
 			}
-			if kind := object.Get(object.Get(object.Get(b.methods[id].output, "properties"), "truncated"), "type"); string(kind) != `"boolean"` {
+			if kind := object.Get(object.Get(object.Get(b.methods[id].Output, "properties"), "truncated"), "type"); string(kind) != `"boolean"` {
 				t.Errorf("%s: its schema has no truncated", name)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/mcp/tool"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/search"
 	"github.com/omnitron-dev/omnitron/transports/wire"
@@ -54,7 +55,7 @@ func (t metaTool) entry(modern bool) []byte {
 	b = answer.AppendString(append(b, `,"description":`...), t.doc)
 	b = append(append(b, `,"inputSchema":`...), t.in...)
 	if modern {
-		b = append(append(b, `,"outputSchema":`...), cuttable(json.RawMessage(t.out))...)
+		b = append(append(b, `,"outputSchema":`...), tool.Cuttable(json.RawMessage(t.out))...)
 	}
 	foreign := t.name == metaRead || t.name == metaWrite
 	return fmt.Appendf(b, `,"annotations":{"readOnlyHint":%t,"destructiveHint":%t,"idempotentHint":%t,"openWorldHint":%t}}`, t.reads, !t.reads, t.reads, foreign)
@@ -185,8 +186,8 @@ type example struct {
 	Input json.RawMessage `json:"input"`
 }
 
-func describeMethod(m *method) described {
-	d := described{foundOf(m.Method), m.input(), m.output, []example{}}
+func describeMethod(m *tool.Tool) described {
+	d := described{foundOf(m.Method), m.Input(), m.Output, []example{}}
 	for _, e := range m.Examples {
 		if e.Fails == "" {
 			in := e.In
@@ -201,7 +202,7 @@ func describeMethod(m *method) described {
 
 // show appends a value of this plane's own.
 func (c *conn) show(line []byte, r *request, t metaTool, v any) []byte {
-	form, err := answer.NewForm(cuttable(json.RawMessage(t.out)), nil, nil)
+	form, err := answer.NewForm(tool.Cuttable(json.RawMessage(t.out)), nil, nil)
 	if err != nil {
 		return c.appendFault(line, r, fault.From(err))
 	}
@@ -210,4 +211,29 @@ func (c *conn) show(line []byte, r *request, t metaTool, v any) []byte {
 		return c.appendFault(line, r, fault.From(err))
 	}
 	return c.appendShown(line, r, t.name, a, "")
+}
+
+// spell spells a call that a hint names so that this connection can make it: as a tool of its list, else through the meta
+// tools. What the connection cannot call at all keeps its name, and the hint says so.
+func (c *conn) spell(call fault.Call) (string, bool) {
+	m := c.srv.methods[call.Method]
+	if m == nil {
+		return "", false
+	}
+	reached := c.surface.allowed[call.Method] != nil
+	switch {
+	case c.surface.tools[m.Tool()] != nil:
+		return tool.Spell(fault.Call{Method: m.ID(), Input: call.Input})
+	case reached && c.surface.meta:
+		through := metaWrite
+		if m.Effect == op.Reads {
+			through = metaRead
+		}
+		whole := fault.Do("", "method", m.ID())
+		if len(call.Input) > 0 {
+			whole.Input["input"] = call.Input
+		}
+		return through + "(" + whole.JSON() + ")", true
+	}
+	return m.ID() + " (which this connection may not call)", true
 }

@@ -299,3 +299,48 @@ func (w *reason) improve(r *request, e mcplib.JSONRPCErrorDetails) *wire.Error {
 	}
 	return out
 }
+
+// toolCall is the params of tools/call.
+type toolCall struct {
+	name      string
+	args      json.RawMessage // an object
+	wrapped   bool            // args came inside those of a meta tool
+	responses json.RawMessage // modern: what the user said to a question of ours
+	state     string          // modern: what we gave the client to keep with the question
+}
+
+func parseCall(params json.RawMessage) (toolCall, *wire.Error) {
+	p := toolCall{args: json.RawMessage("{}")}
+	bad := ""
+	if !object.Is(params) {
+		return p, invalidParams("tools/call needs params: {name, arguments}")
+	}
+	object.Visit(params, func(key string, value json.RawMessage) bool {
+		switch key {
+		case "name":
+			p.name = object.Unquote(value)
+		case "arguments":
+			if object.Is(value) {
+				p.args = value
+			} else if string(value) != "null" {
+				bad = "arguments must be an object"
+			}
+		case "inputResponses":
+			p.responses = value
+		case "requestState":
+			p.state = object.Unquote(value)
+		}
+		return true
+	})
+	if bad == "" && p.name == "" {
+		bad = "name must be the name of a tool"
+	}
+	if bad != "" {
+		return p, invalidParams(bad)
+	}
+	return p, nil
+}
+
+func invalidParams(text string) *wire.Error {
+	return &wire.Error{Code: wire.CodeOf(fault.Invalid), Message: text}
+}

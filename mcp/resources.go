@@ -2,7 +2,6 @@ package mcp
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -14,121 +13,36 @@ import (
 	"github.com/mark3labs/mcp-go/server"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/mcp/tool"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
 
 const (
-	byKey     = "/{project}/{stack}/{app}"
-	byName    = "/{name}"
 	mimeJSON  = "application/json"
 	resultURI = "omnitron://results/"
 )
-
-// resource is a method that can be read by its address: it takes a name or nothing.
-type resource struct {
-	base   string // omnitron://apps
-	field  string // where the name goes, "" for a method that takes nothing
-	many   bool   // the field is a list
-	title  string
-	doc    string
-	id     string // of the method
-	topics []string
-	method *method
-}
-
-// newResource reads the address of a method, or gives nil when it has none.
-func newResource(d *tools.Method) (*resource, error) {
-	if d.Resource == "" {
-		return nil, nil
-	}
-	r := &resource{base: d.Resource, title: title(d.Service, d.Verb), doc: d.Doc, id: d.ID(), topics: d.Topics}
-	named := false
-	for _, suffix := range []string{byKey, byName} {
-		if base, ok := strings.CutSuffix(r.base, suffix); ok {
-			r.base, named = base, true
-			break
-		}
-	}
-	if strings.ContainsAny(r.base, "{}") || !strings.HasPrefix(r.base, "omnitron://") {
-		return nil, fmt.Errorf("%q is no address: omnitron://words, then nothing, %s or %s", d.Resource, byKey, byName)
-	}
-	if d.Effect != op.Reads || d.Stream {
-		return nil, fmt.Errorf("only what reads once can be a resource")
-	}
-	if !named {
-		return r, nil
-	}
-	props := object.Get(d.InSchema, "properties")
-	switch {
-	case object.Get(props, "name") != nil:
-		r.field = "name"
-	case object.Get(props, "names") != nil:
-		r.field, r.many = "names", true
-	default:
-		return nil, fmt.Errorf("the address %q has a name and the input has none", d.Resource)
-	}
-	return r, nil
-}
-
-// input is what the method gets for a name.
-func (r *resource) input(name string) json.RawMessage {
-	if r.field == "" {
-		return json.RawMessage("{}")
-	}
-	value := answer.AppendString(nil, name)
-	if r.many {
-		value = append(append([]byte{'['}, value...), ']')
-	}
-	return object.Set(json.RawMessage("{}"), r.field, value)
-}
-
-// find gives the resource of an address and the name in it.
-func (f *surface) find(uri string) (*resource, string, bool) {
-	for _, r := range f.resources {
-		if uri == r.base && r.field == "" {
-			return r, "", true
-		}
-		rest, ok := strings.CutPrefix(uri, r.base+"/")
-		if !ok || r.field == "" {
-			continue
-		}
-		parts := strings.Split(rest, "/")
-		if len(parts) != 1 && len(parts) != 3 {
-			continue
-		}
-		for i, p := range parts {
-			var err error
-			if parts[i], err = url.PathUnescape(p); err != nil || parts[i] == "" {
-				return nil, "", false
-			}
-		}
-		return r, strings.Join(parts, "/"), true
-	}
-	return nil, "", false
-}
 
 // addResources puts the resources of a surface into the library, and the cut answers of a connection.
 func (s *Server) addResources(lib *server.MCPServer, f *surface) error {
 	seen := map[string]string{}
 	for _, r := range f.resources {
-		form := r.base
-		if r.field != "" {
-			form += byName
+		form := r.Base
+		if r.Field != "" {
+			form += tool.ByName
 		}
 		if other, used := seen[form]; used {
-			return fmt.Errorf("%s and %s have the same address %s", other, r.id, form)
+			return fmt.Errorf("%s and %s have the same address %s", other, r.ID, form)
 		}
-		seen[form] = r.id
-		if r.field == "" {
-			lib.AddResource(mcplib.NewResource(r.base, r.id, mcplib.WithResourceTitle(r.title), mcplib.WithResourceDescription(r.doc), mcplib.WithMIMEType(mimeJSON)), readResource)
+		seen[form] = r.ID
+		if r.Field == "" {
+			lib.AddResource(mcplib.NewResource(r.Base, r.ID, mcplib.WithResourceTitle(r.Title), mcplib.WithResourceDescription(r.Doc), mcplib.WithMIMEType(mimeJSON)), readResource)
 			continue
 		}
-		for suffix, label := range map[string]string{byKey: " by key", byName: " by name"} {
-			lib.AddResourceTemplate(mcplib.NewResourceTemplate(r.base+suffix, r.id+label, mcplib.WithTemplateTitle(r.title), mcplib.WithTemplateDescription(r.doc), mcplib.WithTemplateMIMEType(mimeJSON)), readResource)
+		for suffix, label := range map[string]string{tool.ByKey: " by key", tool.ByName: " by name"} {
+			lib.AddResourceTemplate(mcplib.NewResourceTemplate(r.Base+suffix, r.ID+label, mcplib.WithTemplateTitle(r.Title), mcplib.WithTemplateDescription(r.Doc), mcplib.WithTemplateMIMEType(mimeJSON)), readResource)
 		}
 	}
 	lib.AddResourceTemplate(mcplib.NewResourceTemplate(resultURI+"{id}{?offset,length}", "results",
@@ -155,18 +69,18 @@ func (c *conn) readURI(ctx context.Context, uri string) ([]mcplib.ResourceConten
 	if strings.HasPrefix(uri, resultURI) {
 		return c.results.read(uri)
 	}
-	r, name, ok := c.surface.find(uri)
+	r, name, ok := tool.Find(c.surface.resources, uri)
 	if !ok {
 		return nil, noResource(uri)
 	}
-	v, err := c.srv.reg.Do(ctx, tools.Call{Method: r.id, In: r.input(name)})
+	v, err := c.srv.reg.Do(ctx, tools.Call{Method: r.ID, In: r.Input(name)})
 	if err != nil {
 		return nil, err
 	}
-	if r.method.hints {
+	if r.Tool.Hints {
 		v = fault.SpellAll(v, c.spell)
 	}
-	a, err := r.method.form.Render(v)
+	a, err := r.Tool.Form.Render(v)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/mcp/answer"
 	"github.com/omnitron-dev/omnitron/mcp/object"
+	"github.com/omnitron-dev/omnitron/mcp/tool"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
 
@@ -94,11 +95,11 @@ func (s *subscriptions) stale(ev bus.Event, lost bool) []subscription {
 }
 
 func (c *conn) subscriptionOf(uri, stream string, out Out) (subscription, bool) {
-	r, name, ok := c.surface.find(uri)
+	r, name, ok := tool.Find(c.surface.resources, uri)
 	if !ok {
 		return subscription{}, false
 	}
-	return subscription{uri: uri, name: name, topics: r.topics, stream: stream, out: out}, true
+	return subscription{uri: uri, name: name, topics: r.Topics, stream: stream, out: out}, true
 }
 
 var errManySubscriptions = &wire.Error{Code: wire.CodeOf(fault.Limited), Message: "this connection has subscribed to 200 addresses, and no more are taken"}

@@ -22,6 +22,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
 
@@ -224,7 +225,7 @@ func newBed(tb testing.TB, change ...func(*Options)) *testbed {
 	w := &world{}
 	var deps tools.Deps
 	kernel := toolstest.New(tb, func(d *tools.Deps) {
-		d.Resolver, d.Limits = w, tools.Limits{Input: 4 << 20, Deadline: time.Minute}
+		d.Resolver, d.Limits = w, limit.Limits{Input: 4 << 20, Deadline: time.Minute}
 		deps = *d
 	})
 	reg, err := tools.New(op.Of("apps", "Apps.", worldMethods...).Bind(w), deps)

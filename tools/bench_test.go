@@ -5,13 +5,14 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
 
 // BenchmarkDo is a read by an agent through every stage: the hot path of MCP.
 func BenchmarkDo(b *testing.B) {
 	w := toolstest.New(b, func(d *tools.Deps) {
-		d.Limits = tools.DefaultLimits()
+		d.Limits = limit.Default()
 		d.Limits.Calls, d.Limits.Changing = 0, 0
 	})
 	s := w.Sessions.Open(toolstest.Agent(), func() {})

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/redact"
+	"github.com/omnitron-dev/omnitron/tools/clean"
 	"github.com/omnitron-dev/omnitron/tools/schema"
 )
 
@@ -49,7 +51,7 @@ func (c *call) hand(item any) error {
 	}
 	item = schema.Complete(item)
 	if m := c.hide(); m != nil {
-		item = clean(m, item)
+		item = clean.Answer(m, item)
 	}
 	if err := c.emit(item); err != nil {
 		return err
@@ -70,4 +72,25 @@ func rescue(err *error) {
 	if v := recover(); v != nil {
 		*err = &panicked{v, debug.Stack()}
 	}
+}
+
+// outlive gives what changes something, and is on record, a context that does not end because its caller's credential was
+// ended: half a change helps nobody, and the record says who made it. Every other end of ctx is its end too.
+func (c *call) outlive(ctx context.Context) (context.Context, func()) {
+	if c.record == 0 || !c.changes() {
+		return ctx, func() {}
+	}
+	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if why := context.Cause(ctx); !fault.Is(why, fault.Unauthenticated) {
+			cancel(why)
+		}
+	})
+	end := func() { stop(); cancel(nil) }
+	at, timed := ctx.Deadline()
+	if !timed {
+		return own, end
+	}
+	own, late := context.WithDeadline(own, at)
+	return own, func() { late(); end() }
 }

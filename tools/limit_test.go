@@ -10,19 +10,20 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
 
 // limited changes the default limits.
-func limited(change func(*tools.Limits)) func(*tools.Deps) {
+func limited(change func(*limit.Limits)) func(*tools.Deps) {
 	return func(d *tools.Deps) {
-		d.Limits = tools.DefaultLimits()
+		d.Limits = limit.Default()
 		change(&d.Limits)
 	}
 }
 
 func TestLimitOfSize(t *testing.T) {
-	w := toolstest.New(t, limited(func(l *tools.Limits) { l.Input = 64 }))
+	w := toolstest.New(t, limited(func(l *limit.Limits) { l.Input = 64 }))
 	in := `{"name":"car"}`
 	does(t, w, toolstest.Owner(), "toys.get", in+strings.Repeat(" ", 64-len(in)))
 	f := fails(t, w, toolstest.Owner(), "toys.get", in+strings.Repeat(" ", 65-len(in)), fault.Limited, "too_large")
@@ -90,7 +91,7 @@ func waiting(t *testing.T, w *toolstest.World, n int, who func(i int) op.Caller)
 }
 
 func TestLimitInFlightOfOnePrincipal(t *testing.T) {
-	w := toolstest.New(t, limited(func(l *tools.Limits) { l.InFlight = 3 }))
+	w := toolstest.New(t, limited(func(l *limit.Limits) { l.InFlight = 3 }))
 	end := waiting(t, w, 3, func(int) op.Caller { return toolstest.Owner() })
 	fails(t, w, toolstest.Owner(), "toys.list", `{}`, fault.Limited, "in_flight")
 	does(t, w, toolstest.Owner(), "toys.ping", `{}`)
@@ -100,7 +101,7 @@ func TestLimitInFlightOfOnePrincipal(t *testing.T) {
 }
 
 func TestLimitInFlightOfAllLeavesAReserve(t *testing.T) {
-	w := toolstest.New(t, limited(func(l *tools.Limits) { l.Together, l.Reserve = 3, 1 }))
+	w := toolstest.New(t, limited(func(l *limit.Limits) { l.Together, l.Reserve = 3, 1 }))
 	end := waiting(t, w, 3, func(i int) op.Caller {
 		return op.Caller{User: string(rune('a' + i)), Channel: op.Person, Ceiling: op.Admin, Role: op.Admin}
 	})

@@ -3,13 +3,26 @@
 package tools
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/policy"
+	"github.com/omnitron-dev/omnitron/core/redact"
+	"github.com/omnitron-dev/omnitron/core/session"
+	"github.com/omnitron-dev/omnitron/core/store/records"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/schema"
 )
 
@@ -139,7 +152,7 @@ type Registry struct {
 	methods []*Method
 	ids     map[string]*Method
 	tools   map[string]*Method
-	limiter *limiter
+	limiter *limit.Limiter
 }
 
 // New gives the registry of methods. It starts nothing.
@@ -155,7 +168,7 @@ func New(methods []op.Method, d Deps) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{Deps: d, methods: described, limiter: newLimiter(d.Limits, d.Now)}
+	r := &Registry{Deps: d, methods: described, limiter: limit.New(d.Limits, d.Now)}
 	for i, m := range described {
 		m.handler = methods[i]
 	}
@@ -165,3 +178,159 @@ func New(methods []op.Method, d Deps) (*Registry, error) {
 
 // Methods gives every method in the order of the catalog.
 func (r *Registry) Methods() []*Method { return r.methods }
+
+// Find gives the method of an id, service.verb, or of a former id.
+func (r *Registry) Find(id string) (*Method, bool) {
+	m, ok := r.ids[id]
+	return m, ok
+}
+
+// Tool gives the method of a tool's name, service_verb, present or former.
+func (r *Registry) Tool(name string) (*Method, bool) {
+	m, ok := r.tools[name]
+	return m, ok
+}
+
+// find looks the method up. What stays on the unix socket does not exist elsewhere, nor for agents.
+func (r *Registry) find(ctx context.Context, c *call) (context.Context, error) {
+	m, ok := r.ids[c.method]
+	if !ok || !m.reaches(c.caller) {
+		return ctx, r.unknown(c.method, c.caller)
+	}
+	c.Method = m
+	return ctx, nil
+}
+
+// unknown is the fault of a method that does not exist, or not for this caller: it suggests only what he can see. The
+// name is quoted, so that its bytes stay data, and cut.
+func (r *Registry) unknown(name string, who op.Caller) error {
+	const most = 80
+	if len(name) > most {
+		name = strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	f := fault.New(fault.NotFound, "there is no method %q", name).WithReason("unknown_method")
+	if near := r.near(strings.ToLower(strings.ReplaceAll(name, "_", ".")), who); near != "" {
+		f = f.WithCandidates(near).WithHint("did you mean %s?", near)
+	}
+	return f
+}
+
+// near gives the id that was probably meant: the same in another spelling, a similar one, or the only one with that verb
+// in another service.
+func (r *Registry) near(id string, who op.Caller) string {
+	_, verb, _ := strings.Cut(id, ".")
+	var names, sameVerb []string
+	for _, m := range r.methods {
+		if !m.Visible(who) {
+			continue
+		}
+		if names = append(names, m.ID()); m.Verb == verb {
+			sameVerb = append(sameVerb, m.ID())
+		}
+	}
+	if slices.Contains(names, id) {
+		return id
+	}
+	if near := fault.Near(id, names); near != "" || len(sameVerb) != 1 {
+		return near
+	}
+	return sameVerb[0]
+}
+
+// toolName is an id as the name of a tool.
+func toolName(id string) string { return strings.ReplaceAll(id, ".", "_") }
+
+// Deps are what the pipeline needs of the daemon. Gate, Sessions and Secrets may be nil; Now is time.Now when nil; zero Limits
+// are DefaultLimits.
+type Deps struct {
+	Log       *slog.Logger
+	Ledger    Ledger
+	Policy    Policy
+	Tokens    Tokens
+	Approvals Approvals
+	Resolver  Resolver
+	Keys      Keys
+	Gate      Gate
+	Sessions  *session.Sessions
+	Secrets   *redact.Live // what no answer and no record shows
+	Limits    limit.Limits
+	Now       func() time.Time
+}
+
+func (d *Deps) complete() error {
+	if d.Log == nil || d.Ledger == nil || d.Policy == nil || d.Tokens == nil || d.Approvals == nil || d.Resolver == nil || d.Keys == nil {
+		return errors.New("a registry needs a log, a ledger, a policy, tokens, approvals, a resolver and keys")
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Limits == (limit.Limits{}) {
+		d.Limits = limit.Default()
+	}
+	return nil
+}
+
+// Ledger is the record of calls; *ledger.Ledger is one.
+type Ledger interface {
+	// Begin records a call before its effect; it is durable when Begin returns, together with what the functions did in its
+	// transaction. The numbers grow in the order of the records.
+	Begin(ctx context.Context, e ledger.Entry, with ...func(*sql.Tx) error) (int64, error)
+	// Settle closes a record that Begin opened; it never waits.
+	Settle(seq int64, r ledger.Result)
+	// Read records a call that is over and had no effect, in batches; it never waits.
+	Read(e ledger.Entry)
+	// Refuse counts a call of somebody who has not signed in; it never waits.
+	Refuse(s ledger.Stranger)
+}
+
+// The decisions that are on record beside those of the policy.
+const (
+	Confirmed = "confirmed" // allowed by a confirm token
+	Approved  = "approved"  // allowed by a person
+	Refused   = "refused"   // by a stage before the policy
+	Repeated  = "repeated"  // answered from memory: the idempotency key was known
+	Previewed = "dry_run"
+)
+
+// Policy says what a principal may do at once; *policy.Engine is one.
+type Policy interface {
+	Decide(policy.Request) policy.Decision
+	// Spend takes a call that a decision lets through off the budgets of its rules; one that is used up makes it a hold.
+	Spend(ctx context.Context, d policy.Decision) (policy.Decision, error)
+}
+
+// Tokens mints and redeems confirm tokens, each good once; *policy.Tokens is one.
+type Tokens interface {
+	Mint(b policy.Binding) (token string, expires time.Time)
+	// Check has the faults of Redeem and uses nothing up.
+	Check(ctx context.Context, token string, b policy.Binding) error
+	// Redeem fails with a fault: unknown, expired or used tokens, and those of another binding.
+	Redeem(ctx context.Context, token string, b policy.Binding) error
+}
+
+// Approvals holds calls until a person has decided; *approval.Approvals is one.
+type Approvals interface {
+	// Present asks for a decision or uses one up: in within the transaction of the call's record, answer after it.
+	Present(b policy.Binding, call string) (in func(*sql.Tx) error, answer func() approval.Answer, err error)
+}
+
+// Resolver turns what an input names into targets with their generations. Faults: not_found, invalid (ambiguous), each
+// with candidates.
+type Resolver interface {
+	Resolve(ctx context.Context, names []op.Selector, project op.ProjectRef, stack op.StackRef) ([]op.Target, error)
+}
+
+// Keys remembers the answers to calls with an idempotency key; *records.Keys is one.
+type Keys interface {
+	// Take takes a call on, unless it was made before: then found is true and answer is what it was told. Faults: conflict.
+	Take(ctx context.Context, c records.Claim) (answer json.RawMessage, found bool, err error)
+	// Finish keeps the answer of a call that was taken on.
+	Finish(ctx context.Context, c records.Claim, answer json.RawMessage) error
+	// Release forgets a call that was taken on and had no effect.
+	Release(ctx context.Context, c records.Claim) error
+}
+
+// Gate is asked before a changing call of whoever is no person: it may be paused.
+type Gate interface {
+	Admit(caller op.Caller, spec op.Spec) error
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 )
 
 // repeat gives a call with a known idempotency key the answer that the first one got.
@@ -22,7 +22,7 @@ func (r *Registry) repeat(ctx context.Context, c *call) (context.Context, error)
 	if err != nil {
 		return ctx, err
 	}
-	c.claim = store.Claim{Principal: c.caller.Principal(), Method: c.ID(), Key: c.controls.IdempotencyKey, Digest: digest}
+	c.claim = records.Claim{Principal: c.caller.Principal(), Method: c.ID(), Key: c.controls.IdempotencyKey, Digest: digest}
 	answer, found, err := r.Keys.Take(ctx, c.claim)
 	if err != nil {
 		return ctx, err

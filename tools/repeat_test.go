@@ -7,7 +7,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/policy"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
@@ -56,7 +56,7 @@ func TestRepeatForgetsWhatHadNoEffect(t *testing.T) {
 
 func TestAKeyInUseIsAConflict(t *testing.T) {
 	w := toolstest.New(t)
-	claim := store.Claim{Principal: toolstest.Owner().Principal(), Method: "toys.paint", Key: "k1"}
+	claim := records.Claim{Principal: toolstest.Owner().Principal(), Method: "toys.paint", Key: "k1"}
 	claim.Digest, _ = policy.Digest([]byte(`{"names":["car"],"color":"blue","coats":1}`))
 	if _, found, err := w.Keys.Take(t.Context(), claim); found || err != nil {
 		t.Fatal(found, err)
@@ -77,7 +77,7 @@ func TestRepeatOutlivesTheDaemon(t *testing.T) {
 	var answers [2]string
 	for i := range answers {
 		db := storetest.Open(t, path)
-		w := toolstest.New(t, func(d *tools.Deps) { d.Keys = store.NewKeys(db) })
+		w := toolstest.New(t, func(d *tools.Deps) { d.Keys = records.NewKeys(db) })
 		answers[i] = asJSON(t, does(t, w, toolstest.Owner(), "toys.paint", in))
 		if effects := len(w.Seqs()); effects != 1-i {
 			t.Errorf("run %d had %d effects", i, effects)

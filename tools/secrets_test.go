@@ -10,7 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/redact"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
@@ -121,7 +121,7 @@ func TestAnswersHideSecrets(t *testing.T) {
 // TestSecretsAreShownOnce: an answer that holds a secret is not kept for whoever says the same key again.
 func TestSecretsAreShownOnce(t *testing.T) {
 	db := storetest.Open(t, t.TempDir()+"/omnitron.db")
-	s, w := newSafe(t, func(d *tools.Deps) { d.Keys = store.NewKeys(db) })
+	s, w := newSafe(t, func(d *tools.Deps) { d.Keys = records.NewKeys(db) })
 	owner := toolstest.Owner()
 	in := `{"idempotency_key":"k1"}`
 	if got := asJSON(t, does(t, w, owner, "safes.make", in)); !strings.Contains(got, "word") {
@@ -131,9 +131,9 @@ func TestSecretsAreShownOnce(t *testing.T) {
 	if s.opened != 1 {
 		t.Errorf("it had its effect %d times", s.opened)
 	}
-	claim := store.Claim{Principal: owner.Principal(), Method: "safes.make", Key: "k1"}
+	claim := records.Claim{Principal: owner.Principal(), Method: "safes.make", Key: "k1"}
 	claim.Digest, _ = policy.Digest([]byte(`{}`))
-	answer, found, err := store.NewKeys(db).Take(t.Context(), claim)
+	answer, found, err := records.NewKeys(db).Take(t.Context(), claim)
 	if err != nil || !found || strings.Contains(string(answer), "word") || !strings.Contains(string(answer), "done") {
 		t.Errorf("kept: %s, %v, %v", answer, found, err)
 	}

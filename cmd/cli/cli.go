@@ -256,7 +256,7 @@ func local(s *session.Session, root *cobra.Command, l Local) {
 	}
 	cmd.Args = cobra.ArbitraryArgs
 	if l.Args == "" {
-		cmd.Args = short.NoArgs
+		cmd.Args = method.NoArgs
 	}
 	if at == root {
 		cmd.GroupID = everyday

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli"
+	"github.com/omnitron-dev/omnitron/cmd/daemon"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
 )
 
@@ -34,7 +36,10 @@ func serveMain(args []string) int {
 	}
 	if home == "" {
 		fmt.Fprintln(os.Stderr, "daemon serve: there is no home: set HOME or OMNITRON_HOME")
-		return exitKeep
+		return daemon.ExitKeep
 	}
-	return serve(home)
+	return daemon.Serve(home, version)
 }
+
+// keeperMain is the keeper when this program was built without one of its own: the same program under another name.
+func keeperMain() int { return keeper.Main(os.Args, version) }

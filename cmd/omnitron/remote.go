@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/cmd/boot"
 	"github.com/omnitron-dev/omnitron/cmd/cli"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/cmd/remote"
@@ -71,19 +72,19 @@ func remotes() cli.Remotes {
 }
 
 func book(home string) (remote.Book, error) {
-	abs, err := homeOf(home)
+	abs, err := boot.Home(home)
 	return remote.Open(abs), err
 }
 
 func addRemote(ctx context.Context, home string, r session.NewRemote) (session.RemoteUser, error) {
-	abs, err := homeOf(home)
+	abs, err := boot.Home(home)
 	if err != nil {
 		return session.RemoteUser{}, err
 	}
 	if err := remote.CheckAlias(r.Alias); err != nil {
 		return session.RemoteUser{}, err
 	}
-	if err := prepareHome(abs); err != nil {
+	if err := boot.Prepare(abs); err != nil {
 		return session.RemoteUser{}, err
 	}
 	w, err := remote.Open(abs).Add(ctx, r.Alias, r.Address, r.Pin, remote.SignIn{Token: r.Token, User: r.User, Password: r.Password})
@@ -167,7 +168,7 @@ func speakRemoteMCP(ctx context.Context, home, alias string, l cli.Launch) error
 	var ended error
 	g := life.New(log)
 	g.Add(life.Component{Name: "news", Run: func(ctx context.Context) error {
-		return registry.Follow(ctx, news, func(ctx context.Context) { _ = until(ctx, time.Second, never()) })
+		return registry.Follow(ctx, news, pause)
 	}})
 	g.Add(life.Component{Name: "server", Run: func(ctx context.Context) error {
 		for {
@@ -190,8 +191,10 @@ func speakRemoteMCP(ctx context.Context, home, alias string, l cli.Launch) error
 	return ended
 }
 
-// never makes until wait for one beat.
-func never() func() bool {
-	n := 0
-	return func() bool { n++; return n > 1 }
+// pause waits a second, or until ctx ends.
+func pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+	}
 }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/cert"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
@@ -136,7 +136,7 @@ func run(t *testing.T, seed, address string) *daemon {
 			sum := sha256.Sum256([]byte(seed + name))
 			return sum[:], nil
 		}})}
-	d.Use(config.Listener{Enabled: true, Listen: address})
+	d.Use(setting.Listener{Enabled: true, Listen: address})
 	ctx, stop := context.WithCancel(context.Background())
 	up, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- d.Run(ctx, func() { close(up) }) }()
@@ -330,9 +330,9 @@ func TestRegistry(t *testing.T) {
 	_, err = r.Do(t.Context(), tools.Call{Method: "no.such"})
 	wantReason(t, err, fault.NotFound, "unknown_method")
 
-	d.Use(config.Listener{Listen: d.address}) // the connection is lost, and then it can be had again
+	d.Use(setting.Listener{Listen: d.address}) // the connection is lost, and then it can be had again
 	<-r.client.Done()
-	d.Use(config.Listener{Enabled: true, Listen: d.address})
+	d.Use(setting.Listener{Enabled: true, Listen: d.address})
 	v, err = r.Do(t.Context(), tools.Call{Method: "daemon.version"})
 	if raw, _ := json.Marshal(v); err != nil || !strings.Contains(string(raw), "1.2.3") {
 		t.Errorf("%s %v", raw, err)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
@@ -92,7 +92,7 @@ func New(db database, keys policy.Keys, b *bus.Bus, now func() time.Time) *Appro
 }
 
 // Take takes up who may decide.
-func (a *Approvals) Take(p config.Policy) { a.console.Store(p.Approvers == config.ApproversConsole) }
+func (a *Approvals) Take(p setting.Policy) { a.console.Store(p.Approvers == setting.ApproversConsole) }
 
 // Answer is what became of a call that the policy holds.
 type Answer struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
@@ -276,7 +276,7 @@ func TestWhoDecides(t *testing.T) {
 	if err := w.decide(op.Caller{User: "bob", Channel: op.Person}, mine.ID, true); err != nil {
 		t.Errorf("another person: %v", err)
 	}
-	w.Take(config.Policy{Approvers: config.ApproversConsole})
+	w.Take(setting.Policy{Approvers: setting.ApproversConsole})
 	w.is("on the bare socket", w.decide(ann, agents.ID, true), fault.Denied, "console_needed")
 	console := ann
 	console.Console = true

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/op"
 )
 
@@ -35,14 +35,14 @@ const (
 type Webhook struct {
 	a      *Approvals
 	log    *slog.Logger
-	config func() config.Webhook
+	config func() setting.Webhook
 	client http.Client
 	pause  time.Duration
 	sub    *bus.Sub
 }
 
 // NewWebhook listens from now on; config gives where to.
-func NewWebhook(a *Approvals, log *slog.Logger, config func() config.Webhook) *Webhook {
+func NewWebhook(a *Approvals, log *slog.Logger, config func() setting.Webhook) *Webhook {
 	return &Webhook{a: a, log: log, config: config, pause: firstPause,
 		client: http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		sub:    a.bus.Subscribe(bus.Filter{Topics: []string{Topic}, Types: []string{"created"}}, backlog)}
@@ -77,7 +77,7 @@ type Message struct {
 }
 
 // tell sends one message, again after a growing pause when that fails.
-func (w *Webhook) tell(ctx context.Context, c config.Webhook, id string) error {
+func (w *Webhook) tell(ctx context.Context, c setting.Webhook, id string) error {
 	h, err := w.a.Get(op.WithCaller(ctx, op.Caller{Channel: op.Person}), id)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (w *Webhook) tell(ctx context.Context, c config.Webhook, id string) error {
 	}
 }
 
-func (w *Webhook) post(ctx context.Context, c config.Webhook, body []byte) error {
+func (w *Webhook) post(ctx context.Context, c setting.Webhook, body []byte) error {
 	secret, err := os.ReadFile(c.SecretFile)
 	if err == nil && len(bytes.TrimSpace(secret)) == 0 {
 		err = errors.New("it is empty")

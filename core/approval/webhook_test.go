@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 )
 
 // receiver answers with the statuses, in their order, and then with 200.
@@ -53,8 +53,8 @@ func (w *world) hook(r *receiver) (log *bytes.Buffer, stop func()) {
 		w.t.Fatal(err)
 	}
 	log = &bytes.Buffer{}
-	hook := NewWebhook(w.Approvals, slog.New(slog.NewTextHandler(log, nil)), func() config.Webhook {
-		return config.Webhook{URL: config.Address(srv.URL + "/T0K3N"), SecretFile: key}
+	hook := NewWebhook(w.Approvals, slog.New(slog.NewTextHandler(log, nil)), func() setting.Webhook {
+		return setting.Webhook{URL: setting.Address(srv.URL + "/T0K3N"), SecretFile: key}
 	})
 	hook.pause = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())

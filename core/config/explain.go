@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
@@ -13,7 +14,7 @@ import (
 func Schema() []byte { return schemaOf(fileKind, "omnitron.yaml") }
 
 // DaemonSchema is the JSON Schema of config.yaml.
-func DaemonSchema() []byte { return schemaOf(daemonKind, "config.yaml") }
+func DaemonSchema() []byte { return schemaOf(setting.Kind, "config.yaml") }
 
 func schemaOf[T any](k schema.Kind[T], title string) []byte {
 	s := k.Schema()
@@ -56,7 +57,7 @@ func Explain(path string) (Doc, error) {
 	}
 	root := &schema.Key{Doc: "omnitron.yaml: the apps of a project.", Label: fileKind.Label(), Keys: fileKind.Keys()}
 	if len(parts) > 0 && parts[0] == "daemon" {
-		root = &schema.Key{Name: "daemon", Doc: "config.yaml in the home: settings of the daemon.", Label: daemonKind.Label(), Keys: daemonKind.Keys()}
+		root = &schema.Key{Name: "daemon", Doc: "config.yaml in the home: settings of the daemon.", Label: setting.Kind.Label(), Keys: setting.Kind.Keys()}
 		parts = parts[1:]
 	}
 	k, walked := root, root.Name

@@ -118,17 +118,11 @@ type (
 )
 
 const (
-	namePattern = `^[a-z0-9][a-z0-9_-]{0,62}$`
-	nameHint    = "lower-case letters, digits, - and _, up to 63, beginning with a letter or digit"
 	portPattern = `^[a-z][a-z0-9_-]{0,62}$`
 	portHint    = "lower-case letters, digits, - and _, beginning with a letter"
 	envHint     = "letters, digits, _ . and -, not beginning with a digit"
 	ms          = time.Millisecond
 )
-
-func name(what string) schema.Kind[string] {
-	return schema.Pattern("the name of "+what, namePattern, nameHint)
-}
 
 var environment = schema.Dict("a map of environment variables", dotenv.NamePattern, envHint, schema.EnvValue(naming.Pattern, naming.Hint))
 

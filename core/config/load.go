@@ -1,10 +1,12 @@
-// Package config turns omnitron.yaml, its env files and the environment of a shell into one checked definition, and
-// the daemon's config.yaml into its settings. It reads texts that are handed to it: no file, no clock, and of the
+// Package config turns omnitron.yaml, its env files and the environment of a shell into one checked definition; what the
+// daemon itself is told is core/config/setting. It reads texts that are handed to it: no file, no clock, and of the
 // process's environment only what Environ gives. Everything that is wrong is said at once, each with its place.
 package config
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +36,18 @@ type Source struct {
 	User     string            // the user that the daemon runs as, or "" where that is not known
 }
 
+// ReadFile reads a file of a project for a Source: never more than a little beyond what Load accepts, so that a file
+// without an end is refused and not read.
+func ReadFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, tree.MaxBytes+1+int64(len("\ufeff"))))
+	return string(text), err
+}
+
 // Warning is something that is probably not meant, but can be done.
 type Warning struct {
 	Where   string `json:"where" jsonschema:"file:line:column"`
@@ -43,72 +57,8 @@ type Warning struct {
 // Problem is one thing wrong with a file, at its place.
 type Problem = tree.Problem
 
-// Errors is everything that is wrong with the files. To fault.From it is an invalid fault, reason config_invalid.
-type Errors struct {
-	Problems []Problem // in the order of their places, at most 100
-	More     int       // how many there are beyond those
-}
-
-func (e *Errors) Error() string {
-	var b strings.Builder
-	b.WriteString(e.head())
-	for _, p := range e.Problems {
-		b.WriteString("\n\n" + p.String())
-	}
-	if e.More > 0 {
-		fmt.Fprintf(&b, "\n\nand %d more", e.More)
-	}
-	return b.String()
-}
-
-func (e *Errors) head() string {
-	var files []string
-	for _, p := range e.Problems {
-		if f := filepath.Base(p.File.Path); !slices.Contains(files, f) {
-			files = append(files, f)
-		}
-	}
-	plural := "s"
-	if len(e.Problems) == 1 {
-		plural = ""
-	}
-	return fmt.Sprintf("%s: %d problem%s, nothing was changed", strings.Join(files, ", "), len(e.Problems)+e.More, plural)
-}
-
-// Fault gives the errors as planes carry them.
-func (e *Errors) Fault() *fault.Error {
-	f := fault.New(fault.Invalid, "%s", e.head()).WithReason("config_invalid").WithHint("mend the lines named, then look again with: omnitron config check")
-	for _, p := range e.Problems {
-		text := p.Message
-		if x := p.Excerpt(); x != "" {
-			text += "\n" + x
-		}
-		if p.Hint != "" {
-			text += "\n        " + p.Hint
-		}
-		f.Problems = append(f.Problems, fault.Problem{Path: p.Pos.String(), Message: text, Allowed: p.Allowed, Near: p.Near})
-	}
-	return f
-}
-
-// As lets fault.From see the fault.
-func (e *Errors) As(target any) bool {
-	if f, ok := target.(**fault.Error); ok {
-		*f = e.Fault()
-		return true
-	}
-	return false
-}
-
-func failed(ps *tree.Problems) error {
-	if ps.Len() == 0 {
-		return nil
-	}
-	const most = 100 // a broken file is mended from the top; an answer has to end
-	all := ps.Sorted()
-	shown := all[:min(len(all), most)]
-	return &Errors{shown, len(all) - len(shown)}
-}
+// Errors is everything that is wrong with the files.
+type Errors = tree.Errors
 
 // DefaultStack is the stack of a file without stacks.
 const DefaultStack = "dev"
@@ -118,12 +68,12 @@ func Load(src Source) (*Definition, []Warning, error) {
 	l := newLoader(src)
 	root := l.read()
 	if root == nil {
-		return nil, nil, failed(&l.problems)
+		return nil, nil, l.problems.Err()
 	}
 	d := schema.Decoder{Problems: &l.problems}
 	keys, _ := fileKind.Decode(&d, root)
 	def := l.resolve(root, keys)
-	if err := failed(&l.problems); err != nil {
+	if err := l.problems.Err(); err != nil {
 		return nil, l.warnings, err
 	}
 	for i := range def.Apps {
@@ -233,7 +183,7 @@ func References(src Source) ([]string, error) {
 	paths := []string{filepath.Join(l.dir, ".env")}
 	root := l.read()
 	if root == nil {
-		return paths, failed(&l.problems)
+		return paths, l.problems.Err()
 	}
 	seen := map[string]bool{paths[0]: true}
 	root.Walk(func(n *tree.Node) {
@@ -248,7 +198,7 @@ func References(src Source) ([]string, error) {
 			}
 		})
 	})
-	return paths, failed(&l.problems)
+	return paths, l.problems.Err()
 }
 
 // lookup finds a variable for ${}: the shell first, then .env beside the file.

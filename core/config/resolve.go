@@ -31,12 +31,6 @@ func (l *loader) mean(n *tree.Node, format string, args ...any) *tree.Problem {
 	return l.problems.Add(n.Pos, tree.Meaning, format, args...)
 }
 
-func set[T any](dst *T, v schema.Value[T]) {
-	if v.Set() {
-		*dst = v.V
-	}
-}
-
 // resolve makes the definition out of what the file says.
 func (l *loader) resolve(root *tree.Node, keys fileKeys) *Definition {
 	def := &Definition{Stack: DefaultStack, Dir: l.dir, Files: []string{l.file.Path}, Apps: []App{}}
@@ -109,19 +103,19 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 }
 
 func (l *loader) supervision(s Supervision, k supervisionKeys) Supervision {
-	set(&s.Strategy, k.Strategy)
-	set(&s.Restart.MaxRestarts, k.MaxRestarts)
-	set(&s.Restart.Window, k.Window)
+	schema.Put(&s.Strategy, k.Strategy)
+	schema.Put(&s.Restart.MaxRestarts, k.MaxRestarts)
+	schema.Put(&s.Restart.Window, k.Window)
 	s.Restart.Backoff = l.backoff(s.Restart.Backoff, k.Backoff)
 	return s
 }
 
 func (l *loader) backoff(b Backoff, v schema.Value[backoffKeys]) Backoff {
-	set(&b.Type, v.V.Type)
-	set(&b.Initial, v.V.Initial)
-	set(&b.Max, v.V.Max)
-	set(&b.Factor, v.V.Factor)
-	set(&b.Jitter, v.V.Jitter)
+	schema.Put(&b.Type, v.V.Type)
+	schema.Put(&b.Initial, v.V.Initial)
+	schema.Put(&b.Max, v.V.Max)
+	schema.Put(&b.Factor, v.V.Factor)
+	schema.Put(&b.Jitter, v.V.Jitter)
 	if v.Set() && b.Max < b.Initial {
 		at := v.Node
 		for _, n := range []*tree.Node{v.V.Initial.Node, v.V.Max.Node} {
@@ -138,9 +132,9 @@ func (l *loader) restart(r Restart, v schema.Value[restartKeys]) Restart {
 	if v.V.Policy.V != "" {
 		r.Policy = v.V.Policy.V
 	}
-	set(&r.MaxRestarts, v.V.MaxRestarts)
-	set(&r.Window, v.V.Window)
-	set(&r.ResetAfter, v.V.ResetAfter)
+	schema.Put(&r.MaxRestarts, v.V.MaxRestarts)
+	schema.Put(&r.Window, v.V.Window)
+	schema.Put(&r.ResetAfter, v.V.ResetAfter)
 	r.Backoff = l.backoff(r.Backoff, v.V.Backoff)
 	return r
 }
@@ -149,25 +143,25 @@ func (l *loader) stop(s Stop, k stopKeys) Stop {
 	if k.Signal.Set() {
 		s.Signal = "SIG" + strings.TrimPrefix(k.Signal.V, "SIG")
 	}
-	set(&s.Timeout, k.Timeout)
+	schema.Put(&s.Timeout, k.Timeout)
 	return s
 }
 
 func (l *loader) monitoring(k monitoringKeys) Monitoring {
 	m := defaultMonitoring
-	set(&m.HealthInterval, k.HealthCheck.V.Interval)
-	set(&m.HealthTimeout, k.HealthCheck.V.Timeout)
-	set(&m.HealthRetries, k.HealthCheck.V.Retries)
-	set(&m.MetricsInterval, k.Metrics.V.Interval)
-	set(&m.Retention, k.Metrics.V.Retention)
+	schema.Put(&m.HealthInterval, k.HealthCheck.V.Interval)
+	schema.Put(&m.HealthTimeout, k.HealthCheck.V.Timeout)
+	schema.Put(&m.HealthRetries, k.HealthCheck.V.Retries)
+	schema.Put(&m.MetricsInterval, k.Metrics.V.Interval)
+	schema.Put(&m.Retention, k.Metrics.V.Retention)
 	return m
 }
 
 func (l *loader) logging(g Logging, k loggingKeys) Logging {
-	set(&g.Level, k.Level)
-	set(&g.MaxSize, k.MaxSize)
-	set(&g.MaxFiles, k.MaxFiles)
-	set(&g.Compress, k.Compress)
-	set(&g.OnFull, k.OnFull)
+	schema.Put(&g.Level, k.Level)
+	schema.Put(&g.MaxSize, k.MaxSize)
+	schema.Put(&g.MaxFiles, k.MaxFiles)
+	schema.Put(&g.Compress, k.Compress)
+	schema.Put(&g.OnFull, k.OnFull)
 	return g
 }

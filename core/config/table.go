@@ -7,17 +7,17 @@ import (
 
 func dependencyKind(what string, field schema.FieldOf[dependencyKeys]) schema.Kind[[]schema.Value[dependencyKeys]] {
 	return schema.List("a list of names", schema.OneOf("the name of "+what+", or a map",
-		schema.AsScalar(name(what), func(s string) dependencyKeys { return dependencyKeys{App: schema.Value[string]{V: s}} }),
+		schema.AsScalar(schema.Name(what), func(s string) dependencyKeys { return dependencyKeys{App: schema.Value[string]{V: s}} }),
 		schema.AsMap(schema.Object("a dependency", nil, field,
 			schema.Field("until", schema.Enum("ready, started or completed", "ready", "started", "completed"), func(d *dependencyKeys) *schema.Value[string] { return &d.Until },
 				"What it waits for.", schema.Default("ready; completed for a oneshot"), schema.Example("completed"), schema.Live()),
 		), func(d dependencyKeys) dependencyKeys { return d })), 0)
 }
 
-var appDependencies = dependencyKind("an app", schema.Field("app", name("an app"), func(d *dependencyKeys) *schema.Value[string] { return &d.App },
+var appDependencies = dependencyKind("an app", schema.Field("app", schema.Name("an app"), func(d *dependencyKeys) *schema.Value[string] { return &d.App },
 	"The app of the same stack.", schema.Required(), schema.Example("migrate"), schema.Live()))
 
-var processDependencies = dependencyKind("a process", schema.Field("process", name("a process"), func(d *dependencyKeys) *schema.Value[string] { return &d.Process },
+var processDependencies = dependencyKind("a process", schema.Field("process", schema.Name("a process"), func(d *dependencyKeys) *schema.Value[string] { return &d.Process },
 	"The process of the same app.", schema.Required(), schema.Example("worker"), schema.Live()))
 
 var inheritKind = schema.OneOf("a list of variables, or true for all",
@@ -28,7 +28,7 @@ var inheritKind = schema.OneOf("a list of variables, or true for all",
 func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[dependencyKeys]], at func(*S) *programKeys) []schema.FieldOf[S] {
 	later := func(name, doc string) schema.FieldOf[S] { return schema.Later[S](name, doc) }
 	return []schema.FieldOf[S]{
-		schema.Field("name", name(what), func(s *S) *schema.Value[string] { return &at(s).Name },
+		schema.Field("name", schema.Name(what), func(s *S) *schema.Value[string] { return &at(s).Name },
 			"What it is called.", schema.Required(), schema.Example("api")),
 		schema.Field("command", commandKind, func(s *S) *schema.Value[commandLine] { return &at(s).Command },
 			"What is run: an argv list, or text that /bin/sh -c runs. A relative path with a slash is taken from cwd.", schema.Example("[./bin/api, --port, 8080]")),
@@ -101,7 +101,7 @@ var appKind = schema.Object("an app", nil, append(programFields("an app", appDep
 )...)
 
 var fileKind = schema.Object("the file", nil,
-	schema.Field("project", name("a project"), func(f *fileKeys) *schema.Value[string] { return &f.Project },
+	schema.Field("project", schema.Name("a project"), func(f *fileKeys) *schema.Value[string] { return &f.Project },
 		"The project's name.", schema.Default("the folder's name, made to fit"), schema.Example("shop")),
 	schema.Field("supervision", supervisionKind, func(f *fileKeys) *schema.Value[supervisionKeys] { return &f.Supervision },
 		"What one app's failure means for the others of the stack, and the restarts that apps inherit.", schema.Example("{strategy: one_for_one, maxRestarts: 5, window: 60s}"), schema.Live()),

@@ -9,7 +9,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/ledger"
@@ -22,6 +22,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 	"github.com/omnitron-dev/omnitron/core/token"
@@ -43,8 +44,8 @@ type Host struct {
 	Bus        *bus.Bus
 	Store      *store.Store
 	State      *store.StateFile
-	Revisions  *store.Revisions
-	Events     *store.Events
+	Revisions  *records.Revisions
+	Events     *records.Events
 	Ledger     *ledger.Ledger
 	Sessions   *session.Sessions
 	Sched      *sched.Scheduler
@@ -53,7 +54,7 @@ type Host struct {
 	// Endpoint is the URL of the HTTP plane, "" while there is none, and the file with the authority that its clients have to
 	// trust, "" where the daemon's own is not the one. It may be nil.
 	Endpoint  func() (url, authority string)
-	Config    *config.Settings
+	Config    *setting.Current
 	Policy    *policy.Engine
 	Approvals *approval.Approvals
 	Specs     []op.Spec // of every method

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 )
 
 // Engine decides by the rules in force, and keeps the budgets of those that have one. It is safe for concurrent use.
@@ -21,12 +21,12 @@ type Engine struct {
 // them anew; now is the clock.
 func NewEngine(db database, now func() time.Time) *Engine {
 	e := &Engine{db: db, now: now}
-	e.Use(config.Policy{})
+	e.Use(setting.Policy{})
 	return e
 }
 
 // Use puts the rules of config.yaml in force, before the defaults.
-func (e *Engine) Use(p config.Policy) {
+func (e *Engine) Use(p setting.Policy) {
 	var rules Rules
 	for _, r := range p.Rules {
 		rules = append(rules, Rule{Name: r.Name, Channels: r.When.Channel, Roles: r.When.Role, Users: r.When.User, Effects: r.When.Effect, Methods: r.When.Method,

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store/storetest"
 )
@@ -18,7 +18,7 @@ func engine(t *testing.T, yaml string, now func() time.Time) *Engine {
 
 func engineOn(t *testing.T, db database, yaml string, now func() time.Time) *Engine {
 	t.Helper()
-	c, err := config.LoadDaemon(yaml, "/h/config.yaml", nil)
+	c, err := setting.Load(yaml, "/h/config.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestRules(t *testing.T) {
 	if d := e.Decide(Request{Caller: agent, Spec: stop, Targets: on("shop/prod/api")}); !strings.Contains(d.Why, `the rule "prod-asks" of config.yaml says hold`) {
 		t.Error(d.Why)
 	}
-	e.Use(config.Policy{})
+	e.Use(setting.Policy{})
 	if d := e.Decide(Request{Caller: agent, Spec: stop, Targets: on("shop/dev/api")}); d.Rule != "agents-interrupt" || !strings.Contains(d.Why, "default rule agents-interrupt") {
 		t.Errorf("without the file: %+v", d)
 	}

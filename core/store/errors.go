@@ -53,8 +53,8 @@ func damaged(err error) bool {
 	return c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB
 }
 
-// notDurable is the fault of a write that did not reach the disk.
-func notDurable(err error, file string) error {
+// Unwritten is the fault of a write that did not reach the disk.
+func Unwritten(err error, file string) error {
 	return fault.Wrap(err, fault.Internal, "cannot write %s, so nothing was changed: %v", file, err).
 		WithReason(NotDurable).WithHint("make room on the disk or mend it, then call again; the daemon recovers by itself")
 }
@@ -68,7 +68,7 @@ func (s *Store) explain(err error) error {
 		return fault.Wrap(err, fault.Internal, "%s is damaged: %v", s.path, err).
 			WithReason(Damaged).WithHint("%s sets the file aside and starts an empty one", fault.Do("daemon.restart"))
 	case diskError(err):
-		return notDurable(err, s.path)
+		return Unwritten(err, s.path)
 	}
 	return err
 }

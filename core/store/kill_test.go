@@ -22,9 +22,6 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("STORE_TEST_PUT"); path != "" {
 		putForEver(path)
 	}
-	if home := os.Getenv("STORE_TEST_RENEW"); home != "" {
-		renewForEver(home)
-	}
 	goleak.VerifyTestMain(m)
 }
 

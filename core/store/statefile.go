@@ -298,7 +298,7 @@ func (f *StateFile) save(s *State) error {
 		return err
 	}
 	if err := Replace(f.disk, f.path, data); err != nil {
-		return notDurable(err, f.path)
+		return Unwritten(err, f.path)
 	}
 	return nil
 }

@@ -282,12 +282,7 @@ func (t *Tokens) sweepNamed(ctx context.Context, now time.Time) error {
 				return err
 			}
 		}
-		for _, id := range over {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM named_tokens WHERE id = ?", id); err != nil {
-				return err
-			}
-		}
-		return nil
+		return each(ctx, tx, "DELETE FROM named_tokens WHERE id = ?", over)
 	})
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/omnitron-dev/omnitron/core/cert"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -78,7 +78,7 @@ func (h *house) reach(t *testing.T, registry *tools.Registry) {
 	certs := cert.New(cert.Options{Home: dir, Keys: v.Key, Disk: store.OS, Log: log, Now: time.Now})
 	native := &tcp.Server{Certificates: certs, Authority: h.own, Sessions: registry.Sessions, Handle: handle, Options: wire.Options{Log: log}, Log: log,
 		Public: func(id string) bool { m, ok := registry.Find(id); return ok && m.Role == op.Public }}
-	native.Use(config.Listener{Enabled: true, Listen: "127.0.0.1:0"})
+	native.Use(setting.Listener{Enabled: true, Listen: "127.0.0.1:0"})
 	up, listening := make(chan struct{}), make(chan net.Addr, 1)
 	pages := &web.Server{Listen: "127.0.0.1:0", REST: true, Authority: h.own, Browser: h.own, Registry: registry, Sessions: registry.Sessions, Agents: mcpAgents{agents}, Log: log,
 		OnListen: func(a net.Addr) { listening <- a }}

@@ -23,6 +23,7 @@ import (
 	"github.com/omnitron-dev/omnitron/mcp/bridge"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 	"github.com/omnitron-dev/omnitron/transports/unix"
 	"github.com/omnitron-dev/omnitron/transports/wire"
@@ -72,7 +73,7 @@ func newHouse(t *testing.T) *house {
 		methods = append(methods, m)
 	}
 	deps := toolstest.New(t).Registry.Deps
-	deps.Resolver, deps.Limits = one{}, tools.Limits{Input: 4 << 20}
+	deps.Resolver, deps.Limits = one{}, limit.Limits{Input: 4 << 20}
 	registry, err := tools.New(methods, deps)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"io"
 	"net"
 	"os"
@@ -71,8 +72,8 @@ func (w *world) spawn(ctx context.Context, env []string, argv ...string) (*talk,
 
 // figures are what a measurement of calls gives.
 type figures struct {
-	rate float64 // calls a second
-	took spread  // each call, from its writing to its answer
+	rate float64      // calls a second
+	took table.Spread // each call, from its writing to its answer
 }
 
 // rate makes calls with so many in flight on one connection.
@@ -207,7 +208,7 @@ func rates(ctx context.Context, b *bench, w *world, o *omnitron) error {
 			return err
 		}
 	}
-	b.table.row("… the rate that agents are limited to", "").set("omnitron", true, "1 000 000/s here, 200/s by default")
+	b.table.Row("… the rate that agents are limited to", "").Set("omnitron", true, "1 000 000/s here, 200/s by default")
 	return nil
 }
 
@@ -239,10 +240,10 @@ func compare(ctx context.Context, b *bench, what string, targets []target, least
 		if least > 0 {
 			floor = fmt.Sprintf("≥ %.2f of the floor", least)
 		}
-		r := b.table.row(what, floor)
+		r := b.table.Row(what, floor)
 		for _, t := range targets {
 			f, raw := best[t.column], best["echo"].rate
-			r.set(t.column, f.rate >= max(best["mcp-go"].rate, least*raw), "%.0f (%.2f), %s", f.rate, f.rate/raw, millis(f.took.at(.99)))
+			r.Set(t.column, f.rate >= max(best["mcp-go"].rate, least*raw), "%.0f (%.2f), %s", f.rate, f.rate/raw, table.Millis(f.took.At(.99)))
 		}
 	}
 	return nil
@@ -335,7 +336,7 @@ func tokens(ctx context.Context, b *bench, w *world, o *omnitron) error {
 			most = 9000 * n / 150
 			asked = fmt.Sprintf("≤ %d, its share of 9 k for 150", most)
 		}
-		b.table.row("tools/list, profile "+profile+": tools, tokens", asked).set("omnitron", n > 0 && bytes/4 <= most, "%d, %d", n, bytes/4)
+		b.table.Row("tools/list, profile "+profile+": tools, tokens", asked).Set("omnitron", n > 0 && bytes/4 <= most, "%d, %d", n, bytes/4)
 	}
 	return nil
 }
@@ -353,7 +354,7 @@ func commandLine(ctx context.Context, b *bench) error {
 			args, what string
 			most       time.Duration
 		}{{"version", "omnitron version, median", 25 * time.Millisecond}, {"ls", fmt.Sprintf("omnitron ls with %d apps, median", n), 40 * time.Millisecond}} {
-			var took spread
+			var took table.Spread
 			for range b.count(50, 10) {
 				began := time.Now()
 				if _, err := o.run(ctx, strings.Fields(c.args)...); err != nil {
@@ -361,7 +362,7 @@ func commandLine(ctx context.Context, b *bench) error {
 				}
 				took = append(took, time.Since(began))
 			}
-			b.table.row(c.what, "≤ "+millis(c.most)).set("omnitron", took.median() <= c.most, "%s", millis(took.median()))
+			b.table.Row(c.what, "≤ "+table.Millis(c.most)).Set("omnitron", took.Median() <= c.most, "%s", table.Millis(took.Median()))
 		}
 		return nil
 	})

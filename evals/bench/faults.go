@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/evals/bench/measure"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"github.com/omnitron-dev/omnitron/evals/descent"
 )
 
@@ -38,7 +40,7 @@ func deaths(ctx context.Context, b *bench) error {
 
 func death(ctx context.Context, b *bench, col string, w *world, what string, all bool) error {
 	go func() { _ = w.super.up(ctx) }() // the beats tell
-	if _, err := w.beats.reach(ctx, time.Minute, 3); err != nil {
+	if _, err := w.beats.Reach(ctx, time.Minute, 3); err != nil {
 		return err
 	}
 	if err := pause(ctx, 2*time.Second); err != nil {
@@ -77,10 +79,10 @@ func death(ctx context.Context, b *bench, col string, w *world, what string, all
 	if all {
 		asked, right = "3 / 0", len(after) == 3 && len(left) == 0
 	}
-	b.table.row(what, asked).set(col, right, "%d / %d%s", len(after), len(left), note)
+	b.table.Row(what, asked).Set(col, right, "%d / %d%s", len(after), len(left), note)
 	if !all {
 		lost, err := gaps(w, "d1")
-		b.table.row("… lines lost meanwhile", "0").set(col, err == nil && lost == 0, "%d", lost)
+		b.table.Row("… lines lost meanwhile", "0").Set(col, err == nil && lost == 0, "%d", lost)
 		return err
 	}
 	return nil
@@ -89,7 +91,7 @@ func death(ctx context.Context, b *bench, col string, w *world, what string, all
 // pids gives the processes of this run's programs with these names.
 func pids(w *world, names ...string) (all []int) {
 	for _, n := range names {
-		all = append(all, descent.Running("program", n, w.beats.path)...)
+		all = append(all, descent.Running("program", n, w.beats.Path)...)
 	}
 	return all
 }
@@ -123,7 +125,7 @@ func stops(ctx context.Context, b *bench) error {
 	}
 	return b.each(ctx, jobs, func(ctx context.Context, col string, w *world) error {
 		go func() { _ = w.super.up(ctx) }() // the beats tell
-		if _, err := w.beats.next(ctx, time.Minute, "tree-done", 0); err != nil {
+		if _, err := w.beats.Next(ctx, time.Minute, "tree-done", 0); err != nil {
 			return err
 		}
 		if err := until(ctx, 10*time.Second, "the tree has three processes", func() bool { return len(pids(w, "tree")) == 3 }); err != nil {
@@ -137,8 +139,8 @@ func stops(ctx context.Context, b *bench) error {
 			b.say("  stop: %v", err)
 		}
 		took, left := time.Since(began), len(pids(w, "tree"))
-		b.table.row("stop of a TERM-ignoring, double-forking tree: survivors", "0").set(col, left == 0, "%d", left)
-		b.table.row("… with a timeout of 1 s it takes", "≤ 1.1 s").set(col, took <= 1100*time.Millisecond, "%s", millis(took))
+		b.table.Row("stop of a TERM-ignoring, double-forking tree: survivors", "0").Set(col, left == 0, "%d", left)
+		b.table.Row("… with a timeout of 1 s it takes", "≤ 1.1 s").Set(col, took <= 1100*time.Millisecond, "%s", table.Millis(took))
 		return nil
 	})
 }
@@ -157,7 +159,7 @@ func restarts(ctx context.Context, b *bench) error {
 
 func together(ctx context.Context, b *bench, col string, w *world) error {
 	go func() { _ = w.super.up(ctx) }() // the beats tell
-	if _, err := w.beats.reach(ctx, time.Minute, 1); err != nil {
+	if _, err := w.beats.Reach(ctx, time.Minute, 1); err != nil {
 		return err
 	}
 	if err := pause(ctx, 2*time.Second); err != nil {
@@ -177,7 +179,7 @@ func together(ctx context.Context, b *bench, col string, w *world) error {
 		return err
 	}
 	n := len(pids(w, "once"))
-	b.table.row("10 restarts at once: processes / failed commands", "1 / 0").set(col, n == 1 && failed.Load() == 0, "%d / %d", n, failed.Load())
+	b.table.Row("10 restarts at once: processes / failed commands", "1 / 0").Set(col, n == 1 && failed.Load() == 0, "%d / %d", n, failed.Load())
 	return nil
 }
 
@@ -186,7 +188,7 @@ const restarting = 20
 
 func inARow(ctx context.Context, b *bench, col string, w *world) error {
 	go func() { _ = w.super.up(ctx) }() // the beats tell
-	if _, err := w.beats.reach(ctx, time.Minute, restarting); err != nil {
+	if _, err := w.beats.Reach(ctx, time.Minute, restarting); err != nil {
 		return err
 	}
 	var all []string
@@ -209,7 +211,7 @@ func inARow(ctx context.Context, b *bench, col string, w *world) error {
 		return err
 	}
 	own := w.super.own()
-	fds, bytes := descriptors(own), resident(own)
+	fds, bytes := measure.Descriptors(own), measure.Resident(own)
 	rounds := b.count(b.restarts, 100) / restarting
 	began := time.Now()
 	for range rounds {
@@ -221,10 +223,10 @@ func inARow(ctx context.Context, b *bench, col string, w *world) error {
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	grown, more := resident(w.super.own())-bytes, descriptors(w.super.own())-fds
+	grown, more := measure.Resident(w.super.own())-bytes, measure.Descriptors(w.super.own())-fds
 	what := fmt.Sprintf("%d restarts, %d a command: memory", rounds*restarting, restarting)
-	b.table.row(what, "± 2 MB").set(col, grown <= 2_000_000, "%+.1f MB", float64(grown)/1e6)
-	b.table.row("… descriptors", "± 2").set(col, more <= 2 && more >= -2, "%+d", more)
-	b.table.row("… time a command", "").set(col, true, "%s", millis(took/time.Duration(rounds)))
+	b.table.Row(what, "± 2 MB").Set(col, grown <= 2_000_000, "%+.1f MB", float64(grown)/1e6)
+	b.table.Row("… descriptors", "± 2").Set(col, more <= 2 && more >= -2, "%+d", more)
+	b.table.Row("… time a command", "").Set(col, true, "%s", table.Millis(took/time.Duration(rounds)))
 	return nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"github.com/omnitron-dev/omnitron/evals/bench/measure"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"os"
 	"time"
 )
@@ -26,16 +28,16 @@ func fleet(ctx context.Context, b *bench) error {
 		began := time.Now()
 		up := make(chan error, 1)
 		go func() { up <- w.super.up(ctx) }()
-		last, err := w.beats.reach(ctx, time.Minute, n)
+		last, err := w.beats.Reach(ctx, time.Minute, n)
 		if err != nil {
 			return err
 		}
-		b.table.row(fmt.Sprintf("%d programs up, from nothing", n), "≤ 600 ms").set(col, last.Sub(began) <= 600*time.Millisecond, "%s", millis(last.Sub(began)))
+		b.table.Row(fmt.Sprintf("%d programs up, from nothing", n), "≤ 600 ms").Set(col, last.Sub(began) <= 600*time.Millisecond, "%s", table.Millis(last.Sub(began)))
 		if err := <-up; err != nil {
 			return err
 		}
 		if col == "omnitron" {
-			b.table.row("… and up has returned: all are ready", "").set(col, true, "%s", millis(time.Since(began)))
+			b.table.Row("… and up has returned: all are ready", "").Set(col, true, "%s", table.Millis(time.Since(began)))
 		}
 		if err := idle(ctx, b, col, w); err != nil {
 			return err
@@ -50,22 +52,22 @@ func idle(ctx context.Context, b *bench, col string, w *world) error {
 		return err
 	}
 	own := w.super.own()
-	before := cpuOf(own)
+	before := measure.CPU(own)
 	if err := pause(ctx, span); err != nil {
 		return err
 	}
-	used := cpuOf(own) - before
-	rss, pss := memory(own)
-	b.table.row("… memory, RSS", "≤ 60 MB").set(col, rss <= 60_000_000, "%s", mb(rss))
-	b.table.row("… memory, PSS", "≤ 45 MB").set(col, pss <= 45_000_000, "%s", mb(pss))
-	b.table.row("… processes of its own", "").set(col, true, "%d", len(own))
+	used := measure.CPU(own) - before
+	rss, pss := measure.Memory(own)
+	b.table.Row("… memory, RSS", "≤ 60 MB").Set(col, rss <= 60_000_000, "%s", table.MB(rss))
+	b.table.Row("… memory, PSS", "≤ 45 MB").Set(col, pss <= 45_000_000, "%s", table.MB(pss))
+	b.table.Row("… processes of its own", "").Set(col, true, "%d", len(own))
 	limit := 50 * time.Millisecond * span / (10 * time.Second)
-	b.table.row(fmt.Sprintf("… CPU in %d idle seconds", span/time.Second), fmt.Sprintf("≤ %s, sampling every app", millis(limit))).set(col, used <= limit, "%s", millis(used))
+	b.table.Row(fmt.Sprintf("… CPU in %d idle seconds", span/time.Second), fmt.Sprintf("≤ %s, sampling every app", table.Millis(limit))).Set(col, used <= limit, "%s", table.Millis(used))
 	return nil
 }
 
 func lists(ctx context.Context, b *bench, col string, w *world) error {
-	var took spread
+	var took table.Spread
 	for range b.count(30, 5) {
 		began := time.Now()
 		if err := w.super.list(ctx); err != nil {
@@ -73,7 +75,7 @@ func lists(ctx context.Context, b *bench, col string, w *world) error {
 		}
 		took = append(took, time.Since(began))
 	}
-	b.table.row("… list, median", "≤ 30 ms").set(col, took.median() <= 30*time.Millisecond, "%s", millis(took.median()))
+	b.table.Row("… list, median", "≤ 30 ms").Set(col, took.Median() <= 30*time.Millisecond, "%s", table.Millis(took.Median()))
 	return nil
 }
 
@@ -84,16 +86,16 @@ func respawns(ctx context.Context, b *bench) error {
 	kills := b.count(50, 10)
 	return b.each(ctx, beating(fleet, true), func(ctx context.Context, col string, w *world) error {
 		go func() { _ = w.super.up(ctx) }() // the beats tell
-		if _, err := w.beats.reach(ctx, time.Minute, fleet); err != nil {
+		if _, err := w.beats.Reach(ctx, time.Minute, fleet); err != nil {
 			return err
 		}
 		if err := pause(ctx, 2*time.Second); err != nil { // runit waits a second before it starts again what ended sooner
 			return err
 		}
-		var took spread
+		var took table.Spread
 		for i := range kills {
-			app, seen := name(i%fleet), w.beats.len()
-			pid := w.beats.last(app).pid()
+			app, seen := name(i%fleet), w.beats.Len()
+			pid := w.beats.Last(app).PID()
 			p, err := os.FindProcess(pid) // by pidfd
 			if err != nil {
 				return err
@@ -102,17 +104,17 @@ func respawns(ctx context.Context, b *bench) error {
 			if err := p.Kill(); err != nil {
 				return err
 			}
-			back, err := w.beats.next(ctx, 20*time.Second, app, seen)
+			back, err := w.beats.Next(ctx, 20*time.Second, app, seen)
 			if err != nil {
 				return err
 			}
-			took = append(took, back.at.Sub(began))
-			if err := pause(ctx, 150*time.Millisecond-min(back.at.Sub(began), 140*time.Millisecond)); err != nil {
+			took = append(took, back.At.Sub(began))
+			if err := pause(ctx, 150*time.Millisecond-min(back.At.Sub(began), 140*time.Millisecond)); err != nil {
 				return err
 			}
 		}
-		b.table.row("respawn after kill -9, median", "≤ 2.7 ms").set(col, took.median() <= 2700*time.Microsecond, "%s", millis(took.median()))
-		b.table.row("… 99th percentile", "").set(col, true, "%s", millis(took.at(0.99)))
+		b.table.Row("respawn after kill -9, median", "≤ 2.7 ms").Set(col, took.Median() <= 2700*time.Microsecond, "%s", table.Millis(took.Median()))
+		b.table.Row("… 99th percentile", "").Set(col, true, "%s", table.Millis(took.At(0.99)))
 		return nil
 	})
 }
@@ -121,18 +123,18 @@ func respawns(ctx context.Context, b *bench) error {
 func crashLoop(ctx context.Context, b *bench) error {
 	span := time.Duration(b.count(20, 8)) * time.Second
 	want := map[int]int{20: 5, 8: 4}[int(span/time.Second)] // at 0, 1, 3, 7 and 15 s
-	r := b.table.row(fmt.Sprintf("exit 1 at once: starts in %d s", span/time.Second), fmt.Sprintf("%d, by the table", want))
+	r := b.table.Row(fmt.Sprintf("exit 1 at once: starts in %d s", span/time.Second), fmt.Sprintf("%d, by the table", want))
 	jobs := func(w *world) []job { return []job{{name: "crash", script: w.here("crash") + "exit 1"}} }
 	return b.each(ctx, jobs, func(ctx context.Context, col string, w *world) error {
 		go func() { _ = w.super.up(ctx) }() // it says that the program crashed, which is the point
-		if _, err := w.beats.next(ctx, time.Minute, "crash", 0); err != nil {
+		if _, err := w.beats.Next(ctx, time.Minute, "crash", 0); err != nil {
 			return err
 		}
 		if err := pause(ctx, span); err != nil {
 			return err
 		}
-		n := len(w.beats.of("crash", 0))
-		r.set(col, n == want, "%d", n)
+		n := len(w.beats.Of("crash", 0))
+		r.Set(col, n == want, "%d", n)
 		return nil
 	})
 }

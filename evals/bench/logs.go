@@ -15,6 +15,9 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/evals/bench/measure"
+	"github.com/omnitron-dev/omnitron/evals/bench/role"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 )
 
 // floods prints millions of short lines with rotation on, once as the others store them and once compressed as omnitron
@@ -42,43 +45,43 @@ func floods(ctx context.Context, b *bench) error {
 
 func flooding(ctx context.Context, b *bench, col string, w *world, n int, how string) error {
 	go func() { _ = w.super.up(ctx) }() // the beats tell
-	first, err := w.beats.next(ctx, time.Minute, "flood", 0)
+	first, err := w.beats.Next(ctx, time.Minute, "flood", 0)
 	if err != nil {
 		return err
 	}
 	own := w.super.own()
-	used, stop := cpuOf(own), peak(own)
-	last, err := w.beats.next(ctx, 10*time.Minute, "flood-done", 0)
+	used, stop := measure.CPU(own), measure.Peak(own)
+	last, err := w.beats.Next(ctx, 10*time.Minute, "flood-done", 0)
 	if err != nil {
 		return err
 	}
-	took := last.at.Sub(first.at)
+	took := last.At.Sub(first.At)
 	if err := quiet(ctx, own); err != nil {
 		return err
 	}
 	grown, _ := stop()
-	used = cpuOf(own) - used
+	used = measure.CPU(own) - used
 	v := checker{seen: make([]bool, n)}
 	if _, err := w.super.stored(&v, "flood"); err != nil {
 		return err
 	}
-	speed := float64(n) * lineSize / 1e6 / took.Seconds()
+	speed := float64(n) * role.LineSize / 1e6 / took.Seconds()
 	each := used.Seconds() / float64(n) * 1e6
-	b.table.row(fmt.Sprintf("%.0f M lines of %d B, rotation on%s", float64(n)/1e6, lineSize, how), "≥ 186 MB/s").set(col, speed >= 186, "%.0f MB/s", speed)
-	b.table.row("… lines missing / torn"+how, "0 / 0").set(col, v.missing() == 0 && v.torn == 0, "%d / %d", v.missing(), v.torn)
-	b.table.row("… CPU a million lines"+how, "≤ 0.3 s").set(col, each <= 0.3, "%.2f s", each)
-	b.table.row("… growth of RSS"+how, "≤ 16 MB").set(col, grown <= 16_000_000, "%s", mb(grown))
+	b.table.Row(fmt.Sprintf("%.0f M lines of %d B, rotation on%s", float64(n)/1e6, role.LineSize, how), "≥ 186 MB/s").Set(col, speed >= 186, "%.0f MB/s", speed)
+	b.table.Row("… lines missing / torn"+how, "0 / 0").Set(col, v.missing() == 0 && v.torn == 0, "%d / %d", v.missing(), v.torn)
+	b.table.Row("… CPU a million lines"+how, "≤ 0.3 s").Set(col, each <= 0.3, "%.2f s", each)
+	b.table.Row("… growth of RSS"+how, "≤ 16 MB").Set(col, grown <= 16_000_000, "%s", table.MB(grown))
 	return nil
 }
 
 // quiet waits until processes have nothing to do any more.
 func quiet(ctx context.Context, pids []int) error {
-	last, calm := cpuOf(pids), 0
+	last, calm := measure.CPU(pids), 0
 	for calm < 3 {
 		if err := pause(ctx, 300*time.Millisecond); err != nil {
 			return err
 		}
-		now := cpuOf(pids)
+		now := measure.CPU(pids)
 		if calm++; now-last > 15*time.Millisecond {
 			calm = 0
 		}
@@ -115,10 +118,10 @@ func (c *checker) Write(p []byte) (int, error) {
 }
 
 func (c *checker) line(line []byte) {
-	if len(line) == lineSize-1 {
+	if len(line) == role.LineSize-1 {
 		if n, err := strconv.Atoi(string(line[:10])); err == nil && n < len(c.seen) {
-			c.whole = text(c.whole[:0], n)
-			if bytes.Equal(line, c.whole[:lineSize-1]) && !c.seen[n] {
+			c.whole = role.Text(c.whole[:0], n)
+			if bytes.Equal(line, c.whole[:role.LineSize-1]) && !c.seen[n] {
 				c.seen[n] = true
 				return
 			}
@@ -144,12 +147,12 @@ func longLine(ctx context.Context, b *bench) error {
 	}
 	return b.each(ctx, jobs, func(ctx context.Context, col string, w *world) error {
 		go func() { _ = w.super.up(ctx) }() // the beats tell
-		if _, err := w.beats.next(ctx, time.Minute, "line", 0); err != nil {
+		if _, err := w.beats.Next(ctx, time.Minute, "line", 0); err != nil {
 			return err
 		}
 		own := w.super.own()
-		stop := peak(own)
-		if _, err := w.beats.next(ctx, 5*time.Minute, "line-done", 0); err != nil {
+		stop := measure.Peak(own)
+		if _, err := w.beats.Next(ctx, 5*time.Minute, "line-done", 0); err != nil {
 			return err
 		}
 		if err := quiet(ctx, own); err != nil {
@@ -160,8 +163,8 @@ func longLine(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		b.table.row(fmt.Sprintf("a line of %d MB: growth of RSS", size>>20), "≤ 16 MB").set(col, grown <= 16_000_000, "%s", mb(grown))
-		b.table.row("… of which is stored", "all").set(col, kept == int64(size), "%.1f %%", 100*float64(kept)/float64(size))
+		b.table.Row(fmt.Sprintf("a line of %d MB: growth of RSS", size>>20), "≤ 16 MB").Set(col, grown <= 16_000_000, "%s", table.MB(grown))
+		b.table.Row("… of which is stored", "all").Set(col, kept == int64(size), "%.1f %%", 100*float64(kept)/float64(size))
 		return nil
 	})
 }
@@ -203,7 +206,7 @@ func filling(ctx context.Context, b *bench, col string, w *world, seconds int) e
 		return err
 	}
 	go func() { _ = w.super.up(ctx) }() // the beats tell
-	if _, err := w.beats.next(ctx, time.Minute, "drip", 0); err != nil {
+	if _, err := w.beats.Next(ctx, time.Minute, "drip", 0); err != nil {
 		return err
 	}
 	if err := pause(ctx, 18*time.Second); err != nil {
@@ -221,12 +224,12 @@ func filling(ctx context.Context, b *bench, col string, w *world, seconds int) e
 		now, err := w.super.stored(io.Discard, "drip")
 		return err == nil && now > before
 	})
-	back := millis(time.Since(freed))
+	back := table.Millis(time.Since(freed))
 	if err != nil {
 		back = "never"
 	}
 	took := time.Since(freed)
-	done, err := w.beats.next(ctx, time.Minute, "drip-done", 0)
+	done, err := w.beats.Next(ctx, time.Minute, "drip-done", 0)
 	if err != nil {
 		return err
 	}
@@ -237,16 +240,16 @@ func filling(ctx context.Context, b *bench, col string, w *world, seconds int) e
 	if _, err := w.super.stored(&all, "drip"); err != nil {
 		return err
 	}
-	printed := int64(done.pid())
-	missing := printed*lineSize - all.bytes
+	printed := int64(done.PID())
+	missing := printed*role.LineSize - all.bytes
 	told, err := w.told(ctx)
 	if err != nil {
 		return err
 	}
 	silent := max(0, missing-told)
-	r := b.table.row("disk full for a while: bytes printed, lost, of that silently", "none silently")
-	r.set(col, missing == told, "%s, %d, %d", mb(printed*lineSize), missing, silent)
-	b.table.row("… logging is back after", "≤ 1 s").set(col, back != "never" && took <= time.Second, "%s", back)
+	r := b.table.Row("disk full for a while: bytes printed, lost, of that silently", "none silently")
+	r.Set(col, missing == told, "%s, %d, %d", table.MB(printed*role.LineSize), missing, silent)
+	b.table.Row("… logging is back after", "≤ 1 s").Set(col, back != "never" && took <= time.Second, "%s", back)
 	return nil
 }
 

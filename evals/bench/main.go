@@ -20,12 +20,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/evals/bench/role"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"github.com/omnitron-dev/omnitron/evals/descent"
 )
 
 func main() {
 	if len(os.Args) > 2 && os.Args[1] == "program" {
-		os.Exit(program(os.Args[2], os.Args[3:]))
+		if os.Args[2] == "serve" {
+			os.Exit(serveCalls(os.Args[3:]))
+		}
+		os.Exit(role.Run(os.Args[2], os.Args[3:]))
 	}
 	var o options
 	flag.BoolVar(&o.quick, "quick", false, "smaller counts: a look, not a measurement")
@@ -58,7 +63,7 @@ type bench struct {
 	self  string        // this program, for roles
 	tree  *descent.Tree // the processes of this run
 	peers []maker
-	table table
+	table table.Table
 	seq   int // of worlds
 }
 
@@ -107,7 +112,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.clean()) }()
-	b.table.columns = names(b.peers)
+	b.table.Columns = names(b.peers)
 	began, before := time.Now(), load()
 	for _, p := range parts() {
 		if o.only != "" && !contains(o.only, p.name) {
@@ -115,12 +120,12 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		b.say("%s", p.name)
 		if err := p.run(ctx, b); err != nil {
-			b.table.print(os.Stdout)
+			b.table.Print(os.Stdout)
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	fmt.Printf("%s; load before %s, after %s; %s\n\n", machine(), before, load(), time.Since(began).Round(time.Second))
-	b.table.print(os.Stdout)
+	b.table.Print(os.Stdout)
 	return nil
 }
 

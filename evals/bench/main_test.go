@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/evals/bench/role"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"github.com/omnitron-dev/omnitron/evals/descent"
 )
 
@@ -19,19 +21,19 @@ import (
 func TestChecker(t *testing.T) {
 	var all []byte
 	for i := range 100 {
-		all = text(all, i)
+		all = role.Text(all, i)
 	}
-	line := func(i int) []byte { return all[i*lineSize : (i+1)*lineSize] }
+	line := func(i int) []byte { return all[i*role.LineSize : (i+1)*role.LineSize] }
 	for name, c := range map[string]struct {
 		stored        []byte
 		missing, torn int
 	}{
 		"whole":    {all, 0, 0},
-		"missing":  {slices.Concat(all[:10*lineSize], all[12*lineSize:]), 2, 0},
-		"torn":     {slices.Concat(all[:10*lineSize+20], all[11*lineSize:]), 2, 1}, // what is left of the torn one runs into the next
+		"missing":  {slices.Concat(all[:10*role.LineSize], all[12*role.LineSize:]), 2, 0},
+		"torn":     {slices.Concat(all[:10*role.LineSize+20], all[11*role.LineSize:]), 2, 1}, // what is left of the torn one runs into the next
 		"doubled":  {slices.Concat(all, line(3)), 0, 1},
 		"changed":  {append(bytes.Replace(all, []byte("quick"), []byte("quack"), 1), "rest"...), 1, 1},
-		"disorder": {slices.Concat(line(1), line(0), all[2*lineSize:]), 0, 0},
+		"disorder": {slices.Concat(line(1), line(0), all[2*role.LineSize:]), 0, 0},
 	} {
 		for _, step := range []int{1, 7, 61, 1 << 20} {
 			v := checker{seen: make([]bool, 100)}
@@ -49,14 +51,14 @@ func TestChecker(t *testing.T) {
 
 // TestTable puts a verdict beside what is asked for and only there.
 func TestTable(t *testing.T) {
-	var b table
-	b.columns = []string{"runit", "omnitron"}
-	b.row("slow", "≤ 1 s").set("omnitron", false, "%s", millis(1500*time.Millisecond))
-	b.row("slow", "≤ 1 s").set("runit", true, "%s", millis(400*time.Microsecond))
-	b.row("fast", "≤ 1 s").set("omnitron", true, "%s", millis(12*time.Millisecond))
-	b.row("free", "").set("omnitron", false, "%s", mb(123_400_000))
+	var b table.Table
+	b.Columns = []string{"runit", "omnitron"}
+	b.Row("slow", "≤ 1 s").Set("omnitron", false, "%s", table.Millis(1500*time.Millisecond))
+	b.Row("slow", "≤ 1 s").Set("runit", true, "%s", table.Millis(400*time.Microsecond))
+	b.Row("fast", "≤ 1 s").Set("omnitron", true, "%s", table.Millis(12*time.Millisecond))
+	b.Row("free", "").Set("omnitron", false, "%s", table.MB(123_400_000))
 	var out bytes.Buffer
-	b.print(&out)
+	b.Print(&out)
 	want := `|      | runit   | omnitron | asked |      |
 |------|---------|----------|-------|------|
 | slow | 0.40 ms | 1.50 s   | ≤ 1 s | over |

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"io"
 	"net"
 	"strconv"
@@ -97,7 +98,7 @@ func surf(all []*page, d time.Duration) (f figures, err error) {
 	start := time.Now()
 	for _, p := range all {
 		wg.Go(func() {
-			var took spread
+			var took table.Spread
 			var failed error
 			for now := start; now.Sub(start) < d && failed == nil; {
 				began := now

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/omnitron-dev/omnitron/evals/bench/measure"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,10 +52,10 @@ func followed(ctx context.Context, b *bench, col string, w *world) error {
 		return err
 	}
 	what := fmt.Sprintf("%d follow 2 000 lines/s, one never reads: the program prints less", following)
-	row := b.table.row(what, "< 5 %")
+	row := b.table.Row(what, "< 5 %")
 	speed := map[string]float64{}
 	for i, name := range rounds {
-		growth := peak(w.super.own())
+		growth := measure.Peak(w.super.own())
 		crowd := &crowd{}
 		if i%3 == 1 {
 			if err := crowd.follow(ctx, filepath.Join(w.super.(*omnitron).home(), "daemon.sock"), name); err != nil {
@@ -70,8 +72,8 @@ func followed(ctx context.Context, b *bench, col string, w *world) error {
 		grown, _ := growth()
 		if name == "drip2" {
 			_ = until(ctx, 10*time.Second, "all have got every line", func() bool { return crowd.slowest() >= lines }) // the row tells
-			b.table.row("… lines printed, got by the slowest that reads", "the same").set(col, crowd.slowest() == lines, "%d, %d", lines, crowd.slowest())
-			b.table.row("… memory a client", "≤ 1 MB").set(col, grown <= following*1_000_000, "%s", mb(grown/following))
+			b.table.Row("… lines printed, got by the slowest that reads", "the same").Set(col, crowd.slowest() == lines, "%d, %d", lines, crowd.slowest())
+			b.table.Row("… memory a client", "≤ 1 MB").Set(col, grown <= following*1_000_000, "%s", table.MB(grown/following))
 		}
 		crowd.leave()
 		if err := quiet(ctx, w.super.own()); err != nil {
@@ -80,8 +82,8 @@ func followed(ctx context.Context, b *bench, col string, w *world) error {
 	}
 	drop := func(a, with, b string) float64 { return 100 * (1 - speed[with]/((speed[a]+speed[b])/2)) }
 	paced, flat := drop("drip1", "drip2", "drip3"), drop("flood1", "flood2", "flood3")
-	row.set(col, paced < 5, "%.1f %%", paced)
-	b.table.row("… a flood, which has to share the processor with them", "").set(col, true, "%.1f %%", flat)
+	row.Set(col, paced < 5, "%.1f %%", paced)
+	b.table.Row("… a flood, which has to share the processor with them", "").Set(col, true, "%.1f %%", flat)
 	return nil
 }
 
@@ -137,14 +139,14 @@ func (c *crowd) leave() {
 
 // print lets a job begin and gives how many lines it has printed and how long that took.
 func (w *world) print(ctx context.Context, name string) (int, time.Duration, error) {
-	from := w.beats.len()
+	from := w.beats.Len()
 	if err := os.WriteFile(w.gate(name), nil, 0o600); err != nil {
 		return 0, 0, err
 	}
-	first, err := w.beats.next(ctx, time.Minute, name, from)
+	first, err := w.beats.Next(ctx, time.Minute, name, from)
 	if err != nil {
 		return 0, 0, err
 	}
-	done, err := w.beats.next(ctx, 5*time.Minute, name+"-done", from)
-	return done.pid(), done.at.Sub(first.at), err
+	done, err := w.beats.Next(ctx, 5*time.Minute, name+"-done", from)
+	return done.PID(), done.At.Sub(first.At), err
 }

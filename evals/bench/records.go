@@ -12,6 +12,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 )
 
 // recordKey seals the records of this part.
@@ -41,7 +42,7 @@ func records(ctx context.Context, b *bench) (err error) {
 	page := make([]byte, 4096)
 	e := ledger.Entry{User: "bench", Channel: "person", Plane: "unix", Method: "apps.restart", Targets: []string{"shop/dev/api"}, Args: []byte(`{"names":["api"]}`)}
 	for _, flight := range []int{1, 32} {
-		var raw, own spread
+		var raw, own table.Spread
 		var mu sync.Mutex
 		for range b.count(400, 80) {
 			start := time.Now()
@@ -71,12 +72,12 @@ func records(ctx context.Context, b *bench) (err error) {
 		}
 		slices.Sort(raw)
 		slices.Sort(own)
-		ratio := float64(own.at(.5)) / float64(raw.at(.5))
-		r := b.table.row(fmt.Sprintf("record of a changing call, %d in flight: p50 / an fsync's (µs)", flight), "≤ 1.5 at 1")
+		ratio := float64(own.At(.5)) / float64(raw.At(.5))
+		r := b.table.Row(fmt.Sprintf("record of a changing call, %d in flight: p50 / an fsync's (µs)", flight), "≤ 1.5 at 1")
 		if flight > 1 {
-			r.floor = ""
+			r.Floor = ""
 		}
-		r.set("omnitron", ratio <= 1.5, "%.2f (%d / %d)", ratio, own.at(.5).Microseconds(), raw.at(.5).Microseconds())
+		r.Set("omnitron", ratio <= 1.5, "%.2f (%d / %d)", ratio, own.At(.5).Microseconds(), raw.At(.5).Microseconds())
 	}
 	v, err := l.Verify(ctx, "")
 	if err == nil && v.Broken != nil {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/cert"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/evals/bench/measure"
+	"github.com/omnitron-dev/omnitron/evals/bench/table"
 )
 
 // planes are where a daemon with its network planes on is reached, and with what.
@@ -159,7 +161,7 @@ func crowds(ctx context.Context, b *bench) error {
 			if err := pause(ctx, calmFor); err != nil {
 				return err
 			}
-			before, _ := memory([]int{o.main()})
+			before, _ := measure.Memory([]int{o.main()})
 			for range n {
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -181,8 +183,8 @@ func crowds(ctx context.Context, b *bench) error {
 					return err
 				}
 			}
-			after, _ := memory([]int{o.main()})
-			b.table.row(fmt.Sprintf("%d idle %s connections: memory of the daemon", n, plane), "≤ 64 MB").set("omnitron", after-before <= most, "%+.1f MB", float64(after-before)/(1<<20))
+			after, _ := measure.Memory([]int{o.main()})
+			b.table.Row(fmt.Sprintf("%d idle %s connections: memory of the daemon", n, plane), "≤ 64 MB").Set("omnitron", after-before <= most, "%+.1f MB", float64(after-before)/(1<<20))
 			return nil
 		})
 		if err != nil {
@@ -203,8 +205,8 @@ func signIns(ctx context.Context, b *bench) error {
 		if err := pause(ctx, calmFor); err != nil {
 			return err
 		}
-		rss, pss := memory(o.own())
-		b.table.row(fmt.Sprintf("%d programs, TCP and HTTP on and idle: memory, RSS and PSS", n), "").set("omnitron", true, "%s, %s", mb(rss), mb(pss))
+		rss, pss := measure.Memory(o.own())
+		b.table.Row(fmt.Sprintf("%d programs, TCP and HTTP on and idle: memory, RSS and PSS", n), "").Set("omnitron", true, "%s, %s", table.MB(rss), table.MB(pss))
 		if _, err := o.account(ctx, at); err != nil {
 			return err
 		}
@@ -216,8 +218,8 @@ func signIns(ctx context.Context, b *bench) error {
 		if err := pause(ctx, calmFor); err != nil {
 			return err
 		}
-		after, _ := memory(o.own())
-		b.table.row(fmt.Sprintf("… %s after three passwords: memory, RSS, beside before", calmFor), "≤ 8 MB").set("omnitron", after-rss <= most, "%+.1f MB", float64(after-rss)/1e6)
+		after, _ := measure.Memory(o.own())
+		b.table.Row(fmt.Sprintf("… %s after three passwords: memory, RSS, beside before", calmFor), "≤ 8 MB").Set("omnitron", after-rss <= most, "%+.1f MB", float64(after-rss)/1e6)
 		return nil
 	})
 }
@@ -227,7 +229,7 @@ func remoteCommands(ctx context.Context, b *bench) error {
 	const most = 80 * time.Millisecond
 	n := b.count(100, 20)
 	return b.open(ctx, n, true, func(ctx context.Context, _ *world, o *omnitron, _ planes) error {
-		var took spread
+		var took table.Spread
 		for range b.count(50, 10) {
 			began := time.Now()
 			if _, err := o.run(ctx, "ls", "--remote", "self"); err != nil {
@@ -235,7 +237,7 @@ func remoteCommands(ctx context.Context, b *bench) error {
 			}
 			took = append(took, time.Since(began))
 		}
-		b.table.row(fmt.Sprintf("omnitron ls --remote with %d apps, median", n), "≤ "+millis(most)).set("omnitron", took.median() <= most, "%s", millis(took.median()))
+		b.table.Row(fmt.Sprintf("omnitron ls --remote with %d apps, median", n), "≤ "+table.Millis(most)).Set("omnitron", took.Median() <= most, "%s", table.Millis(took.Median()))
 		return nil
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/omnitron-dev/omnitron/evals/bench/role"
 	"io"
 	"os"
 	"os/exec"
@@ -77,7 +78,7 @@ func names(ms []maker) (out []string) {
 type world struct {
 	*bench
 	dir   string
-	beats *beats
+	beats *role.Beats
 	super contender
 
 	floors int // servers that were started to compare with
@@ -90,10 +91,10 @@ func (b *bench) in(ctx context.Context, m maker, jobs func(w *world) []job, task
 	if err := os.Mkdir(w.dir, 0o700); err != nil {
 		return err
 	}
-	if w.beats, err = listen(filepath.Join(w.dir, "beats")); err != nil {
+	if w.beats, err = role.Listen(filepath.Join(w.dir, "beats")); err != nil {
 		return err
 	}
-	defer w.beats.close()
+	defer w.beats.Close()
 	w.super = m.make(w)
 	if err := w.super.write(jobs(w)); err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
@@ -146,12 +147,12 @@ func (w *world) beat(name string) string { return w.here(name) + "exec sleep 100
 
 // here is the line of a script that says that it is there.
 func (w *world) here(name string) string {
-	return fmt.Sprintf("echo %s $$ >%s\n", name, w.beats.path)
+	return fmt.Sprintf("echo %s $$ >%s\n", name, w.beats.Path)
 }
 
 // role is a script that says that it is there and becomes a role of this program.
 func (w *world) role(name, role string, args ...string) string {
-	return w.here(name) + fmt.Sprintf("exec %s program %s %s %s %s", w.self, role, name, w.beats.path, strings.Join(args, " "))
+	return w.here(name) + fmt.Sprintf("exec %s program %s %s %s %s", w.self, role, name, w.beats.Path, strings.Join(args, " "))
 }
 
 // command prepares a command that belongs to this run.

@@ -24,6 +24,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/mcp"
 	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
 
@@ -50,7 +51,7 @@ func newDaemon(t *testing.T) *daemon {
 	d := &daemon{t: t, path: filepath.Join(t.TempDir(), "s"), bus: bus.New(1, 16), caller: toolstest.Agent()}
 	d.caller.Session = ""
 	d.kernel = toolstest.New(t, func(deps *tools.Deps) {
-		deps.Limits = tools.DefaultLimits()
+		deps.Limits = limit.Default()
 		deps.Limits.Calls, deps.Limits.Changing = 0, 0
 	})
 	d.kernel.Box.Inside = make(chan struct{}, 64)

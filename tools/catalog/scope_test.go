@@ -14,7 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/tools"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
 )
@@ -44,7 +44,7 @@ func scoped(t *testing.T) (*hosttest.Host, do) {
 		t.Fatal(err)
 	}
 	r, err := tools.New(methods, tools.Deps{Log: slog.New(slog.DiscardHandler), Ledger: h.Ledger, Policy: h.Policy, Tokens: confirms, Approvals: h.Approvals, Resolver: h.Supervisor,
-		Keys: store.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact})
+		Keys: records.NewKeys(h.Store), Gate: h.Sessions, Sessions: h.Sessions, Secrets: h.Redact})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/session"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/tools"
 )
 
@@ -36,7 +36,7 @@ type World struct {
 // New gives a registry of toys. The changes are made to its Deps first.
 func New(t testing.TB, changes ...func(*tools.Deps)) *World {
 	t.Helper()
-	w := &World{Box: NewBox(), Ledger: &Ledger{}, Policy: &Policy{}, Tokens: &Tokens{minted: map[string]string{}}, Held: &Approvals{}, Keys: &Keys{calls: map[store.Claim]json.RawMessage{}}, Sessions: session.New(time.Now)}
+	w := &World{Box: NewBox(), Ledger: &Ledger{}, Policy: &Policy{}, Tokens: &Tokens{minted: map[string]string{}}, Held: &Approvals{}, Keys: &Keys{calls: map[records.Claim]json.RawMessage{}}, Sessions: session.New(time.Now)}
 	d := tools.Deps{
 		Log: slog.New(slog.DiscardHandler), Ledger: w.Ledger, Policy: w.Policy, Tokens: w.Tokens, Approvals: w.Held,
 		Resolver: w.Box, Keys: w.Keys, Gate: w.Sessions, Sessions: w.Sessions,
@@ -230,11 +230,11 @@ func (a *Approvals) Asked() []policy.Binding {
 // Keys remembers answers until the test ends.
 type Keys struct {
 	mu    sync.Mutex
-	calls map[store.Claim]json.RawMessage
+	calls map[records.Claim]json.RawMessage
 }
 
 // Take implements tools.Keys.
-func (k *Keys) Take(_ context.Context, c store.Claim) (json.RawMessage, bool, error) {
+func (k *Keys) Take(_ context.Context, c records.Claim) (json.RawMessage, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for other, answer := range k.calls {
@@ -253,7 +253,7 @@ func (k *Keys) Take(_ context.Context, c store.Claim) (json.RawMessage, bool, er
 }
 
 // Finish implements tools.Keys.
-func (k *Keys) Finish(_ context.Context, c store.Claim, answer json.RawMessage) error {
+func (k *Keys) Finish(_ context.Context, c records.Claim, answer json.RawMessage) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.calls[c] = answer
@@ -261,7 +261,7 @@ func (k *Keys) Finish(_ context.Context, c store.Claim, answer json.RawMessage) 
 }
 
 // Release implements tools.Keys.
-func (k *Keys) Release(_ context.Context, c store.Claim) error {
+func (k *Keys) Release(_ context.Context, c records.Claim) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.calls, c)

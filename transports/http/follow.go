@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
@@ -26,7 +26,7 @@ type Plane struct {
 	Stopped func()                                                // called when a server has ended; may be nil
 
 	mu      sync.Mutex
-	want    config.HTTP
+	want    setting.HTTP
 	news    chan struct{} // closed with other settings
 	listen  string
 	shown   Shown // by what listens
@@ -84,7 +84,7 @@ func (p *Plane) URL() (url string, own bool) {
 }
 
 // Use takes settings up.
-func (p *Plane) Use(c config.HTTP) {
+func (p *Plane) Use(c setting.HTTP) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.news != nil && reflect.DeepEqual(c, p.want) {
@@ -141,7 +141,7 @@ func (p *Plane) stands(listen string, shown Shown, trouble error) {
 }
 
 // serve runs a server with these settings until there are others.
-func (p *Plane) serve(ctx context.Context, c config.HTTP, news <-chan struct{}, ready func()) error {
+func (p *Plane) serve(ctx context.Context, c setting.HTTP, news <-chan struct{}, ready func()) error {
 	if p.Ready != nil {
 		if err := p.Ready(ctx); err != nil {
 			return err
@@ -185,7 +185,7 @@ func (p *Plane) serve(ctx context.Context, c config.HTTP, news <-chan struct{}, 
 }
 
 // make gives a server with settings.
-func (p *Plane) make(c config.HTTP) *Server {
+func (p *Plane) make(c setting.HTTP) *Server {
 	b := &p.Server
 	var proxies []netip.Prefix = c.Proxies()
 	return &Server{Listen: c.Listen, Names: c.Names, REST: c.REST, Proxies: proxies, Authority: b.Authority, Browser: b.Browser, Registry: b.Registry, Sessions: b.Sessions,

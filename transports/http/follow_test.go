@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 )
@@ -40,7 +40,7 @@ func TestThePlaneWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := taken.Addr().String()
-	p.Use(config.HTTP{Listener: config.Listener{Enabled: true, Listen: at}})
+	p.Use(setting.HTTP{Listener: setting.Listener{Enabled: true, Listen: at}})
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- p.Run(ctx, func() { close(ready) }) }()
@@ -59,7 +59,7 @@ func TestThePlaneWaits(t *testing.T) {
 		t.Errorf("%+v %s", st, where(p))
 	}
 	_, port, _ := net.SplitHostPort(at)
-	p.Use(config.HTTP{Listener: config.Listener{Enabled: true, Listen: "0.0.0.0:" + port, Names: []string{"ops.example.com"}}})
+	p.Use(setting.HTTP{Listener: setting.Listener{Enabled: true, Listen: "0.0.0.0:" + port, Names: []string{"ops.example.com"}}})
 	until(t, "it listens beyond this machine, with TLS", func() bool { return p.Status().Pin == "sha256/x" })
 	if where(p) != "https://ops.example.com:"+port+" of its own" {
 		t.Error(where(p))
@@ -77,7 +77,7 @@ func TestThePlaneWaits(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	}
-	p.Use(config.HTTP{})
+	p.Use(setting.HTTP{})
 	until(t, "it is off", func() bool { st := p.Status(); return !st.Enabled && st.Listen == "" })
 	cancel()
 	if err := <-ended; err != nil {

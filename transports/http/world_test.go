@@ -18,6 +18,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/tools"
+	"github.com/omnitron-dev/omnitron/tools/limit"
 	"github.com/omnitron-dev/omnitron/tools/toolstest"
 	"go.uber.org/goleak"
 )
@@ -81,7 +82,7 @@ type world struct {
 
 func start(t testing.TB, changes ...func(*Server)) *world {
 	t.Helper()
-	w := &world{World: toolstest.New(t, func(d *tools.Deps) { d.Limits = tools.DefaultLimits() }), t: t, auth: newAuthority(), ended: make(chan error, 1)}
+	w := &world{World: toolstest.New(t, func(d *tools.Deps) { d.Limits = limit.Default() }), t: t, auth: newAuthority(), ended: make(chan error, 1)}
 	listening := make(chan net.Addr, 1)
 	w.srv = &Server{Listen: "127.0.0.1:0", REST: true, Authority: w.auth, Registry: w.Registry, Sessions: w.Sessions, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 		Metrics: func(_ context.Context, m *Metrics) { m.Gauge("toys", "Toys.").Is(3, "box", "a \"b\"\n") }, OnListen: func(a net.Addr) { listening <- a }}

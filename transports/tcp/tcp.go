@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/cert"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/token"
@@ -53,8 +53,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil before and after
-	want    config.Listener
-	have    config.Listener // what the listener was made of
+	want    setting.Listener
+	have    setting.Listener // what the listener was made of
 	served  *cert.Served
 	l       net.Listener
 	conns   context.Context    // ends when the plane is switched off
@@ -121,7 +121,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 }
 
 // Use takes settings up: it starts, stops or moves the listener. Connections stay, unless the plane is switched off.
-func (s *Server) Use(l config.Listener) {
+func (s *Server) Use(l setting.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.want = l
@@ -254,6 +254,6 @@ func (s *Server) close() {
 	}
 	s.leave()
 	s.cut()
-	s.conns, s.cut, s.have = nil, nil, config.Listener{}
+	s.conns, s.cut, s.have = nil, nil, setting.Listener{}
 	s.Log.Info("the TCP plane is closed")
 }

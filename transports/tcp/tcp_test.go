@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/transports/wire"
@@ -219,7 +219,7 @@ func TestReloadMovesTheListener(t *testing.T) {
 	c := p.hello(t, "good")
 	first, _, _ := net.SplitHostPort(p.address)
 	next := port(t)
-	p.Use(config.Listener{Enabled: true, Listen: next})
+	p.Use(setting.Listener{Enabled: true, Listen: next})
 	if st := p.Status(); st.Listen != next || st.Trouble != nil || st.Pin != p.pin {
 		t.Fatalf("%+v", st)
 	}
@@ -232,7 +232,7 @@ func TestReloadMovesTheListener(t *testing.T) {
 	c.want("") // who was let in stays
 
 	_, port, _ := net.SplitHostPort(next)
-	p.Use(config.Listener{Enabled: true, Listen: "0.0.0.0:" + port}) // both at once cannot be had
+	p.Use(setting.Listener{Enabled: true, Listen: "0.0.0.0:" + port}) // both at once cannot be had
 	if st := p.Status(); st.Trouble != nil || !strings.HasSuffix(st.Listen, ":"+port) {
 		t.Fatalf("%+v", st)
 	}
@@ -241,7 +241,7 @@ func TestReloadMovesTheListener(t *testing.T) {
 	taken, err := net.Listen("tcp", first+":0")
 	must(t, err)
 	defer taken.Close()
-	p.Use(config.Listener{Enabled: true, Listen: taken.Addr().String()})
+	p.Use(setting.Listener{Enabled: true, Listen: taken.Addr().String()})
 	if st := p.Status(); st.Trouble == nil || st.Listen == "" {
 		t.Fatalf("a port that is taken: %+v", st)
 	}
@@ -249,12 +249,12 @@ func TestReloadMovesTheListener(t *testing.T) {
 	_ = taken.Close()
 	until(t, "the port is free and taken up", func() bool { return p.Status().Trouble == nil && p.Status().Listen == taken.Addr().String() })
 
-	p.Use(config.Listener{Listen: next})
+	p.Use(setting.Listener{Listen: next})
 	if st := p.Status(); st.Enabled || st.Listen != "" || st.Trouble != nil {
 		t.Fatalf("%+v", st)
 	}
 	c.wantEnd()
-	p.Use(config.Listener{Enabled: true, Listen: next})
+	p.Use(setting.Listener{Enabled: true, Listen: next})
 	p.hello(t, "good")
 }
 
@@ -279,7 +279,7 @@ func TestPortThatIsTakenAtTheStart(t *testing.T) {
 	p := &plane{auth: &authority{}, done: make(chan error, 1)}
 	q := newPlane(t, nil)
 	p.Server = &Server{Certificates: q.Certificates, Authority: q.auth, Sessions: q.Sessions, Handle: q.handle, Public: q.Public, Log: q.Log}
-	p.Use(config.Listener{Enabled: true, Listen: l.Addr().String()})
+	p.Use(setting.Listener{Enabled: true, Listen: l.Addr().String()})
 	ctx, stop := context.WithCancel(t.Context())
 	up := make(chan struct{})
 	go func() { p.done <- p.Run(ctx, func() { close(up) }) }()
@@ -315,7 +315,7 @@ func TestNotReady(t *testing.T) {
 	until(t, "it listens", func() bool { return p.Status().Listen != "" && p.Status().Trouble == nil })
 	c := p.hello(t, "good")
 	sealed.Store(true)
-	p.Use(config.Listener{Enabled: true, Listen: p.address})
+	p.Use(setting.Listener{Enabled: true, Listen: p.address})
 	if _, err := net.Dial("tcp", p.address); err == nil {
 		t.Error("it listens on")
 	}

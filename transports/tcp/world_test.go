@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/cert"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/session"
@@ -162,7 +162,7 @@ func newPlane(t testing.TB, change func(*Server), trouble ...string) *plane {
 	p.auth.give("good", person(), time.Time{})
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
-	p.Use(config.Listener{Enabled: true, Listen: p.address})
+	p.Use(setting.Listener{Enabled: true, Listen: p.address})
 	up := make(chan struct{})
 	go func() { p.done <- p.Run(ctx, func() { close(up) }) }()
 	t.Cleanup(func() {

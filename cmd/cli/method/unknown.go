@@ -1,8 +1,9 @@
 package method
 
 import (
-	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // Unknown is the fault of a word that is no command below cmd.

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 )
 
 // exportPage is how many rows one call of export asks for.

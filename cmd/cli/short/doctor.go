@@ -3,11 +3,12 @@ package short
 import (
 	"encoding/json"
 
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
 // encode gives the JSON of a value that is made of plain data.
@@ -31,7 +32,7 @@ func doctor(s *session.Session) *cobra.Command {
 		Long: `Look for what is wrong with the daemon, its home and this machine, and say how to mend it. Without a daemon it looks at what
 can be seen from outside. Exits with 1 when there is an error, not for warnings alone.
 Short for ` + "`omnitron daemon doctor`" + `. Method daemon.doctor.`,
-		Args: NoArgs,
+		Args: method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := render.CheckColumns(spec.Out, s.Columns); err != nil {
 				return err

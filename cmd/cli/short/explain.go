@@ -8,23 +8,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/spf13/cobra"
 )
-
-// decode reads a value through its JSON.
-func decode(v any, into any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("cannot read an answer: %w", err)
-	}
-	return json.Unmarshal(raw, into)
-}
 
 // codes says of each fault code what it means and what to do about it.
 var codes = map[fault.Code][2]string{
@@ -75,7 +68,7 @@ Local: no method.`,
 			if len(args) == 0 && !s.Machine() {
 				return nil
 			}
-			return exactly("what")(cmd, args)
+			return method.Exactly("what")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

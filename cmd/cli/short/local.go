@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
 func kill(s *session.Session) *cobra.Command {
@@ -20,7 +22,7 @@ func kill(s *session.Session) *cobra.Command {
 		Long: `End the daemon with SIGKILL, for good: it is not started again by itself. Apps live on with the keeper, their output is
 kept, and the next up or start finds them as they are. To stop apps as well: omnitron down.
 Local: no method.`,
-		Args: NoArgs,
+		Args: method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			k, err := s.Kill(cmd.Context(), s.Home)
 			if err != nil {
@@ -42,7 +44,7 @@ func version(s *session.Session) *cobra.Command {
 		Use:   "version",
 		Short: "The version of this program",
 		Long:  "The version of this program. That of the daemon: omnitron daemon version.\nLocal: no method.",
-		Args:  NoArgs,
+		Args:  method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := s.Version
 			return s.ShowValue(cmd.Context(), v, func(render.Options) {
@@ -64,7 +66,7 @@ func completion(s *session.Session) *cobra.Command {
 		Long: `Print a completion script. It knows commands, flags, and the names of apps with their states while a daemon runs.
 Local: no method.`,
 		Example:   "  source <(omnitron completion bash)\n  omnitron completion zsh > \"${fpath[1]}/_omnitron\"\n  omnitron completion fish > ~/.config/fish/completions/omnitron.fish",
-		Args:      exactly("shell"),
+		Args:      method.Exactly("shell"),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()

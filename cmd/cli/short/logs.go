@@ -1,10 +1,11 @@
 package short
 
 import (
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/spf13/cobra"
 )
 
 // logs is logs.query, or logs.follow with -f.

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
 var (
@@ -102,7 +104,7 @@ An agent acts as operator; what destroys, and what changes configuration or righ
 hard ceiling.
 Local: no method.`,
 		Example: "  claude mcp add omnitron -- omnitron mcp\n  omnitron mcp config --client cursor",
-		Args:    NoArgs,
+		Args:    method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := l.check(s); err != nil {
 				return err
@@ -120,7 +122,7 @@ Local: no method.`,
 		Use:   "config",
 		Short: "What to write into an agent's settings",
 		Long:  "Print the settings with which a client finds this program. The flags of mcp become part of them.\nLocal: no method.",
-		Args:  NoArgs,
+		Args:  method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := l.check(s); err != nil {
 				return err

@@ -7,10 +7,12 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
 func remote(s *session.Session) *cobra.Command {
@@ -23,7 +25,7 @@ func remote(s *session.Session) *cobra.Command {
 		Long: `Know daemons of other machines by an alias, so that every command can be sent there: omnitron ls --remote prod. Aliases, keys
 and credentials are kept in this home, where nobody else can read them.
 Local: no method.`,
-		Args: NoArgs,
+		Args: method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if s.Machine() {
 				return fault.New(fault.Invalid, "%s needs a command", cmd.CommandPath()).WithReason("missing_command").WithHint("omnitron remote --help")
@@ -34,7 +36,7 @@ Local: no method.`,
 	names := Aliases(s)
 	cmd.AddCommand(addRemote(s),
 		&cobra.Command{
-			Use: "list", Short: "List the remotes of this home", Long: "List the remotes of this home, without asking them.\nLocal: no method.", Args: NoArgs,
+			Use: "list", Short: "List the remotes of this home", Long: "List the remotes of this home, without asking them.\nLocal: no method.", Args: method.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				all, err := s.Remotes.List(s.Home)
 				if err != nil {
@@ -48,7 +50,7 @@ Local: no method.`,
 		&cobra.Command{
 			Use: "remove <alias>", Short: "Forget a remote, its key and its credentials",
 			Long: "Forget a remote, its key and its credentials. A token that was given for it stays good: revoke it there.\nLocal: no method.",
-			Args: exactly("alias"), ValidArgsFunction: names,
+			Args: method.Exactly("alias"), ValidArgsFunction: names,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				r, err := s.Remotes.Remove(cmd.Context(), s.Home, args[0])
 				if err != nil {
@@ -60,7 +62,7 @@ Local: no method.`,
 		&cobra.Command{
 			Use: "test <alias>", Short: "Connect to a remote, and say as whom and how long that took",
 			Long: "Connect to a remote, check its key, sign in and make a call.\nLocal: no method; the call is daemon.version.",
-			Args: exactly("alias"), ValidArgsFunction: names,
+			Args: method.Exactly("alias"), ValidArgsFunction: names,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				ctx, cancel := s.Bounded(cmd.Context())
 				defer cancel()
@@ -113,7 +115,7 @@ Local: no method; the sign-in is auth.signin.`,
 			if len(args) < 2 {
 				return fault.New(fault.Invalid, "%s needs <alias> and <host:port>", cmd.CommandPath()).WithReason("missing_argument").WithHint("omnitron remote add prod ops.example.com:9700")
 			}
-			return NoArgs(cmd, args[2:])
+			return method.NoArgs(cmd, args[2:])
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args[0], args[1]) },
 	}

@@ -4,11 +4,12 @@ package short
 import (
 	"context"
 
+	"github.com/spf13/cobra"
+
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
-	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/cmd/cli/short/project"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/spf13/cobra"
 )
 
 // Usual are the short forms that people expect of methods whose rows name none.
@@ -21,7 +22,7 @@ var Usual = map[string]string{
 func Commands(s *session.Session) []*cobra.Command {
 	var all []*cobra.Command
 	for _, make := range []func(*session.Session) *cobra.Command{
-		up, down, kill, wait, configuration, mcp, remote, doctor, demo, completion, explain, version,
+		project.Up, project.Down, kill, wait, project.Config, mcp, remote, doctor, project.Demo, completion, explain, version,
 	} {
 		if cmd := make(s); cmd != nil {
 			if instead, is := notRemote[cmd.Name()]; is {
@@ -58,13 +59,13 @@ func Groups(s *session.Session) map[string]*cobra.Command {
 // Beside are the commands that stand beside a service's verbs and are no methods.
 func Beside(s *session.Session) map[string][]*cobra.Command {
 	all := map[string][]*cobra.Command{}
-	if has(s, "secrets.get") && s.Exec != nil {
-		all["secrets"] = append(all["secrets"], runWithSecrets(s))
+	if method.Has(s, "secrets.get") && s.Exec != nil {
+		all["secrets"] = append(all["secrets"], project.RunWithSecrets(s))
 	}
-	if has(s, "secrets.set") {
-		all["secrets"] = append(all["secrets"], importSecrets(s))
+	if method.Has(s, "secrets.set") {
+		all["secrets"] = append(all["secrets"], project.ImportSecrets(s))
 	}
-	if has(s, "audit.list") {
+	if method.Has(s, "audit.list") {
 		all["audit"] = append(all["audit"], exportAudit(s))
 	}
 	return all
@@ -75,49 +76,5 @@ func Before(s *session.Session, spec op.Spec) func(context.Context) error {
 	if spec.ID() != "apps.start" || s.EnsureDaemon == nil {
 		return nil
 	}
-	return func(ctx context.Context) error { return ensure(ctx, s) }
-}
-
-// ensure starts the daemon when there is none. Faults: unavailable; failed.
-func ensure(ctx context.Context, s *session.Session) error {
-	if s.EnsureDaemon == nil {
-		return nil
-	}
-	started, err := s.EnsureDaemon(ctx, s.Home)
-	if err != nil {
-		return err
-	}
-	if started {
-		s.Note("the daemon was started")
-	}
-	return nil
-}
-
-// NoArgs refuses arguments, as a fault.
-func NoArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if cmd.HasSubCommands() {
-		return method.Unknown(cmd, args[0])
-	}
-	return fault.New(fault.Invalid, "%s does not take %q", cmd.CommandPath(), args[0]).WithReason("unknown_argument").
-		WithHint("%s --help", cmd.CommandPath())
-}
-
-// exactly wants one argument.
-func exactly(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return fault.New(fault.Invalid, "%s needs <%s>", cmd.CommandPath(), what).WithReason("missing_argument").WithHint("%s --help", cmd.CommandPath())
-		}
-		return NoArgs(cmd, args[1:])
-	}
-}
-
-// appNames completes arguments with the names of apps.
-func appNames(s *session.Session) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-		return method.Live(cmd.Context(), s, "apps", args, word), cobra.ShellCompDirectiveNoFileComp
-	}
+	return func(ctx context.Context) error { return project.Ensure(ctx, s) }
 }

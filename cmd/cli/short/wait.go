@@ -8,17 +8,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/omnitron-dev/omnitron/cmd/cli/field"
+	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/fault"
-	"github.com/spf13/cobra"
 )
 
 // poll is the time between two looks of wait while nothing happens: times move on without events.
 const poll = time.Second
 
 func wait(s *session.Session) *cobra.Command {
-	if !has(s, "apps.get") {
+	if !method.Has(s, "apps.get") {
 		return nil
 	}
 	var conditions []string
@@ -32,7 +35,7 @@ that should get ready has given up. Asks apps.get.`,
 		Example: "  omnitron wait api --for ready --timeout 30s\n  omnitron wait api worker --for ready --for 'restarts==0'",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return exactly("app")(cmd, args)
+				return method.Exactly("app")(cmd, args)
 			}
 			return nil
 		},
@@ -42,7 +45,7 @@ that should get ready has given up. Asks apps.get.`,
 			}
 			return waitFor(cmd.Context(), s, args, conditions)
 		},
-		ValidArgsFunction: appNames(s),
+		ValidArgsFunction: method.AppNames(s),
 	}
 	cmd.Flags().StringArrayVar(&conditions, "for", nil, "condition (repeatable; default ready)")
 	// It fails only for a flag that does not exist.
@@ -174,7 +177,7 @@ func look(ctx context.Context, s *session.Session, names []string, conditions []
 	for _, name := range names {
 		in := s.Fit("apps.get", map[string]any{"name": name})
 		spec, _ := s.Spec("apps.get")
-		if err := s.Ambient("omnitron wait", fieldsOf(spec), in); err != nil {
+		if err := s.Ambient("omnitron wait", field.Of(spec.In), in); err != nil {
 			return "", nil, err
 		}
 		raw, err := s.Read(ctx, "apps.get", in)

@@ -130,6 +130,11 @@ func Pattern(label, pattern, hint string) Kind[string] {
 	}}
 }
 
+// Name is the name of an app, a process, a rule: what people and agents type.
+func Name(what string) Kind[string] {
+	return Pattern("the name of "+what, `^[a-z0-9][a-z0-9_-]{0,62}$`, "lower-case letters, digits, - and _, up to 63, beginning with a letter or digit")
+}
+
 // Written is any scalar, taken as it is written: true stays "true", 0755 stays "0755".
 func Written(label string) Kind[string] {
 	return &scalar[string]{label: label, open: true, kinds: []tree.Kind{tree.Text, tree.Int, tree.Float, tree.Bool},

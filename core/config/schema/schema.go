@@ -29,6 +29,13 @@ func (v Value[T]) Or(d T) T {
 	return d
 }
 
+// Put writes v to dst where the file gives it, and leaves dst alone otherwise.
+func Put[T any](dst *T, v Value[T]) {
+	if v.Set() {
+		*dst = v.V
+	}
+}
+
 // Decoder gathers what is wrong while values are read.
 type Decoder struct{ Problems *tree.Problems }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/journal"
@@ -31,6 +32,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/session"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/token"
 	"github.com/omnitron-dev/omnitron/core/vault"
@@ -62,7 +64,7 @@ func At(t testing.TB, home string) *Host {
 	if h.State, err = store.OpenState(filepath.Join(home, "state.json"), h.Disk, h.Log); err != nil {
 		t.Fatal(err)
 	}
-	h.Revisions, h.Events, h.Ledger = store.NewRevisions(h.Store, filepath.Join(home, "revisions")).SealWith(vault.NewBox(filepath.Join(home, "revisions.key"), store.OS)), store.NewEvents(h.Store, h.Log), ledger.New(h.Store, ledger.Options{Home: home, Keys: recordKey{}, Log: h.Log})
+	h.Revisions, h.Events, h.Ledger = records.NewRevisions(h.Store, filepath.Join(home, "revisions")).SealWith(vault.NewBox(filepath.Join(home, "revisions.key"), store.OS)), records.NewEvents(h.Store, h.Log), ledger.New(h.Store, ledger.Options{Home: home, Keys: recordKey{}, Log: h.Log})
 	h.Bus, h.Sessions, h.Sched, h.Samples = bus.New(1, 4096), session.New(time.Now), sched.New(h.Log), sample.New()
 	h.Vault = vault.New(vault.Options{Home: home, Disk: store.OS, Log: h.Log, Now: time.Now, Count: vault.CountIn(h.Store)})
 	h.Redact = redact.NewLive(h.Vault.Values)
@@ -73,19 +75,19 @@ func At(t testing.TB, home string) *Host {
 	h.Bus.Redact = h.Redact.String
 	h.Journal = journal.New(filepath.Join(home, "logs"), h.Log)
 	h.Journal.Hide(h.Redact)
-	h.Config, err = config.NewSettings(func() (*config.DaemonConfig, error) {
+	h.Config, err = setting.New(func() (*setting.Daemon, error) {
 		text, err := os.ReadFile(filepath.Join(home, "config.yaml"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		return config.LoadDaemon(string(text), filepath.Join(home, "config.yaml"), nil)
+		return setting.Load(string(text), filepath.Join(home, "config.yaml"), nil)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Policy = policy.NewEngine(h.Store, time.Now)
 	h.Approvals = approval.New(h.Store, recordKey{}, h.Bus, time.Now)
-	h.Config.Take(func(c *config.DaemonConfig) {
+	h.Config.Take(func(c *setting.Daemon) {
 		h.Policy.Use(c.Policy)
 		h.Approvals.Take(c.Policy)
 	})
@@ -137,7 +139,7 @@ func (h *Host) DeclareIn(dir, yaml string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	rev, err := h.Revisions.Add(h.t.Context(), store.Revision{Project: def.Project, Stack: def.Stack, Created: time.Now(), Definition: text})
+	rev, err := h.Revisions.Add(h.t.Context(), records.Revision{Project: def.Project, Stack: def.Stack, Created: time.Now(), Definition: text})
 	if err == nil {
 		_, err = h.Supervisor.Apply(h.t.Context(), def, rev, supervisor.Command{Wait: true})
 	}
@@ -231,7 +233,7 @@ func (output) Ends(journal.Stream) map[journal.Stream]int64                     
 func (output) Await(context.Context, map[journal.Stream]int64, string) error    { return nil }
 func (output) AwaitSince(context.Context, string, string, time.Time) error      { return nil }
 
-type definitions struct{ r *store.Revisions }
+type definitions struct{ r *records.Revisions }
 
 func (d definitions) Definition(ctx context.Context, project, stack string, rev int64) (*config.Definition, error) {
 	r, err := d.r.Get(ctx, project, stack, rev)

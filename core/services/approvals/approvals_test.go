@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/approval"
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -109,7 +109,7 @@ func second[T any](_ T, err error) error { return err }
 // TestCheck: what the policy would say to somebody, and which rule; a budget that is used up counts.
 func TestCheck(t *testing.T) {
 	h, s := service(t)
-	h.Policy.Use(config.Policy{Rules: []config.PolicyRule{{Name: "few", When: config.PolicyWhen{Channel: []string{"agent"}, Method: []string{"apps.stop"}, Stack: []string{"dev"}}, Then: "allow", PerHour: 1}}})
+	h.Policy.Use(setting.Policy{Rules: []setting.Rule{{Name: "few", When: setting.When{Channel: []string{"agent"}, Method: []string{"apps.stop"}, Stack: []string{"dev"}}, Then: "allow", PerHour: 1}}})
 	for _, c := range []struct {
 		by   op.Caller
 		in   Question

@@ -10,7 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -101,7 +101,7 @@ func (s *Service) revision(ctx context.Context, def *config.Definition, in Appli
 	}
 	files, _ := json.Marshal(in.Files)
 	env, _ := json.Marshal(in.Env)
-	return s.revs.Add(ctx, store.Revision{Project: def.Project, Stack: def.Stack, Created: time.Now(), By: op.CallerOf(ctx).Principal(),
+	return s.revs.Add(ctx, records.Revision{Project: def.Project, Stack: def.Stack, Created: time.Now(), By: op.CallerOf(ctx).Principal(),
 		Definition: text, Files: files, Env: env}, s.sup.RevisionsInUse(def.Project, def.Stack)...)
 }
 

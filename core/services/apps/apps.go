@@ -11,7 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/sample"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
@@ -72,9 +72,9 @@ type Service struct {
 	sup     *supervisor.Supervisor
 	journal *journal.Journal
 	bus     *bus.Bus
-	events  *store.Events
+	events  *records.Events
 	calls   *ledger.Ledger
-	revs    *store.Revisions
+	revs    *records.Revisions
 	samples *sample.Sampler
 	vault   *vault.Vault
 	load    func(config.Source) (*config.Definition, []config.Warning, error)

@@ -12,7 +12,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -299,7 +299,7 @@ func (s *Service) History(ctx context.Context, in Past) (op.List[Event], error) 
 	if err != nil {
 		return op.List[Event]{}, err
 	}
-	evs, more, err := s.events.List(ctx, store.EventFilter{Topics: []string{"apps"}, Keys: keys, Since: in.Since, Before: cursor, Limit: limitOr(in.Limit, 50)})
+	evs, more, err := s.events.List(ctx, records.EventFilter{Topics: []string{"apps"}, Keys: keys, Since: in.Since, Before: cursor, Limit: limitOr(in.Limit, 50)})
 	if err != nil {
 		return op.List[Event]{}, err
 	}
@@ -315,7 +315,7 @@ func (s *Service) History(ctx context.Context, in Past) (op.List[Event], error) 
 
 // recent gives events of some apps, newest first.
 func (s *Service) recent(ctx context.Context, keys []string, since time.Time, limit int) []bus.Event {
-	evs, _, err := s.events.List(ctx, store.EventFilter{Topics: []string{"apps", "health"}, Keys: keys, Since: since, Limit: limit})
+	evs, _, err := s.events.List(ctx, records.EventFilter{Topics: []string{"apps", "health"}, Keys: keys, Since: since, Limit: limit})
 	if err != nil {
 		return nil // the rest of an explanation is worth having without them
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/ledger"
@@ -18,6 +19,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 	"github.com/omnitron-dev/omnitron/core/vault"
@@ -58,12 +60,12 @@ type Service struct {
 	state    *store.StateFile
 	stores   *store.Store
 	ledger   *ledger.Ledger
-	revs     *store.Revisions
+	revs     *records.Revisions
 	vault    *vault.Vault
 	tasks    *sched.Scheduler
 	parts    func() []life.Status
 	planes   func() []host.Plane
-	settings *config.Settings
+	settings *setting.Current
 	shutdown func(ctx context.Context, down bool) ([]view.Result, error)
 	restart  func()
 	load     func(config.Source) (*config.Definition, []config.Warning, error)

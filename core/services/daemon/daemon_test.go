@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/policy"
 	"github.com/omnitron-dev/omnitron/core/proc"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -62,7 +63,7 @@ func project(t *testing.T, h *hosttest.Host, name, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rev store.Revision
+	var rev records.Revision
 	rev.Project, rev.Stack, rev.Created = def.Project, def.Stack, time.Now()
 	rev.Definition, _ = json.Marshal(def)
 	rev.Files, _ = json.Marshal(src.Files)
@@ -344,8 +345,8 @@ func TestDoctor(t *testing.T) {
 // TestConfig: every setting is shown with its place in the file, none twice.
 func TestConfig(t *testing.T) {
 	_, s := service(t)
-	settings, err := config.NewSettings(func() (*config.DaemonConfig, error) {
-		return config.LoadDaemon("limits: {agentCalls: 17}\nlogging: {level: debug}\npolicy: {rules: [{name: quiet, when: {channel: agent}, then: hold}]}\n", "config.yaml", nil)
+	settings, err := setting.New(func() (*setting.Daemon, error) {
+		return setting.Load("limits: {agentCalls: 17}\nlogging: {level: debug}\npolicy: {rules: [{name: quiet, when: {channel: agent}, then: hold}]}\n", "config.yaml", nil)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,9 +14,10 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -42,7 +43,7 @@ type RereadProject struct {
 
 // reread is a project that was read again, before anything is applied.
 type reread struct {
-	rev   store.Revision
+	rev   records.Revision
 	def   *config.Definition
 	files []config.File
 }
@@ -102,13 +103,13 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 	return out, missing, nil
 }
 
-func renamed(rev store.Revision, def *config.Definition) *fault.Error {
+func renamed(rev records.Revision, def *config.Definition) *fault.Error {
 	return fault.New(fault.Conflict, "the file of project %s calls it %s now", rev.Project, def.Project).WithReason("project_renamed").
 		WithHint("omnitron down --project %s, then omnitron up in %s", rev.Project, def.Dir)
 }
 
 // source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
-func (s *Service) source(rev store.Revision) (config.Source, error) {
+func (s *Service) source(rev records.Revision) (config.Source, error) {
 	src := config.Source{Stack: rev.Stack, EnvFiles: map[string]string{}, Env: map[string]string{}}
 	if rev.Unreadable != nil {
 		return src, fault.Wrap(rev.Unreadable, fault.Conflict, "%v", rev.Unreadable).WithReason("revision_unreadable").
@@ -254,7 +255,7 @@ func (s *Service) PlanReload(ctx context.Context, in Rereading) (*op.Plan, error
 }
 
 // changes are the settings that differ.
-func changes(old, next *config.DaemonConfig) []op.Item {
+func changes(old, next *setting.Daemon) []op.Item {
 	var was, is []Setting
 	walk(reflect.ValueOf(*old), "", &was)
 	walk(reflect.ValueOf(*next), "", &is)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/setting"
 )
 
 // Settings are the daemon's settings with every default filled in.
@@ -37,7 +37,7 @@ func walk(v reflect.Value, prefix string, out *[]Setting) {
 		switch d := f.Interface().(type) {
 		case time.Duration:
 			*out = append(*out, Setting{prefix + name, d.String()})
-		case []config.PolicyRule:
+		case []setting.Rule:
 			for _, r := range d {
 				*out = append(*out, Setting{prefix + name + "." + r.Name, r.String()})
 			}

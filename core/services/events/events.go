@@ -13,7 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 )
 
 // Methods is the whole public surface of the service, on every plane.
@@ -31,7 +31,7 @@ var Methods = op.Of("events", "What happens inside the daemon.",
 // Service implements Methods.
 type Service struct {
 	bus   *bus.Bus
-	store *store.Events
+	store *records.Events
 }
 
 // New copies what the service needs from the host.
@@ -118,7 +118,7 @@ func (f *follower) begin(ctx context.Context, in Following) (*bus.Sub, error) {
 	}
 	sub := f.s.bus.Subscribe(f.filter, room) // before the past is looked at: what comes between is in both
 	if in.Replay > 0 {
-		past, _, err := f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Scope: f.scope, Limit: in.Replay})
+		past, _, err := f.s.store.List(ctx, records.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Scope: f.scope, Limit: in.Replay})
 		if err != nil {
 			return sub, err
 		}
@@ -141,7 +141,7 @@ func (f *follower) resume(ctx context.Context) (*bus.Sub, error) {
 		for more := true; more && !f.left; {
 			var past []bus.Event
 			var err error
-			past, more, err = f.s.store.List(ctx, store.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Scope: f.scope, After: f.last, Limit: 1000})
+			past, more, err = f.s.store.List(ctx, records.EventFilter{Topics: f.filter.Topics, Keys: f.filter.Keys, Scope: f.scope, After: f.last, Limit: 1000})
 			if err != nil {
 				return nil, err
 			}
@@ -183,7 +183,7 @@ func (s *Service) List(ctx context.Context, in Past) (op.List[bus.Event], error)
 	if limit == 0 {
 		limit = 50
 	}
-	evs, more, err := s.store.List(ctx, store.EventFilter{Topics: in.Topics, Keys: in.Apps, Scope: op.CallerOf(ctx).Scope, Since: in.Since, Before: before, Limit: limit})
+	evs, more, err := s.store.List(ctx, records.EventFilter{Topics: in.Topics, Keys: in.Apps, Scope: op.CallerOf(ctx).Scope, Since: in.Since, Before: before, Limit: limit})
 	if err != nil {
 		return out, err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -25,7 +25,7 @@ var Methods = op.Of("health", "How applications are, as their probes say.",
 // Service implements Methods.
 type Service struct {
 	sup    *supervisor.Supervisor
-	events *store.Events
+	events *records.Events
 }
 
 // New copies what the service needs from the host.
@@ -66,7 +66,7 @@ type Change struct {
 // History lists changes of health. Faults: not_found, invalid (bad_cursor).
 func (s *Service) History(ctx context.Context, in Past) (op.List[Change], error) {
 	out := op.List[Change]{Items: []Change{}}
-	f := store.EventFilter{Topics: []string{"health"}, Since: in.Since, Limit: in.Limit}
+	f := records.EventFilter{Topics: []string{"health"}, Since: in.Since, Limit: in.Limit}
 	for _, t := range op.TargetsOf(ctx) {
 		f.Keys = append(f.Keys, t.Key)
 	}

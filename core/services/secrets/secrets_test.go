@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/host/hosttest"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/store"
+	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/vault"
 )
 
@@ -202,7 +203,7 @@ func TestRotateSealsRevisions(t *testing.T) {
 	if err := os.WriteFile(path, former, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	old := store.NewRevisions(h.Store, "").SealWith(vault.NewBox(path, store.OS))
+	old := records.NewRevisions(h.Store, "").SealWith(vault.NewBox(path, store.OS))
 	if rev, err := old.Latest(t.Context(), "shop", "dev"); err != nil || rev.Unreadable == nil {
 		t.Errorf("it opens with the former key: %v", err)
 	}

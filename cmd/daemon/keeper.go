@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/omnitron-dev/omnitron/cmd/boot"
+	"github.com/omnitron-dev/omnitron/core/bus"
+	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+)
+
+// keeperEvents tells the world what the keeper says of log files and of itself.
+func (d *daemon) keeperEvents(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-d.host.Keeper.Events():
+			ev := bus.Event{Topic: "logs", Type: e.Kind, Data: map[string]any{"path": e.Path}}
+			ev.Key, ev.Slot = naming.Whose(e.ID)
+			switch e.Kind {
+			case "rotated":
+				d.tooMany.add(e.Path)
+				d.plain.add(e.Path)
+				ev.Text, ev.Data["archive"] = "log rotated", filepath.Base(e.Archive)
+			case "log_full":
+				ev.Text, ev.Data["policy"] = fmt.Sprintf("output cannot be stored: %s; policy %s", e.Error, e.Policy), e.Policy
+			case "log_recovered":
+				ev.Text, ev.Data["lost"] = fmt.Sprintf("output is stored again, %d bytes were lost", e.Lost), e.Lost
+			case "keeper_replaced":
+				ev.Topic, ev.Text = "daemon", "the keeper died and was replaced"
+			}
+			d.host.Bus.Publish(ev)
+		}
+	}
+}
+
+// keeper connects to the keeper that started us.
+func (d *daemon) keeper(ctx context.Context) (*proc.Keeper, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find our own program: %w", err)
+	}
+	path, err := boot.Keeper(d.home)
+	if err != nil {
+		return nil, err
+	}
+	within, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return proc.Dial(within, proc.Socket(d.home), proc.Options{Home: d.home, KeeperPath: path, Daemon: exe, Version: d.version, Log: d.log})
+}
