@@ -207,20 +207,21 @@ func broken(w *world) (all []assault) {
 // besieged is a daemon that is attacked over HTTP/2 while somebody else asks how it is.
 type besieged struct {
 	*world
+	secure bool
 	client *http.Client
 	slow   time.Duration // the longest that the other one has waited
 }
 
-func besiege(t *testing.T) *besieged {
-	w := worldOf(t, true)
+func besiege(t *testing.T, secure bool) *besieged {
+	w := worldOf(t, secure)
 	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &besieged{world: w, client: &http.Client{Transport: tr, Timeout: 20 * time.Second}}
+	return &besieged{world: w, secure: secure, client: &http.Client{Transport: tr, Timeout: 20 * time.Second}}
 }
 
-// call makes a call over HTTP/2 and names its answer.
+// call makes a call, over HTTP/2 where there is TLS, and names its answer.
 func (b *besieged) call(path, body string) string {
-	r, err := http.NewRequestWithContext(b.T.Context(), http.MethodPost, "https://"+b.web+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(b.T.Context(), http.MethodPost, map[bool]string{true: "https://", false: "http://"}[b.secure]+b.web+path, strings.NewReader(body))
 	if err != nil {
 		return err.Error()
 	}
@@ -232,7 +233,7 @@ func (b *besieged) call(path, body string) string {
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(res.Body)
-	if res.ProtoMajor != 2 {
+	if (res.ProtoMajor == 2) != b.secure {
 		return res.Proto
 	}
 	return named(res.Status[:3], text)
@@ -279,7 +280,7 @@ func TestHTTP2(t *testing.T) {
 		t.Skip("slow connections take ten seconds")
 	}
 	t.Parallel()
-	b := besiege(t)
+	b := besiege(t, true)
 	good := b.fields(api, b.good)
 	control := func() {
 		before := b.pid()
@@ -294,56 +295,59 @@ func TestHTTP2(t *testing.T) {
 	b.restart() // making the accounts has cost more memory than serving does
 	control()
 	b.warm()
-	daemon, pid, done, base, held := b.DaemonPID(), b.pid(), b.restarts(), b.settled(), b.figures()
+	done, base, held := b.restarts(), b.settled(), b.figures()
 	var table strings.Builder
-	peak, peakOf := int64(0), ""
 	sections := map[string]func(*world) []assault{"1 requests": pseudo, "2 frames": broken, "3 floods": floods, "4 slow": stalls}
 	for _, section := range slices.Sorted(maps.Keys(sections)) {
 		t.Run(section[2:], func(t *testing.T) {
 			fmt.Fprintf(&table, "\n%s\n", section[2:])
-			rows := sections[section](b.world)
-			for len(rows) > 0 {
-				n := 1
-				if strings.HasPrefix(section, "4") { // they wait, and can do so together
-					n = len(rows)
-				}
-				b.slow = 0
-				before, began := b.most(true), time.Now()
-				ends := b.under(rows[:n])
-				grown := b.most(false) - before
-				for i, a := range rows[:n] {
-					if got := ends[i]; !a.as(got) {
-						t.Errorf("%s: %s, want %s", a.name, got, a.want)
-						ends[i] = "WRONG " + got
-					}
-					fmt.Fprintf(&table, "  %-46s %-34s others after %3d ms at most, +%d kB, took %.1f s\n", a.name, ends[i], b.slow.Milliseconds(), grown>>10, time.Since(began).Seconds())
-				}
-				if b.slow > promptly {
-					t.Errorf("%s: somebody else has waited %s", rows[0].name, b.slow)
-				}
-				if now := b.pid(); now != pid {
-					t.Fatalf("%s: web was restarted: %d is now %d", rows[0].name, pid, now)
-				}
-				if most := rows[0].room(); grown > most {
-					t.Errorf("%s: the daemon has grown by %d kB", rows[0].name, grown>>10)
-				}
-				if grown > peak {
-					peak, peakOf = grown, rows[0].name
-				}
-				b.quiet(held)
-				rows = rows[n:]
+			together := 1
+			if strings.HasPrefix(section, "4") { // they wait, and can do so together
+				together = 100
 			}
+			b.assail(t, sections[section](b.world), together, held, &table)
 		})
-	}
-	if b.DaemonPID() != daemon {
-		t.Error("the daemon has died")
 	}
 	if now := b.restarts(); now != done {
 		t.Errorf("%d calls are on record as done that were attacks", now-done)
 	}
 	b.unharmed(base, held)
 	control()
-	t.Logf("%s\nthe most that one has taken: %d kB (%s), of %d kB", table.String(), peak>>10, peakOf, base>>10)
+	t.Log(table.String())
+}
+
+// assail makes the attacks of some rows, so many together, and writes how they ended into the table.
+func (b *besieged) assail(t *testing.T, rows []assault, together int, held figures, table *strings.Builder) {
+	t.Helper()
+	daemon, pid := b.DaemonPID(), b.pid()
+	for len(rows) > 0 {
+		n := min(together, len(rows))
+		b.slow = 0
+		before, began := b.most(true), time.Now()
+		ends := b.under(rows[:n])
+		grown := b.most(false) - before
+		for i, a := range rows[:n] {
+			if got := ends[i]; !a.as(got) {
+				t.Errorf("%s: %s, want %s", a.name, got, a.want)
+				ends[i] = "WRONG " + got
+			}
+			fmt.Fprintf(table, "  %-56s %-44s others after %3d ms at most, +%d kB, took %.1f s\n", a.name, ends[i], b.slow.Milliseconds(), grown>>10, time.Since(began).Seconds())
+		}
+		if b.slow > promptly {
+			t.Errorf("%s: somebody else has waited %s", rows[0].name, b.slow)
+		}
+		if now := b.pid(); now != pid {
+			t.Fatalf("%s: web was restarted: %d is now %d", rows[0].name, pid, now)
+		}
+		if most := rows[0].room(); grown > most {
+			t.Errorf("%s: the daemon has grown by %d kB", rows[0].name, grown>>10)
+		}
+		b.quiet(held)
+		rows = rows[n:]
+	}
+	if b.DaemonPID() != daemon {
+		t.Error("the daemon has died")
+	}
 }
 
 // warm does once what the test itself does later, so that it is not taken for what attacks have left.
