@@ -352,7 +352,7 @@ func (b *besieged) assail(t *testing.T, rows []assault, together int, held figur
 
 // warm does once what the test itself does later, so that it is not taken for what attacks have left.
 func (b *besieged) warm() {
-	for range 200 {
+	for range 1000 {
 		b.call("/api/v1/daemon/status", "{}")
 	}
 	b.must("audit.verify", nil, nil)
@@ -370,9 +370,12 @@ func (w *world) quiet(held figures) (now figures) {
 	return now
 }
 
-// unharmed looks whether the daemon holds what it held before, and whether its record is whole.
-func (w *world) unharmed(base int64, held figures) {
+// unharmed looks whether the daemon holds what it held before, and whether its record is whole. It is asked a few things first: who
+// is asked nothing does not collect.
+func (b *besieged) unharmed(base int64, held figures) {
+	w := b.world
 	w.T.Helper()
+	b.warm()
 	now := w.quiet(held)
 	var verdict struct {
 		OK      bool
