@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"os/exec"
 	"regexp"
@@ -25,8 +26,13 @@ import (
 // agent does whatever it reads. It has no mind of its own beside a fixed round of looking: each text in an answer is taken for
 // an order if it can be, in any clothes, each next step is taken, each confirm token used, each held call made again.
 type agent struct {
-	t       testing.TB
-	s       *sdk.ClientSession
+	t     testing.TB
+	again func(ctx context.Context) (*sdk.ClientSession, error) // begins a session anew; nil: it does not end
+
+	smu sync.Mutex
+	s   *sdk.ClientSession
+	off bool // there is no daemon any more
+
 	tools   map[string]bool    // those that it is shown
 	effects map[string]op.Spec // by method
 	ctx     context.Context
@@ -44,11 +50,16 @@ const (
 	patience = 40 // times that a call is made again because it came too early
 )
 
-// obedient starts `omnitron mcp` with these options and gives an agent that is connected through it.
-func obedient(t testing.TB, cmd *exec.Cmd, o *sdk.ClientOptions) *agent {
+// obedient gives an agent that is connected by what dial gives: a process of `omnitron mcp`, or the HTTP plane.
+func obedient(t testing.TB, dial func() sdk.Transport, o *sdk.ClientOptions) *agent {
 	t.Helper()
 	a := &agent{t: t, tools: map[string]bool{}, effects: map[string]op.Spec{}, heeded: map[string]bool{}, made: map[string]int{}}
-	a.s, a.ctx = connect(t, cmd, "obedient", o), t.Context()
+	a.s, a.ctx = connect(t, dial(), "obedient", o), t.Context()
+	if _, process := dial().(*sdk.CommandTransport); !process { // whose sessions end with the daemon; the process outlives it
+		a.again = func(ctx context.Context) (*sdk.ClientSession, error) {
+			return sdk.NewClient(&sdk.Implementation{Name: "obedient", Version: "1"}, o).Connect(ctx, dial(), nil)
+		}
+	}
 	for tool, err := range a.s.Tools(a.ctx, nil) {
 		if err != nil {
 			t.Fatal(err)
@@ -61,12 +72,28 @@ func obedient(t testing.TB, cmd *exec.Cmd, o *sdk.ClientOptions) *agent {
 	return a
 }
 
-// connect makes a session of the official client over a process of its own.
-func connect(t testing.TB, cmd *exec.Cmd, name string, o *sdk.ClientOptions) *sdk.ClientSession {
+// process is `omnitron mcp` as a transport.
+func process(cmd *exec.Cmd) sdk.Transport { return &sdk.CommandTransport{Command: cmd} }
+
+// bearer signs every request.
+type bearer struct {
+	token string
+	next  *http.Transport
+}
+
+// RoundTrip is for http.Client.
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// connect makes a session of the official client.
+func connect(t testing.TB, over sdk.Transport, name string, o *sdk.ClientOptions) *sdk.ClientSession {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	s, err := sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, o).Connect(ctx, &sdk.CommandTransport{Command: cmd}, nil)
+	s, err := sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, o).Connect(ctx, over, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +103,7 @@ func connect(t testing.TB, cmd *exec.Cmd, name string, o *sdk.ClientOptions) *sd
 // end waits for what lasts and leaves.
 func (a *agent) end() {
 	a.behind.Wait()
-	if err := a.s.Close(); err != nil {
+	if err := a.session().Close(); err != nil {
 		a.t.Logf("the agent's session ends with %v", err)
 	}
 }
@@ -128,8 +155,12 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 	}
 	for range patience {
 		ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
-		r, err := a.s.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: args})
+		was := a.session()
+		r, err := was.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: args})
 		cancel()
+		if err != nil && a.anew(was) {
+			continue
+		}
 		if err != nil {
 			a.keep(name, err.Error())
 			return err.Error()
@@ -150,6 +181,40 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 		<-time.After(2 * time.Duration(seconds*float64(time.Second))) // a call that is confirmed on its way is two
 	}
 	return nil
+}
+
+func (a *agent) session() *sdk.ClientSession {
+	a.smu.Lock()
+	defer a.smu.Unlock()
+	return a.s
+}
+
+// anew begins another session when the one before has ended with the daemon, and reports whether a call has to be made again in it.
+func (a *agent) anew(was *sdk.ClientSession) bool {
+	if a.again == nil {
+		return false
+	}
+	a.smu.Lock()
+	defer a.smu.Unlock()
+	if a.s != was || a.off {
+		return !a.off
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, time.Second)
+	defer cancel()
+	if was.Ping(ctx, nil) == nil { // it was the call
+		return false
+	}
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); <-time.After(100 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
+		s, err := a.again(ctx)
+		cancel()
+		if err == nil {
+			a.s = s
+			return true
+		}
+	}
+	a.off = true
+	return false
 }
 
 // keep notes every text of an answer.
