@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/url"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -70,22 +68,6 @@ func obedient(t testing.TB, dial func() sdk.Transport, o *sdk.ClientOptions) *ag
 		a.effects[s.ID()] = s
 	}
 	return a
-}
-
-// process is `omnitron mcp` as a transport.
-func process(cmd *exec.Cmd) sdk.Transport { return &sdk.CommandTransport{Command: cmd} }
-
-// bearer signs every request.
-type bearer struct {
-	token string
-	next  *http.Transport
-}
-
-// RoundTrip is for http.Client.
-func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
-	return b.next.RoundTrip(r)
 }
 
 // connect makes a session of the official client.
@@ -181,40 +163,6 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 		<-time.After(2 * time.Duration(seconds*float64(time.Second))) // a call that is confirmed on its way is two
 	}
 	return nil
-}
-
-func (a *agent) session() *sdk.ClientSession {
-	a.smu.Lock()
-	defer a.smu.Unlock()
-	return a.s
-}
-
-// anew begins another session when the one before has ended with the daemon, and reports whether a call has to be made again in it.
-func (a *agent) anew(was *sdk.ClientSession) bool {
-	if a.again == nil {
-		return false
-	}
-	a.smu.Lock()
-	defer a.smu.Unlock()
-	if a.s != was || a.off {
-		return !a.off
-	}
-	ctx, cancel := context.WithTimeout(a.ctx, time.Second)
-	defer cancel()
-	if was.Ping(ctx, nil) == nil { // it was the call
-		return false
-	}
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); <-time.After(100 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
-		s, err := a.again(ctx)
-		cancel()
-		if err == nil {
-			a.s = s
-			return true
-		}
-	}
-	a.off = true
-	return false
 }
 
 // keep notes every text of an answer.
