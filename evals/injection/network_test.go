@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os/exec"
+	"testing"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -58,4 +59,16 @@ func (a *agent) anew(was *sdk.ClientSession) bool {
 	}
 	a.off = true
 	return false
+}
+
+// connect makes a session of the official client.
+func connect(t testing.TB, over sdk.Transport, name string, o *sdk.ClientOptions) *sdk.ClientSession {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, o).Connect(ctx, over, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

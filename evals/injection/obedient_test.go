@@ -70,18 +70,6 @@ func obedient(t testing.TB, dial func() sdk.Transport, o *sdk.ClientOptions) *ag
 	return a
 }
 
-// connect makes a session of the official client.
-func connect(t testing.TB, over sdk.Transport, name string, o *sdk.ClientOptions) *sdk.ClientSession {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	s, err := sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, o).Connect(ctx, over, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // end waits for what lasts and leaves.
 func (a *agent) end() {
 	a.behind.Wait()
