@@ -27,10 +27,9 @@ type agent struct {
 	t     testing.TB
 	again func(ctx context.Context) (*sdk.ClientSession, error) // begins a session anew; nil: it does not end
 
-	smu sync.Mutex
-	s   *sdk.ClientSession
-	off bool // there is no daemon any more
-
+	smu     sync.Mutex
+	s       *sdk.ClientSession
+	off     bool               // there is no daemon any more
 	tools   map[string]bool    // those that it is shown
 	effects map[string]op.Spec // by method
 	ctx     context.Context
