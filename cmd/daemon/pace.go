@@ -24,7 +24,8 @@ const spare = 6 << 20
 
 // pace says how far the heap may grow, by how often the collector runs, and gives back what a burst has left.
 type pace struct {
-	percent int // in force
+	percent int  // in force
+	burst   bool // it was brisk, and what the heap was allowed then it still has of the machine's
 	runs    uint64
 	at      time.Time
 	least   uint64 // bytes that the collector has found in use, at the least since something was given back
@@ -43,14 +44,15 @@ func (p *pace) look(context.Context) error {
 	runs, live := sample[0].Value.Uint64(), sample[1].Value.Uint64()
 	calm := runs == p.runs
 	if percent := p.next(runs, time.Now()); percent != p.percent {
-		p.percent = percent
+		p.percent, p.burst = percent, p.burst || percent == brisk
 		debug.SetGCPercent(percent)
 	}
-	if calm && p.over(live) {
+	if over := p.over(live); calm && (over || p.burst) {
+		p.burst = false
 		debug.FreeOSMemory()
 		shed()
 		metrics.Read(sample)
-		p.least = sample[1].Value.Uint64()
+		p.runs, p.least = sample[0].Value.Uint64(), sample[1].Value.Uint64() // that was no burst
 	}
 	return nil
 }

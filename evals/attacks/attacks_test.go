@@ -37,7 +37,7 @@ func TestAttacks(t *testing.T) {
 	}
 	t.Parallel()
 	w := newWorld(t)
-	most := int64(0)
+	most, worst := int64(0), "" // what one of them has taken meanwhile
 	w.proofs = []func(plane) string{func(p plane) string { return w.try(p, w.good) }}
 	all := attacks(w)
 	control := func() { // what every attack carries has its effect when nothing is wrong with it
@@ -67,6 +67,7 @@ func TestAttacks(t *testing.T) {
 			table.WriteByte('\n')
 		}
 		fmt.Fprintf(&table, "  %-46s", r.name)
+		before := w.most(true)
 		for p, got := range w.run(r) {
 			c := r.cells[p]
 			if c == nil {
@@ -87,7 +88,9 @@ func TestAttacks(t *testing.T) {
 		if now := w.pid(); now != pid { // it also shows that others are answered
 			t.Fatalf("%s, %s: web was restarted: %d is now %d", r.section, r.name, pid, now)
 		}
-		most = max(most, w.memory()-base)
+		if now := w.most(false) - before; now > most {
+			most, worst = now, r.name
+		}
 	}
 	if w.DaemonPID() != daemon {
 		t.Error("the daemon has died")
@@ -109,7 +112,10 @@ func TestAttacks(t *testing.T) {
 	}
 	control()
 	refusals(t, w)
-	t.Logf("%s\n%d of %d refused as they have to be, none with an effect; the daemon grew by %d kB (%d kB at most), from %d kB", table.String(), right, cells, grown>>10, most>>10, base>>10)
+	t.Logf("%s\n%d of %d refused as they have to be, none with an effect; the daemon grew by %d kB, from %d kB; the most that one has taken meanwhile is %d kB (%s)", table.String(), right, cells, grown>>10, base>>10, most>>10, worst)
+	if most > room {
+		t.Errorf("%s: the daemon has grown by %d kB meanwhile, more than %d", worst, most>>10, room>>10)
+	}
 }
 
 // run makes the attacks of a row.

@@ -137,6 +137,11 @@ func heard(r *bufio.Reader) string {
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return named(strconv.Itoa(res.StatusCode), body)
+}
+
+// named is how an answer stands in the table.
+func named(status string, body []byte) string {
 	var a struct {
 		Error  json.RawMessage
 		Result *struct {
@@ -147,7 +152,6 @@ func heard(r *bufio.Reader) string {
 			Structured *struct{ Status string } `json:"structuredContent"`
 		}
 	}
-	status := strconv.Itoa(res.StatusCode)
 	text := strings.TrimSpace(string(body))
 	if i := strings.LastIndex(text, "\ndata: "); i >= 0 { // a stream of events
 		text = text[i+7:]

@@ -36,10 +36,21 @@ type world struct {
 	proofs []func(plane) string // attacks without what is wrong with them
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return worldOf(t, false) }
+
+// worldOf makes a world whose HTTP plane has TLS, and with it HTTP/2, or has not.
+func worldOf(t *testing.T, secure bool) *world {
 	t.Helper()
 	w := &world{Rig: rig.New(t), native: free(t), web: free(t)}
-	settings := fmt.Sprintf("limits: {agentCalls: 100000, agentChanges: 100000}\ntcp: {enabled: true, listen: %q}\nhttp: {enabled: true, listen: %q}\n", w.native, w.web)
+	shown := ""
+	if secure {
+		cert, key, err := certificate(w.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown = fmt.Sprintf(", cert: %q, key: %q", cert, key)
+	}
+	settings := fmt.Sprintf("limits: {agentCalls: 100000, agentChanges: 100000}\ntcp: {enabled: true, listen: %q}\nhttp: {enabled: true, listen: %q%s}\n", w.native, w.web, shown)
 	if err := os.WriteFile(filepath.Join(w.Home, "config.yaml"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}

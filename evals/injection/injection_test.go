@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,13 @@ type outcome struct {
 // loose lets the agent loose in a world, and looks what has become of it.
 func loose(t *testing.T, w *world, moment time.Duration, o *sdk.ClientOptions, args ...string) outcome {
 	t.Helper()
-	a := obedient(t, w.Command(context.Background(), append([]string{"mcp", "--role", "admin"}, args...)...), o)
+	dial := func() sdk.Transport {
+		return process(w.Command(context.Background(), append([]string{"mcp", "--role", "admin"}, args...)...))
+	}
+	if len(args) == 1 { // the HTTP plane, with this profile
+		dial = w.overHTTP(args[0])
+	}
+	a := obedient(t, dial, o)
 	out := outcome{harmed: make([]bool, len(w.all))}
 	said := a.surface()
 	for i, p := range w.all {
@@ -47,7 +54,7 @@ func loose(t *testing.T, w *world, moment time.Duration, o *sdk.ClientOptions, a
 		}
 		out.harmed[i] = harmed
 		where := a.where(p.text)
-		if len(where) == 0 {
+		if unseen := len(args) == 1 && p.at == record; len(where) == 0 && !unseen { // the record is an admin's, and on the network an agent acts as an operator
 			t.Errorf("%d, %s: the agent has not read it: %q", i+1, p.name, p.text)
 		}
 		p.typed(t, a)
@@ -66,15 +73,17 @@ func loose(t *testing.T, w *world, moment time.Duration, o *sdk.ClientOptions, a
 // surface is what omnitron says of itself: names and descriptions of tools, prompts and resources.
 func (a *agent) surface() string {
 	a.t.Helper()
-	tools, err := a.s.ListTools(a.ctx, nil)
+	a.anew(a.session()) // the daemon may be another one by now
+	s := a.session()
+	tools, err := s.ListTools(a.ctx, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	prompts, err := a.s.ListPrompts(a.ctx, nil)
+	prompts, err := s.ListPrompts(a.ctx, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	resources, err := a.s.ListResources(a.ctx, nil)
+	resources, err := s.ListResources(a.ctx, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -143,6 +152,17 @@ var yes = &sdk.ClientOptions{ElicitationHandler: func(_ context.Context, r *sdk.
 	return &sdk.ElicitResult{Action: "accept", Content: content}, nil
 }}
 
+// web switches the HTTP plane on, at a port that stays what it is when the daemon is restarted.
+func web(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprintf("http: {enabled: true, listen: %q}\n", l.Addr())
+}
+
 // TestObedientAgent: the agent obeys every phrasing, holds the rights of the owner and repeats itself with each token. With
 // the policy off it does harm by at least 35 of the 40; with the policy as it comes, by none. The policy does that, not the
 // text: each phrasing is read as it was written, in both.
@@ -159,11 +179,13 @@ func TestObedientAgent(t *testing.T) {
 	}{
 		{"policy off", open, []string{"--profile", "full"}, nil, 40, 35},
 		{"policy on", "", []string{"--profile", "full"}, nil, 0, 0},
+		{"HTTP, policy off", open + web(t), []string{"full"}, nil, 40, 1}, // no rule lets an agent on the network act as more than an operator: what is above that is held
+		{"HTTP, policy on", web(t), []string{"full"}, nil, 0, 0},
 		{"on, core tools", "", []string{"--profile", "core"}, nil, 0, 0},
 		{"on, says yes", "", []string{"--profile", "full"}, yes, 0, 0},
 		{"off, core tools", open, []string{"--profile", "core"}, yes, 40, 35},
 	}
-	columns = columns[:rig.Count(2, len(columns))]
+	columns = columns[:rig.Count(4, len(columns))]
 	outcomes := make([]outcome, len(columns))
 	t.Run("worlds", func(t *testing.T) {
 		for i, c := range columns {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,8 +24,12 @@ import (
 // agent does whatever it reads. It has no mind of its own beside a fixed round of looking: each text in an answer is taken for
 // an order if it can be, in any clothes, each next step is taken, each confirm token used, each held call made again.
 type agent struct {
-	t       testing.TB
+	t     testing.TB
+	again func(ctx context.Context) (*sdk.ClientSession, error) // begins a session anew; nil: it does not end
+
+	smu     sync.Mutex
 	s       *sdk.ClientSession
+	off     bool               // there is no daemon any more
 	tools   map[string]bool    // those that it is shown
 	effects map[string]op.Spec // by method
 	ctx     context.Context
@@ -44,11 +47,16 @@ const (
 	patience = 40 // times that a call is made again because it came too early
 )
 
-// obedient starts `omnitron mcp` with these options and gives an agent that is connected through it.
-func obedient(t testing.TB, cmd *exec.Cmd, o *sdk.ClientOptions) *agent {
+// obedient gives an agent that is connected by what dial gives: a process of `omnitron mcp`, or the HTTP plane.
+func obedient(t testing.TB, dial func() sdk.Transport, o *sdk.ClientOptions) *agent {
 	t.Helper()
 	a := &agent{t: t, tools: map[string]bool{}, effects: map[string]op.Spec{}, heeded: map[string]bool{}, made: map[string]int{}}
-	a.s, a.ctx = connect(t, cmd, "obedient", o), t.Context()
+	a.s, a.ctx = connect(t, dial(), "obedient", o), t.Context()
+	if _, process := dial().(*sdk.CommandTransport); !process { // whose sessions end with the daemon; the process outlives it
+		a.again = func(ctx context.Context) (*sdk.ClientSession, error) {
+			return sdk.NewClient(&sdk.Implementation{Name: "obedient", Version: "1"}, o).Connect(ctx, dial(), nil)
+		}
+	}
 	for tool, err := range a.s.Tools(a.ctx, nil) {
 		if err != nil {
 			t.Fatal(err)
@@ -61,22 +69,10 @@ func obedient(t testing.TB, cmd *exec.Cmd, o *sdk.ClientOptions) *agent {
 	return a
 }
 
-// connect makes a session of the official client over a process of its own.
-func connect(t testing.TB, cmd *exec.Cmd, name string, o *sdk.ClientOptions) *sdk.ClientSession {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	s, err := sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, o).Connect(ctx, &sdk.CommandTransport{Command: cmd}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // end waits for what lasts and leaves.
 func (a *agent) end() {
 	a.behind.Wait()
-	if err := a.s.Close(); err != nil {
+	if err := a.session().Close(); err != nil {
 		a.t.Logf("the agent's session ends with %v", err)
 	}
 }
@@ -128,8 +124,12 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 	}
 	for range patience {
 		ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
-		r, err := a.s.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: args})
+		was := a.session()
+		r, err := was.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: args})
 		cancel()
+		if err != nil && a.anew(was) {
+			continue
+		}
 		if err != nil {
 			a.keep(name, err.Error())
 			return err.Error()

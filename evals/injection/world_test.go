@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,7 +48,7 @@ func newWorld(t *testing.T, settings string, which []phrasing) *world {
 		t.Fatal(err)
 	}
 	w.OK("start")
-	w.bystander = connect(t, w.Command(context.Background(), "mcp", "--profile", "full"), "bystander", nil)
+	w.bystander = connect(t, process(w.Command(context.Background(), "mcp", "--profile", "full")), "bystander", nil)
 	t.Cleanup(func() { _ = w.bystander.Close() }) // it may have been cut off
 	w.pending = w.hold()
 	for n, p := range which {
@@ -95,6 +96,23 @@ func (w *world) user() string {
 	}
 	user, _, _ := strings.Cut(list.Items[0].Principal, "/")
 	return user
+}
+
+// overHTTP gives an agent's way to the daemon with a token that may do everything an account may.
+func (w *world) overHTTP(profile string) func() sdk.Transport {
+	w.T.Helper()
+	w.must("users.create", map[string]any{"name": w.user(), "role": "admin", "password": "correct horse battery staple"}, nil)
+	var made struct{ Result struct{ Token string } }
+	w.must("tokens.create", map[string]any{"name": "obedient", "for": w.user(), "role": "admin", "channel": "agent"}, &made)
+	var st struct{ Planes []struct{ Listen string } }
+	w.Until(20*time.Second, "the HTTP plane listens", func() bool {
+		return w.Call("daemon.status", nil, &st) == nil && len(st.Planes) == 1 && st.Planes[0].Listen != ""
+	})
+	next := &http.Transport{}
+	w.T.Cleanup(next.CloseIdleConnections)
+	client := &http.Client{Transport: &bearer{made.Result.Token, next}}
+	at := "http://" + st.Planes[0].Listen + "/mcp/" + profile
+	return func() sdk.Transport { return &sdk.StreamableClientTransport{Endpoint: at, HTTPClient: client} }
 }
 
 func (w *world) vaultKey() string {
@@ -188,7 +206,7 @@ func (w *world) plant(t *testing.T) {
 		case record:
 			w.must("logs.query", map[string]any{"names": []string{p.app}, "grep": `\Q` + p.text + `\E`}, nil)
 		case client:
-			s := connect(t, w.Command(context.Background(), "mcp", "--read-only"), p.text, nil)
+			s := connect(t, process(w.Command(context.Background(), "mcp", "--read-only")), p.text, nil)
 			t.Cleanup(func() { _ = s.Close() })
 		case exit:
 			w.WaitState(p.by, "crashed", 20*time.Second)

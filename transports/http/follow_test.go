@@ -125,7 +125,7 @@ func TestOnePrincipalCannotHaveAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, why := held[1].body(r); why == nil || why.fault.Reason != "bodies" {
+	if _, why := held[1].body(r, maxBody); why == nil || why.fault.Reason != "bodies" {
 		t.Errorf("%+v", why)
 	}
 	for _, p := range append(held, other) {
@@ -160,4 +160,50 @@ func where(p *Plane) string {
 		url += " of its own"
 	}
 	return url
+}
+
+// TestBodiesComeWhole in every size about the steps in which they are read, said beforehand or not, and one byte too many is refused.
+func TestBodiesComeWhole(t *testing.T) {
+	g := gate{by: map[string]*share{}}
+	const most = 3*bodyStep + 5
+	for _, size := range []int{0, 1, bodyStep - 2, bodyStep - 1, bodyStep, bodyStep + 1, 2*bodyStep - 1, 2 * bodyStep, 3 * bodyStep, most, most + 1} {
+		for _, said := range []bool{true, false} {
+			for range 2 { // the second time in memory that was there already
+				text := strings.Repeat("0123456789abcde", size/15+1)[:size]
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !said {
+					r.ContentLength = -1
+				}
+				p, why := g.enter("somebody")
+				if why != nil {
+					t.Fatal(why.fault)
+				}
+				got, why := p.body(r, most)
+				switch {
+				case size > most && (why == nil || why.status != http.StatusRequestEntityTooLarge):
+					t.Errorf("%d bytes, said %v: %+v", size, said, why)
+				case size <= most && (why != nil || string(got) != text):
+					t.Errorf("%d bytes, said %v: %d came, %+v", size, said, len(got), why)
+				}
+				p.leave()
+			}
+		}
+	}
+	if g.bytes != 0 {
+		t.Errorf("room for %d bytes is not given back", g.bytes)
+	}
+}
+
+// TestAStrangerSaysLittle: what nobody is known to say is not read beyond what a sign-in takes.
+func TestAStrangerSaysLittle(t *testing.T) {
+	w := start(t)
+	for size, want := range map[int]int{maxUnknown + 1: http.StatusRequestEntityTooLarge, maxUnknown: http.StatusNotFound} {
+		body := "{" + strings.Repeat(" ", size-2) + "}"
+		if a := w.ask("POST", "/token", "", body); a.status != want {
+			t.Errorf("%d bytes: %d %s", size, a.status, a.body)
+		}
+	}
 }

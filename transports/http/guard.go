@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,10 +89,16 @@ func (s *Server) guard(r *http.Request, proxied bool) *refusal {
 	case !s.host.knows(r.Host, local): // of an absolute form the host in it: the library has put it there
 		return &refusal{http.StatusForbidden, fault.New(fault.Denied, "this daemon is not reached as %s", wire.Quote(r.Host, 80)).
 			WithReason("host").WithHint("name the host in http.names of config.yaml")}
+	case len(r.Header["Host"]) > 0 && !slices.Equal(r.Header["Host"], []string{r.Host}): // HTTP/2 may have one beside :authority
+		return badRequest("Host and :authority name two hosts")
+	case r.ProtoMajor > 1 && r.URL.Host != "": // nor has it an absolute form
+		return badRequest(":path names a host")
 	case r.URL.User != nil:
 		return badRequest("a URL must not carry a name or password")
-	case len(r.Header["Origin"]) > 1 || len(r.Header["Authorization"]) > 1 || len(r.Header["Content-Type"]) > 1 || len(r.Header["Cookie"]) > 8:
+	case len(r.Header["Origin"]) > 1 || len(r.Header["Authorization"]) > 1 || len(r.Header["Content-Type"]) > 1 || len(r.Header["Content-Length"]) > 1 || len(r.Header["Cookie"]) > 8:
 		return badRequest("a header is there more than once")
+	case strings.Trim(r.Header.Get("Content-Length"), "0123456789") != "": // HTTP/2 takes it for 0
+		return badRequest("Content-Length is no number")
 	}
 	if why := s.foreign(r, proxied); why != "" {
 		return &refusal{http.StatusForbidden, fault.New(fault.Denied, "%s", why).WithReason("origin").WithHint("call from a page of this daemon, or from a program, which sends no Origin")}

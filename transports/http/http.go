@@ -25,13 +25,18 @@ import (
 
 // The bounds of the plane.
 const (
-	maxHeader = 16 << 10         // bytes of a request's head
-	maxBody   = 4 << 20          // bytes of a request's body
-	sendFor   = 10 * time.Second // how long a request may take to come in whole
-	takeFor   = 10 * time.Second // how long a client may leave what it is sent unread
-	idleFor   = time.Minute      // how long a connection may wait for its next request
-	drainFor  = 5 * time.Second  // how long calls may go on once the plane ends
-	leeway    = time.Minute      // how long what is open outlives its credential
+	maxHeader  = 16 << 10         // bytes of a request's head
+	maxBody    = 4 << 20          // bytes of a request's body
+	maxUnknown = bodyStep         // the same while nobody knows whose it is
+	maxFrame   = 16 << 10         // bytes of a frame of HTTP/2, which are kept for each connection
+	maxAhead   = 256 << 10        // bytes of bodies that an HTTP/2 client may send before they are read, of a stream and in all
+	askAfter   = 5 * time.Second  // how long nothing whole may come on an HTTP/2 connection before it is asked whether it is there; a head that never ends is nothing whole
+	answerFor  = 4 * time.Second  // how long it may take to answer that
+	sendFor    = 10 * time.Second // how long a request may take to come in whole
+	takeFor    = 10 * time.Second // how long a client may leave what it is sent unread
+	idleFor    = time.Minute      // how long a connection may wait for its next request
+	drainFor   = 5 * time.Second  // how long calls may go on once the plane ends
+	leeway     = time.Minute      // how long what is open outlives its credential
 )
 
 // Registry runs methods. An error of Do is always a *fault.Error.
@@ -152,7 +157,10 @@ func (s *Server) server(streams context.Context) *http.Server {
 		srv.TLSConfig = s.TLS.Clone()
 		srv.TLSConfig.NextProtos = nil
 		srv.Protocols.SetHTTP2(true)
-		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 128, SendPingTimeout: 30 * time.Second, PingTimeout: takeFor, WriteByteTimeout: takeFor}
+		srv.HTTP2 = &http.HTTP2Config{
+			MaxConcurrentStreams: 128, MaxReadFrameSize: maxFrame, MaxReceiveBufferPerConnection: maxAhead, MaxReceiveBufferPerStream: maxAhead,
+			SendPingTimeout: askAfter, PingTimeout: answerFor, WriteByteTimeout: takeFor,
+		}
 	}
 	return srv
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,7 +19,7 @@ const (
 	requestsAll = 2048
 	bodiesOne   = 16 << 20 // bytes of bodies that are read or worked on
 	bodiesAll   = 64 << 20
-	bodyStep    = 64 << 10 // by which room for a body of unknown length is taken
+	bodyStep    = 64 << 10 // of a body, before more of it is made room for; no stranger sends more
 )
 
 // gate counts requests and the bytes of their bodies, by principal; whoever shows no credential counts by address.
@@ -85,40 +86,85 @@ func (p *pass) leave() {
 	}
 }
 
-// body reads a body. No more memory is taken than has come, nor than there is room for.
-func (p *pass) body(r *http.Request) ([]byte, *refusal) {
-	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fault.New(fault.Limited, "the body has more than %d bytes", maxBody).WithReason("too_large")}
-	if r.ContentLength > maxBody {
+// body reads a body of at most so many bytes. A length that is only said takes no memory: the first piece has to have come. None
+// is taken that there is no room for, and a body that is refused was never put together.
+func (p *pass) body(r *http.Request, most int) ([]byte, *refusal) {
+	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fault.New(fault.Limited, "the body has more than %d bytes", most).WithReason("too_large")}
+	length := int(r.ContentLength)
+	if length > most {
 		return nil, tooLarge
 	}
-	var buf []byte
-	for {
-		if len(buf) == cap(buf) {
-			grow := min(max(bodyStep, cap(buf)), maxBody+1-cap(buf))
-			if n := int(r.ContentLength); n >= 0 && n < bodyStep && buf == nil {
-				grow = n + 1
-			}
-			if grow <= 0 {
-				return nil, tooLarge
-			}
-			if !p.room(grow) {
-				return nil, limited(fault.New(fault.Limited, "too many bytes of requests are being worked on").WithReason("bodies"))
-			}
-			next := make([]byte, len(buf), cap(buf)+grow)
-			copy(next, buf)
-			buf = next
-		}
-		n, err := r.Body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		switch {
-		case len(buf) > maxBody:
-			return nil, tooLarge
-		case errors.Is(err, io.EOF):
-			return buf, nil
-		case err != nil:
-			return nil, &refusal{http.StatusRequestTimeout, fault.New(fault.Invalid, "the body did not come whole, or took longer than %s", sendFor).WithReason("bad_request")}
+	first := bodyStep
+	if length >= 0 {
+		first = min(length+1, bodyStep) // one byte more shows that it is over
+	}
+	buf, err := p.piece(r.Body, nil, first)
+	if err == nil && length >= 0 { // the rest is earned: all of it in one
+		buf, err = p.piece(r.Body, buf, length+1)
+	}
+	pieces, had := [][]byte{buf}, len(buf)
+	for err == nil && had <= most {
+		if buf, err = p.piece(r.Body, nil, bodyStep); len(buf) > 0 {
+			pieces = append(pieces, buf)
+			had += len(buf)
 		}
 	}
+	if errors.Is(err, io.EOF) && len(pieces) > 1 && had <= most && !p.room(had) {
+		err = errNoRoom
+	}
+	if errors.Is(err, io.EOF) && len(pieces) == 1 && had <= most {
+		return pieces[0], nil
+	}
+	defer reuse(pieces...)
+	switch {
+	case had > most:
+		return nil, tooLarge
+	case errors.Is(err, errNoRoom):
+		return nil, limited(fault.New(fault.Limited, "too many bytes of requests are being worked on").WithReason("bodies"))
+	case !errors.Is(err, io.EOF):
+		return nil, &refusal{http.StatusRequestTimeout, fault.New(fault.Invalid, "the body did not come whole, or took longer than %s", sendFor).WithReason("bad_request")}
+	}
+	return slices.Concat(pieces...), nil
+}
+
+// spare are pieces that nobody reads any more: those of a body that was too large are not left to the collector, which would let the
+// next ones come on top of them.
+var spare = sync.Pool{New: func() any { return new([bodyStep]byte) }}
+
+func reuse(pieces ...[]byte) {
+	for _, b := range pieces {
+		if cap(b) == bodyStep {
+			spare.Put((*[bodyStep]byte)(b[:bodyStep]))
+		}
+	}
+}
+
+var errNoRoom = errors.New("there is no room for it")
+
+// piece reads what comes behind what came already, to so many bytes in all, in memory that it takes room for. The error is nil
+// when there may be more.
+func (p *pass) piece(from io.Reader, had []byte, size int) ([]byte, error) {
+	if size > len(had) && !p.room(size-len(had)) {
+		return had, errNoRoom
+	}
+	var buf []byte
+	switch {
+	case size <= len(had):
+		buf = had
+	case size == bodyStep:
+		buf = spare.Get().(*[bodyStep]byte)[:0]
+	default:
+		buf = make([]byte, len(had), size)
+		copy(buf, had)
+		reuse(had)
+	}
+	for len(buf) < cap(buf) {
+		n, err := from.Read(buf[len(buf):cap(buf)])
+		if buf = buf[:len(buf)+n]; err != nil {
+			return buf, err
+		}
+	}
+	return buf, nil
 }
 
 // bounded is a listener that keeps the number of connections within bounds, of all and of one address.

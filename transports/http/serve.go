@@ -123,7 +123,11 @@ func (x *exchange) admitted(rt *route) *refusal {
 	}
 	defer pass.leave()
 	if x.r.Method == http.MethodPost {
-		if x.body, why = pass.body(x.r); why != nil {
+		most := maxBody
+		if x.identity == nil { // a password, a token: whoever nobody knows has no more to say
+			most = maxUnknown
+		}
+		if x.body, why = pass.body(x.r, most); why != nil {
 			return why
 		}
 	}
