@@ -43,7 +43,7 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine, Exec: become, Remotes: remotes(),
+		Dial: dial, EnsureDaemon: ensure, Revive: revive, Sweep: sweep, Gone: gone, Held: held, Hung: hung, Kill: kill, MCP: speakMCP, Demo: demo, Doctor: examine, Exec: become, Remotes: remotes(), Staying: staying(),
 		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil },
 			Settings: func() (json.RawMessage, error) { return config.DaemonSchema(), nil }},
 		Local: []cli.Local{

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/omnitron-dev/omnitron/core/approval"
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
@@ -111,8 +113,10 @@ func (d *daemon) run() error {
 	reloads := make(chan os.Signal, 1) // one that waits serves all that come meanwhile
 	d.group.Add(life.Component{Name: "reloads", Run: func(ctx context.Context) error { return d.reload(ctx, registry, reloads) }})
 	d.group.Add(life.Component{Name: "signals", Run: func(ctx context.Context) error { return d.heed(ctx, signals, reloads) }})
+	d.group.Add(life.Component{Name: "keeper renewal", Run: d.renewKeeper})
 	return d.group.Run(ctx, func() {
 		d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home)
+		tellSystemd(d.log, systemd.SdNotifyReady)
 		debug.FreeOSMemory() // starting takes several times the memory that running does, and would set the pace of collection
 		shed()
 	})
@@ -337,6 +341,7 @@ func (d *daemon) reload(ctx context.Context, registry *tools.Registry, reloads <
 // shutdown stops every app in order and ends daemon and keeper, whether or not the caller waits for that. down marks the
 // home: nothing starts until up or start.
 func (d *daemon) shutdown(ctx context.Context, down bool) ([]supervisor.Result, error) {
+	tellSystemd(d.log, systemd.SdNotifyStopping)
 	return d.host.Supervisor.Halt(ctx, down, func(results []supervisor.Result, err error) {
 		if err != nil {
 			d.log.Error("not everything stopped", "err", err)

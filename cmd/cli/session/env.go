@@ -62,6 +62,8 @@ type Env struct {
 	Config Config
 	// Remotes are the daemons of other machines.
 	Remotes Remotes
+	// Staying keeps this program on this machine.
+	Staying Staying
 	// Local are further commands that need no daemon, such as `daemon run`.
 	Local []Local
 }
