@@ -111,6 +111,7 @@ func (s *site) up() string {
 
 // TestInstall: installed, everything killed, restarted, rebooted, removed.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	out := s.omnitron("install")
 	for _, want := range []string{"written   /etc/systemd/system/omnitron.service", "systemctl daemon-reload", "systemctl enable omnitron.service", "systemctl start omnitron.service"} {
@@ -177,6 +178,7 @@ func TestInstall(t *testing.T) {
 
 // TestInstallWhatRuns: a daemon that was started by hand goes on under systemd, and its apps see nothing of it.
 func TestInstallWhatRuns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	apps, before := s.up(), s.status()
 	s.omnitron("install")

@@ -46,6 +46,7 @@ func another(t *testing.T, version string) string {
 
 // TestUpgrade: another version takes over, and one that is no good does not.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.omnitron("install")
 	s.serves()
@@ -95,6 +96,7 @@ func TestUpgrade(t *testing.T) {
 
 // TestPackage: installed, upgraded, removed and purged as dpkg does.
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	root, err := rig.Root()
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +174,7 @@ func TestPackage(t *testing.T) {
 
 // TestUser: somebody's own daemon, which is there after a boot without anybody logging in.
 func TestUser(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.run("useradd", "-m", "-s", "/bin/sh", "ann")
 	s.run("loginctl", "enable-linger", "ann")
@@ -203,6 +206,7 @@ func TestUser(t *testing.T) {
 
 // TestCron: a machine without systemd, whose first process is cron.
 func TestCron(t *testing.T) {
+	t.Parallel()
 	s := &site{machine: newMachine(t, "/usr/sbin/cron", "-f"), user: "root"}
 	s.put(rig.Binary(t), program, 0o755)
 	if err := s.write("/root/omnitron.yaml", []byte(project), 0o644); err != nil {
