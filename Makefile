@@ -27,8 +27,8 @@ run: build ## build, start a sample project and show it
 
 package: build ## make bin/omnitron_VERSION_ARCH.deb, with unit, manual and completion
 	@rm -rf $(PACKAGE)/files
-	@$(GO) run -tags packaging ./cmd/omnitron packaging $(PACKAGE)/files
-	@DEB_VERSION=$(DEB_VERSION) DEB_ARCH=$$($(GO) env GOARCH) DEB_BINARY=$(BIN) DEB_FILES=$(PACKAGE)/files \
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(GO) run -tags packaging ./cmd/omnitron packaging $(PACKAGE)/files
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) DEB_VERSION=$(DEB_VERSION) DEB_ARCH=$$($(GO) env GOARCH) DEB_BINARY=$(BIN) DEB_FILES=$(PACKAGE)/files \
 		$(NFPM) package --packager deb --config cmd/omnitron/deb/nfpm.yaml --target $(PACKAGE)
 	@rm -rf $(PACKAGE)/files
 

@@ -52,10 +52,8 @@ func newMachine(t *testing.T, init ...string) *machine {
 	}
 	m := &machine{t: t, image: image, dir: t.TempDir(), init: init, cgroup: filepath.Join(unified(t), fmt.Sprintf("omnitron-boots-%d-%d", os.Getpid(), time.Now().UnixNano()))}
 	t.Cleanup(func() {
+		m.autopsy()
 		m.off()
-		if t.Failed() {
-			t.Logf("the console ends with:\n%s", lastLines(m.console.String(), 40))
-		}
 		// What overlayfs made for itself may not be entered, not even by those who clean up.
 		_ = os.Chmod(filepath.Join(m.dir, "work", "work"), 0o700)
 		if err := syscall.Rmdir(m.cgroup); err == nil {
@@ -64,6 +62,19 @@ func newMachine(t *testing.T, init ...string) *machine {
 	})
 	m.boot()
 	return m
+}
+
+// autopsy shows what is known of a test that has failed.
+func (m *machine) autopsy() {
+	if !m.t.Failed() {
+		return
+	}
+	m.t.Logf("the console ends with:\n%s", lastLines(m.console.String(), 20))
+	if m.pid == 0 {
+		return
+	}
+	out, _ := m.try("", "sh", "-c", "for f in /root/.omnitron/logs/daemon.log /root/.omnitron/logs/keeper.log /home/*/.omnitron/logs/daemon.log; do echo \"== $f\"; tail -n 15 $f; done; journalctl --no-pager -n 30")
+	m.t.Log(out)
 }
 
 // unified is where the second version of control groups is mounted.
