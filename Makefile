@@ -6,9 +6,13 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KEEPER := cmd/boot/keeper.bin
 BIN := bin/omnitron
+# A tag v1.2.3 is 1.2.3; anything else comes before every release.
+DEB_VERSION ?= $(shell echo '$(VERSION)' | sed -nE 's/^v([0-9].*)/\1/; t p; s/^/0.0.0~git/; :p s/-/+/gp; t; p')
+PACKAGE := bin
+NFPM := $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check short golden docs e2e conformance fuzz mutants bench setup clean
+.PHONY: help build run test check short golden docs e2e conformance fuzz mutants bench package setup clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +24,13 @@ build: ## build bin/omnitron, with the keeper in it
 
 run: build ## build, start a sample project and show it
 	@$(BIN) demo
+
+package: build ## make bin/omnitron_VERSION_ARCH.deb, with unit, manual and completion
+	@rm -rf $(PACKAGE)/files
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(GO) run -tags packaging ./cmd/omnitron packaging $(PACKAGE)/files
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) DEB_VERSION=$(DEB_VERSION) DEB_ARCH=$$($(GO) env GOARCH) DEB_BINARY=$(BIN) DEB_FILES=$(PACKAGE)/files \
+		$(NFPM) package --packager deb --config cmd/omnitron/deb/nfpm.yaml --target $(PACKAGE)
+	@rm -rf $(PACKAGE)/files
 
 setup: ## install what the tests need (Debian, root)
 	@.ci/setup

@@ -43,7 +43,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto":              {"core/vault", "core/token"},
 	"golang.org/x/text":                {"core/token"},
 	"github.com/golang-jwt/jwt/v5":     {"core/token"},
-	"github.com/coreos/go-systemd/v22": {"cmd/omnitron"},
+	"github.com/coreos/go-systemd/v22": {"cmd/boot", "cmd/daemon"},
 }
 
 // goers may start goroutines; everything else is called, and returns.

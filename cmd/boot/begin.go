@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli/field"
@@ -207,7 +209,30 @@ func lastWords(home string, since time.Time) string {
 	return "it does not say why"
 }
 
-// Run becomes the keeper: the same process, so that whoever started us sees it end.
+// supervised reports whether systemd started us, and waits to hear that the daemon is ready.
+func supervised() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
+// takeOver prepares to become the keeper in the place of one that runs: of a daemon that was started by hand, or that started
+// a keeper itself when systemd's was killed. The daemon that lives has not heard of systemd, so we say that it is ready.
+func takeOver(ctx context.Context, home string, held bool) error {
+	if !held { // killed for good: whoever starts the service wants it
+		if err := proc.HoldDaemon(ctx, proc.Socket(home), false, true); err != nil && !fault.Is(err, fault.Unavailable) {
+			return err
+		}
+	}
+	TellSystemd(slog.Default(), systemd.SdNotifyReady)
+	return nil
+}
+
+// TellSystemd says how we stand to systemd, where it asks.
+func TellSystemd(log *slog.Logger, state string) {
+	if _, err := systemd.SdNotify(false, state); err != nil {
+		log.Error("cannot tell systemd", "state", state, "err", err)
+	}
+}
+
+// Run becomes the keeper: the same process, so that whoever started us sees it end. systemd's takes the place of a
+// keeper that runs.
 //
 // Faults: conflict (home_taken) where daemon or keeper run already.
 func Run(ctx context.Context, home string) error {
@@ -233,6 +258,11 @@ func Run(ctx context.Context, home string) error {
 	switch {
 	case err != nil:
 		return err
+	case supervised() && (!free || held):
+		if err := takeOver(ctx, abs, held); err != nil {
+			return err
+		}
+		args = append(args, "--takeover")
 	case !free && held:
 		return fault.New(fault.Conflict, "a daemon (pid %d) runs in %s already", pid, abs).WithReason("home_taken").WithHint("omnitron status")
 	case !free:

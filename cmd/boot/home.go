@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -148,4 +150,13 @@ func until(ctx context.Context, every time.Duration, ok func() bool) error {
 		}
 	}
 	return nil
+}
+
+// Owner is the name of the user that we run as, or the number where there is no name.
+func Owner() string {
+	uid := os.Geteuid()
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
 }

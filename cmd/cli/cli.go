@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/cmd/cli/short"
+	"github.com/omnitron-dev/omnitron/cmd/cli/stay"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/spf13/cobra"
@@ -96,7 +97,7 @@ func tree(s *session.Session, args []string) *cobra.Command {
 		root.AddCommand(cmd)
 		made = append(made, verbs...)
 	}
-	for _, cmd := range short.Commands(s) {
+	for _, cmd := range append(short.Commands(s), stay.Commands(s)...) {
 		place(root, cmd)
 	}
 	for _, spec := range s.Specs {

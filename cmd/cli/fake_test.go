@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -282,6 +283,18 @@ func newBench(t *testing.T) *bench {
 		Kill:         func(context.Context, string) (Killed, error) { return Killed{Was: true, PID: 77}, nil },
 		MCP:          func(context.Context, string, Launch) error { return nil },
 		Demo:         func(context.Context, string) (Demo, error) { return Demo{}, fault.New(fault.Conflict, "no demo here") },
+		Staying: session.Staying{
+			Install: func(_ context.Context, home string, o session.InstallOptions) (session.Installed, error) {
+				return session.Installed{Manager: "systemd", Scope: "user", Name: "omnitron.service", Home: home, Changed: true, DryRun: o.DryRun,
+					Files: []session.Touched{{Path: "/u", Done: "written", Text: "[Unit]\n"}}, Ran: [][]string{{"systemctl", "start", "a b"}}, Notes: []string{"mind"}}, nil
+			},
+			Uninstall: func(_ context.Context, home string, _ session.InstallOptions) (session.Installed, error) {
+				return session.Installed{Home: home}, nil
+			},
+			Upgrade: func(_ context.Context, _ string, o session.UpgradeOptions) (session.Upgraded, error) {
+				return session.Upgraded{Path: "/o", From: "1", To: "2", Changed: true, Daemon: "replaced", DryRun: o.DryRun}, nil
+			},
+		},
 		Doctor: func(context.Context, string, error) (json.RawMessage, error) {
 			return json.RawMessage(`{"ok":true,"checks":[]}`), nil
 		},

@@ -37,6 +37,32 @@ func TestVersionAndKill(t *testing.T) {
 	}
 }
 
+// TestStaying: install and its like say what they did, and what they would do.
+func TestStaying(t *testing.T) {
+	b := newBench(t)
+	for line, want := range map[string]string{
+		"install --home /h": "written   /u\nran       systemctl start 'a b'\ninstalled: the daemon of /h is started at boot\n",
+		"install --dry-run": "would: written   /u\nwould: ran       systemctl start 'a b'\nnothing was done\n",
+		"install --print":   "[Unit]\n",
+		"uninstall":         "nothing to do: it is so already\n",
+		"upgrade":           "/o is 2, was 1; daemon: replaced\n",
+		"upgrade --dry-run": "would replace /o: 1 by 2; nothing was done\n",
+	} {
+		if r := b.run(t, strings.Fields(line)...); r.code != 0 || r.out != want {
+			t.Errorf("%s: exit %d, %q", line, r.code, r.out)
+		}
+	}
+	if r := b.run(t, "install"); !strings.Contains(r.err, "note: mind") {
+		t.Errorf("%q", r.err)
+	}
+	if r := b.run(t, "install", "--manager", "systemx"); r.code != 64 || !strings.Contains(r.err, "systemd") {
+		t.Errorf("exit %d, %q", r.code, r.err)
+	}
+	if r := b.run(t, "upgrade", "--json"); r.code != 0 || !strings.Contains(r.out, `"daemon":"replaced"`) {
+		t.Errorf("exit %d, %q", r.code, r.out)
+	}
+}
+
 func TestHomeReachesTheEnvironment(t *testing.T) {
 	b := newBench(t)
 	var homes []string

@@ -39,6 +39,32 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 	}
 }
 
+// renewKeeper has a keeper of another version become the one of this daemon: same process, its children stay its children.
+// One that cannot goes on serving: it does what it can.
+func (d *daemon) renewKeeper(ctx context.Context) error {
+	path, err := boot.Keeper(d.home)
+	if err != nil {
+		return err
+	}
+	pid := d.host.Keeper.Info().PID
+	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	wanted, werr := os.Stat(path)
+	if err != nil || werr != nil || os.SameFile(running, wanted) {
+		return nil // one that is gone is replaced by this daemon's own anyway
+	}
+	within, cancel := context.WithTimeout(ctx, renewTime)
+	defer cancel()
+	if err := d.host.Keeper.Upgrade(within, path); err != nil {
+		d.log.Error("the keeper of another version goes on", "pid", pid, "err", err)
+		return nil
+	}
+	d.log.Info("the keeper is that of this version", "pid", d.host.Keeper.Info().PID, "version", d.host.Keeper.Info().Version)
+	return nil
+}
+
+// renewTime is how long the keeper may take to become another one.
+const renewTime = 30 * time.Second
+
 // keeper connects to the keeper that started us.
 func (d *daemon) keeper(ctx context.Context) (*proc.Keeper, error) {
 	exe, err := os.Executable()

@@ -10,14 +10,14 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"os/user"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/omnitron-dev/omnitron/cmd/boot"
 	"github.com/omnitron-dev/omnitron/core/approval"
@@ -117,8 +117,10 @@ func (d *daemon) run() error {
 	reloads := make(chan os.Signal, 1) // one that waits serves all that come meanwhile
 	d.group.Add(life.Component{Name: "reloads", Run: func(ctx context.Context) error { return d.reload(ctx, registry, reloads) }})
 	d.group.Add(life.Component{Name: "signals", Run: func(ctx context.Context) error { return d.heed(ctx, signals, reloads) }})
+	d.group.Add(life.Component{Name: "keeper renewal", Run: d.renewKeeper})
 	return d.group.Run(ctx, func() {
 		d.log.Info("the daemon is up", "pid", os.Getpid(), "home", d.home)
+		boot.TellSystemd(d.log, systemd.SdNotifyReady)
 		debug.FreeOSMemory() // starting takes several times the memory that running does, and would set the pace of collection
 		shed()
 	})
@@ -128,7 +130,7 @@ func (d *daemon) run() error {
 func (d *daemon) build(ctx context.Context) (*tools.Registry, error) {
 	h := &d.host
 	h.Log, h.Home, h.Version, h.Started = d.log, d.home, d.version, time.Now()
-	h.User = owner()
+	h.User = boot.Owner()
 	var err error
 	if h.Config, err = setting.New(func() (*setting.Daemon, error) { return readSettings(d.home) }); err != nil {
 		return nil, err
@@ -343,6 +345,7 @@ func (d *daemon) reload(ctx context.Context, registry *tools.Registry, reloads <
 // shutdown stops every app in order and ends daemon and keeper, whether or not the caller waits for that. down marks the
 // home: nothing starts until up or start.
 func (d *daemon) shutdown(ctx context.Context, down bool) ([]view.Result, error) {
+	boot.TellSystemd(d.log, systemd.SdNotifyStopping)
 	return d.host.Supervisor.Halt(ctx, down, func(results []view.Result, err error) {
 		if err != nil {
 			d.log.Error("not everything stopped", "err", err)
@@ -386,12 +389,4 @@ func readSettings(home string) (*setting.Daemon, error) {
 		methods = append(methods, s.ID())
 	}
 	return setting.Load(string(text), path, methods)
-}
-
-func owner() string {
-	uid := os.Geteuid()
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(uid)
 }

@@ -39,7 +39,7 @@ func environment() cli.Env {
 	}
 	return cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Dir: dir, Executable: exe, Version: about(),
-		Dial: boot.Dial, EnsureDaemon: boot.Ensure, Revive: boot.Revive, Sweep: boot.Sweep, Gone: boot.Gone, Held: boot.Held, Hung: boot.Hung, Kill: boot.Kill, MCP: speakMCP, Demo: demo, Doctor: boot.Examine, Exec: become, Remotes: remotes(),
+		Dial: boot.Dial, EnsureDaemon: boot.Ensure, Revive: boot.Revive, Sweep: boot.Sweep, Gone: boot.Gone, Held: boot.Held, Hung: boot.Hung, Kill: boot.Kill, MCP: speakMCP, Demo: demo, Doctor: boot.Examine, Exec: become, Remotes: remotes(), Staying: staying(),
 		Config: cli.Config{References: config.References, Resolve: resolve, Show: showConfig, Schema: func() (json.RawMessage, error) { return config.Schema(), nil },
 			Settings: func() (json.RawMessage, error) { return config.DaemonSchema(), nil }},
 		Local: []cli.Local{

@@ -18,12 +18,22 @@ import (
 // version is set by the build.
 var version = "dev"
 
+// packaging writes what belongs into a package; only a build for that has it.
+var packaging func(dir string) error
+
 func main() {
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "omnitron-keeper") {
 		os.Exit(keeperMain())
 	}
 	if len(os.Args) > 2 && os.Args[1] == "daemon" && os.Args[2] == "serve" {
 		os.Exit(serveMain(os.Args[3:]))
+	}
+	if packaging != nil && len(os.Args) == 3 && os.Args[1] == "packaging" {
+		if err := packaging(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	os.Exit(cli.Main(context.Background(), catalog.Specs(), environment(), os.Args[1:]))
 }

@@ -144,7 +144,7 @@ var (
 
 // TestPagesAreTrue: what the pages link to and the rooms that they name are there, and the stages are those of the code.
 func TestPagesAreTrue(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/architecture.md", "docs/contributing.md", "docs/remote.md"} {
+	for _, page := range []string{"README.md", "docs/architecture.md", "docs/contributing.md", "docs/remote.md", "docs/staying.md"} {
 		text, err := os.ReadFile(filepath.Join(repo(), page))
 		if err != nil {
 			t.Fatal(err)

@@ -228,6 +228,15 @@ var Reasons = map[string]Reason{
 	"unknown_log":          {"The keeper writes no such log.", "omnitron inspect <app> shows its logs."},
 	"unknown_message":      {"The keeper is of another version and does not know the request.", "omnitron daemon restart."},
 	"unreachable":          {"The daemon's socket is there, but no connection can be made.", "omnitron doctor."},
+	"bad_checksum":         {"The file is not what its checksum says.", "Get the file anew, and its checksum from whoever built it."},
+	"command_failed":       {"A program that the work needs has failed; the message has what it said.", "Mend what it says, then the same command again."},
+	"no_checksum":          {"A program was given without its checksum.", "Put it beside the file, as FILE.sha256, or give it with --sha256."},
+	"no_init":              {"Nothing is here, or nothing of what was asked for, that starts programs at boot.", "omnitron daemon run stays in the foreground, for whatever does."},
+	"not_ours":             {"A file is in the way that somebody else has written.", "Look at it, and move it away if it is not needed."},
+	"not_written":          {"A file could not be read, written or removed.", "See whether the path and its permissions are right; some need root."},
+	"packaged":             {"The installed program belongs to a package.", "Install the package of the other version: apt install ./omnitron_VERSION_ARCH.deb."},
+	"upgrade_stuck":        {"The new daemon did not come up, and the old one does not either; apps live on.", "omnitron doctor; the message says where the old program is."},
+	"upgrade_undone":       {"The new daemon did not come up; the old one is back, and apps have lived on.", "The message has what the new one said."},
 	"upgrade_failed":       {"The keeper could not be replaced by the new one; the old one goes on.", "omnitron daemon status; the message says why."},
 
 	// Too much at once.

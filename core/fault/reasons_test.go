@@ -55,6 +55,7 @@ func TestScan(t *testing.T) {
 		`var r = Result{Reason: "not one", code: "six"}`:           "six",
 		`func f() { if a, code = g(), "seven"; true { } }`:         "seven",
 		`func f() { r.Reason, r.code = "not one either", "eight"}`: "eight",
+		`var r = view.Result{Reason: "not one", Code: "nine"}`:     "nine",
 	} {
 		found := map[string][]string{}
 		file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package supervisor\n"+text, 0)
@@ -132,7 +133,7 @@ func scan(file *ast.File, consts map[string]string, found func(string, token.Pos
 			found(word, e.Pos())
 		}
 	}
-	ours := file.Name.Name == "supervisor"
+	ours := slices.Contains([]string{"supervisor", "runner", "view"}, file.Name.Name)
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
@@ -149,13 +150,13 @@ func scan(file *ast.File, consts map[string]string, found func(string, token.Pos
 					continue
 				}
 				key := last(kv.Key)
-				if key == "Reason" && last(n.Type) == "Error" || key == "code" && ours {
+				if key == "Reason" && last(n.Type) == "Error" || strings.EqualFold(key, "code") && ours {
 					take(kv.Value)
 				}
 			}
 		case *ast.AssignStmt:
 			for i, to := range n.Lhs {
-				if ours && last(to) == "code" && len(n.Rhs) == len(n.Lhs) {
+				if ours && strings.EqualFold(last(to), "code") && len(n.Rhs) == len(n.Lhs) {
 					take(n.Rhs[i])
 				}
 			}

@@ -174,8 +174,11 @@ func (k *keeper) daemonDied(status int, known bool) {
 	k.log("info", "the daemon has ended", "daemon", d.pid, "status", code, "known", known, "lived", lived.String())
 	d.came = d.connected
 	d.pid, d.child, d.connected, d.pending = 0, false, false, nil
-	if d.fails++; lived >= shortLife {
+	switch d.fails++; {
+	case lived >= shortLife:
 		d.fails = 0
+	case code == 0 && d.came: // it is being replaced, which is no failure; several in a row still leave time for others
+		d.fails = min(d.fails, 1)
 	}
 	k.save()
 	switch {
