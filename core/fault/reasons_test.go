@@ -150,7 +150,7 @@ func scan(file *ast.File, consts map[string]string, found func(string, token.Pos
 					continue
 				}
 				key := last(kv.Key)
-				if key == "Reason" && last(n.Type) == "Error" || strings.EqualFold(key, "code") && ours {
+				if key == "Reason" && last(n.Type) == "Error" || ours && (key == "code" || key == "Code" && last(n.Type) == "Result") {
 					take(kv.Value)
 				}
 			}
