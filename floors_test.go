@@ -34,7 +34,7 @@ var homes = map[string][]string{
 	"github.com/spf13/pflag":           {"cmd/cli"},
 	"github.com/itchyny/gojq":          {"cmd/cli"},
 	"github.com/google/jsonschema-go":  {"tools/schema"},
-	"github.com/goccy/go-yaml":         {"core/config", "cmd/cli"},
+	"github.com/goccy/go-yaml":         {"core/config", "core/imports", "cmd/cli"},
 	"modernc.org/sqlite":               {"core/store"},
 	"github.com/pressly/goose/v3":      {"core/store"},
 	"github.com/klauspost/compress":    {"core/journal"},
