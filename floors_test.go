@@ -35,6 +35,7 @@ var homes = map[string][]string{
 	"github.com/itchyny/gojq":          {"cmd/cli"},
 	"github.com/google/jsonschema-go":  {"tools/schema"},
 	"github.com/goccy/go-yaml":         {"core/config", "core/imports", "cmd/cli"},
+	"github.com/dop251/goja":           {"core/imports/script"},
 	"modernc.org/sqlite":               {"core/store"},
 	"github.com/pressly/goose/v3":      {"core/store"},
 	"github.com/klauspost/compress":    {"core/journal"},

@@ -1,6 +1,10 @@
 package imports
 
-import "github.com/omnitron-dev/omnitron/core/imports/draft"
+import (
+	"encoding/json"
+
+	"github.com/omnitron-dev/omnitron/core/imports/draft"
+)
 
 type noteT = draft.Note
 
@@ -34,6 +38,33 @@ func fixtureOf(format, section, key string) (string, bool) {
 		return "supervisord.conf\n[program:x]\n" + command + line(" = "), true
 	case "supervisord supervisord":
 		return "supervisord.conf\n[supervisord]\n" + line(" = ") + "[program:x]\ncommand = sleep 9\n", true
+	}
+	if format == "pm2" && section == "app" {
+		app := map[string]any{"name": "x", "script": "./x.js", "exec_mode": "fork"}
+		switch key {
+		case "":
+		case "ignore_watch", "watch_delay":
+			app[key], app["watch"] = "9", true
+		case "exec", "cmd", "command": // in place of script
+			delete(app, "script")
+			app[key] = "./other.js"
+		case "name", "script", "exec_mode":
+			app[key] = "cluster"
+		case "autorestart", "autostart":
+			app[key] = false
+		case "watch", "wait_ready", "execute_command":
+			app[key] = true
+		case "env":
+			app[key] = map[string]string{"A": "b"}
+		case "interpreter", "exec_interpreter":
+			app[key] = "python3"
+		case "instances":
+			app[key] = 3
+		default:
+			app[key] = 7
+		}
+		text, _ := json.Marshal(map[string]any{"apps": []any{app}})
+		return "ecosystem.json\n" + string(text), true
 	}
 	return "", false
 }

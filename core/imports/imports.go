@@ -36,7 +36,7 @@ type format struct {
 }
 
 // formats in the order in which files are asked for.
-var formats = []format{procfile, supervisord}
+var formats = []format{procfile, supervisord, pm2}
 
 // Formats names the formats, with what they are.
 func Formats() [][2]string {

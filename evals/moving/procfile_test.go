@@ -23,6 +23,11 @@ func TestProcfile(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			// foreman is a Ruby program, and tells its programs which of them they are.
 			m := newMove(t, c.want, c.ports, `PS|RUBYLIB|RUBYOPT|GEM_.*|PWD|OLDPWD|SHLVL|_|RACK_ENV`)
+			m.alike = func(s *seen) {
+				if s.Argv[0] == "sh" && s.Argv[1] == "-c" { // where a shell stays, it is called by its path here
+					s.Argv[0] = "/bin/sh"
+				}
+			}
 			m.Write("serve.py", serve)
 			m.Write("Procfile", c.procfile)
 			m.Write(".env", "NAME=\"a name\"\nEMPTY=\nPLAIN=1\n")
@@ -30,11 +35,6 @@ func TestProcfile(t *testing.T) {
 			pid, stop := m.start(foreman, "start")
 			before := m.settled("foreman", func() []int { return below(pid) })
 			stop()
-			for i, s := range before {
-				if s.Argv[0] == "sh" && s.Argv[1] == "-c" { // where a shell stays, it is called by its path here
-					before[i].Argv[0] = "/bin/sh"
-				}
-			}
 			m.moved(before, "Procfile")
 		})
 	}

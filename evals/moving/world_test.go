@@ -34,7 +34,7 @@ type seen struct {
 }
 
 // look reads a process; nil when it is gone, or is not what it is to be yet.
-func look(pid int, without *regexp.Regexp) *seen {
+func look(pid int, keep func(variable string) bool) *seen {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	cmdline, err1 := os.ReadFile(dir + "cmdline")
 	environ, err2 := os.ReadFile(dir + "environ")
@@ -45,7 +45,7 @@ func look(pid int, without *regexp.Regexp) *seen {
 	}
 	s := &seen{Argv: strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00"), Dir: cwd}
 	for _, e := range strings.Split(strings.TrimRight(string(environ), "\x00"), "\x00") {
-		if name, _, _ := strings.Cut(e, "="); !without.MatchString(name) {
+		if name, _, _ := strings.Cut(e, "="); keep(name) {
 			s.Env = append(s.Env, e)
 		}
 	}
@@ -84,9 +84,11 @@ func below(roots ...int) (pids []int) {
 // move is a project that is to be compared.
 type move struct {
 	*rig.Rig
-	want    int            // processes
-	ports   int            // ports that they listen on, all together
-	without *regexp.Regexp // variables that one of the two sets for itself
+	want  int               // processes
+	ports int               // ports that they listen on, all together
+	keep  func(string) bool // the variables that are compared: those that neither of the two sets for itself
+	alike func(*seen)       // takes away what is no difference; may be nil
+	env   []string          // for the source's supervisor
 }
 
 // settled waits until the processes are all there with their ports, and gives them in order.
@@ -103,7 +105,7 @@ func (m *move) settled(who string, pids func() []int) (all []seen) {
 		all = nil
 		ports := 0
 		for _, pid := range pids() {
-			if s := look(pid, m.without); s != nil {
+			if s := look(pid, m.keep); s != nil {
 				all = append(all, *s)
 				ports += len(s.Ports)
 			}
@@ -128,6 +130,7 @@ func (m *move) start(argv ...string) (pid int, stop func()) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = m.Dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(m.Home), "LANG=C.UTF-8"}
+	cmd.Env = append(cmd.Env, m.env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 5 * time.Second
@@ -181,14 +184,23 @@ func (m *move) moved(before []seen, args ...string) {
 	m.OK("config", "check")
 	m.OK("up")
 	after := m.settled("omnitron", m.ours)
+	if m.alike != nil {
+		for _, all := range [][]seen{before, after} {
+			for i := range all {
+				m.alike(&all[i])
+			}
+		}
+	}
 	inOrder(before)
+	inOrder(after)
 	if d := cmp.Diff(before, after); d != "" {
 		m.T.Errorf("-before +after\n%s", d)
 	}
 }
 
 func newMove(t *testing.T, want, ports int, without string) *move {
-	return &move{rig.New(t), want, ports, regexp.MustCompile(`^(OMNITRON_.*|PORT_[A-Z_]+|` + without + `)$`)}
+	own := regexp.MustCompile(`^(OMNITRON_.*|PORT_[A-Z_]+|` + without + `)$`)
+	return &move{Rig: rig.New(t), want: want, ports: ports, keep: func(name string) bool { return !own.MatchString(name) }}
 }
 
 // free gives a port that is free, and the hundred after it so many steps on.

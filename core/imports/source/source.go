@@ -148,3 +148,15 @@ func Lines(text string) []string {
 	}
 	return lines
 }
+
+// Unplace takes the lines off a tree that was not read from the file itself.
+func (n *Node) Unplace() {
+	n.Line = 0
+	for _, i := range n.Items {
+		i.Unplace()
+	}
+	for i := range n.Pairs {
+		n.Pairs[i].Line = 0
+		n.Pairs[i].Value.Unplace()
+	}
+}

@@ -1,0 +1,503 @@
+package imports
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/omnitron-dev/omnitron/core/config/unit"
+	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/script"
+	"github.com/omnitron-dev/omnitron/core/imports/source"
+)
+
+var pm2 = format{
+	name: "pm2", about: "pm2's ecosystem file (.config.js, .cjs, .mjs, .json, .yaml), or pm2 jlist",
+	match: func(base, text string) bool {
+		return pm2Name.MatchString(base) || strings.HasPrefix(strings.TrimSpace(text), "[") && strings.Contains(text, `"pm2_env"`)
+	},
+	read: readPM2, known: map[string]map[string]rule{"app": pm2Keys},
+}
+
+var pm2Name = regexp.MustCompile(`^(ecosystem|pm2|process)(\.[a-z]+)*\.(js|cjs|mjs|json|ya?ml)$`)
+
+// pm2Keys is what becomes of the keys of an app.
+var pm2Keys = map[string]rule{
+	"script": done, "exec": done, "cmd": done, "command": done, "args": done, "name": done, "interpreter": done, "exec_interpreter": done, "cwd": done, "env": done,
+	"node_args": done, "interpreter_args": done, "interpreterArgs": done, "instances": done, "exec_mode": done, "execute_command": no("exec_mode: fork says the same"),
+	"wait_ready": done, "listen_timeout": done, "kill_timeout": done, "autorestart": done, "stop_exit_codes": done, "restart_delay": done, "exp_backoff_restart_delay": done,
+	"ignore_watch": done, "watch_delay": done, "port": done,
+	"watch": {to: func(f field) {
+		if on, ok := f.node.Bool(); ok && !on {
+			return
+		}
+		if words, ok := f.node.Words(); ok && f.node.Kind == source.List {
+			f.set("watch.paths", argv(words))
+		} else {
+			f.set("watch.paths", argv([]string{"."}))
+		}
+		if n := f.all.Find("ignore_watch"); n != nil {
+			if words, ok := n.Words(); ok {
+				f.app.Set(n.Place, "ignore_watch", "watch.ignore", argv(words))
+			}
+		}
+		if n := f.all.Find("watch_delay"); n != nil {
+			f.app.Set(n.Place, "watch_delay", "watch.debounce", draft.Word(n.Text+"ms"))
+		}
+	}},
+	"watch_options":      no("only which paths are watched, and which are not, can be said"),
+	"max_memory_restart": {to: func(f field) { f.pm2Memory() }},
+	"max_restarts":       whole("restart.maxRestarts"),
+	"min_uptime": {to: func(f field) {
+		if n, err := strconv.ParseFloat(f.node.Text, 64); err == nil && n >= 1 && n < 1e9 {
+			f.set("restart.resetAfter", seconds(n/1000))
+		} else {
+			f.set("restart.resetAfter", draft.Text(f.node.Text))
+		}
+	}},
+	"cron_restart": text("restart.cron"),
+	"cron":         text("restart.cron"),
+	"uid":          text("user"),
+	"user":         text("user"),
+	"gid":          text("group"),
+	"autostart": yesno(func(f field, on bool) {
+		if !on {
+			f.set("enabled", draft.Word("false"))
+		}
+	}),
+	"out_file": no(ownLogs), "out": no(ownLogs), "output": no(ownLogs), "out_log": no(ownLogs), "error_file": no(ownLogs), "error": no(ownLogs), "err": no(ownLogs), "err_file": no(ownLogs),
+	"err_log": no(ownLogs), "log_file": no(ownLogs), "log": no(ownLogs), "merge_logs": no(ownLogs), "combine_logs": no(ownLogs), "disable_logs": no(ownLogs), "log_type": no(ownLogs),
+	"log_date_format": no("every line has its time"), "time": no("every line has its time"),
+	"pid_file": no("omnitron ls shows the pid"), "pid": no("omnitron ls shows the pid"),
+	"source_map_support": no("node_args can say --enable-source-maps"), "disable_source_map_support": no("node_args can say --enable-source-maps"),
+	"shutdown_with_message": no("node: cluster sends the message; a program of its own gets the signal"),
+	"instance_var":          no("OMNITRON_INSTANCE says which instance a program is, from 1"),
+	"increment_var":         no("a port that is declared counts up from instance to instance"),
+	"filter_env":            no("a program gets PATH, HOME and the like, and nothing else of the shell"),
+	"namespace":             no("names take patterns, such as omnitron restart 'web*'"),
+	"name_prefix":           no("names take patterns, such as omnitron restart 'web*'"),
+	"append_env_to_name":    no("a stack is part of an app's key"),
+	"force":                 no("the same program may run as several apps"),
+	"vizion":                no("versions of the source are not looked at"),
+	"automation":            no("nothing is put into the program"), "pmx": no("nothing is put into the program"), "trace": no("nothing is put into the program"),
+	"disable_trace": no("nothing is put into the program"), "v8": no("nothing is put into the program"), "event_loop_inspector": no("nothing is put into the program"),
+	"deep_monitoring": no("nothing is put into the program"), "io": no("nothing is put into the program"),
+	"treekill":        no("everything that a program started is ended with it"),
+	"kill_retry_time": no("what does not end in time is killed"),
+	"windowsHide":     no("it is about Windows"), "username": no("the user of a program is user"), "write": no("it is about pm2's command line"),
+	"post_update": no("pm2 pull is not there; build runs before a start"), "install_url": no("nothing is fetched"),
+}
+
+func (f field) pm2Memory() {
+	m := regexp.MustCompile(`^([0-9]+)([KMG]?)B?$`).FindStringSubmatch(strings.ToUpper(f.node.Text))
+	if m == nil {
+		f.left("it is no size that is understood here")
+		return
+	}
+	n, err := strconv.ParseInt(m[1], 10, 32)
+	if err != nil {
+		f.left("it is no size that is understood here")
+		return
+	}
+	f.set("restart.maxMemory", draft.Word(unit.FormatSize(n*map[string]int64{"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[m[2]])))
+}
+
+func readPM2(r *reading) error {
+	root, err := r.pm2Tree()
+	if err != nil {
+		return err
+	}
+	apps := []*source.Node{root}
+	switch {
+	case root.Kind == source.List:
+		apps = root.Items
+	case root.Find("apps") != nil && root.Find("apps").Kind == source.List:
+		apps = root.Find("apps").Items
+	case root.Find("apps") != nil:
+		apps = []*source.Node{root.Find("apps")}
+	}
+	if root.Find("apps") != nil {
+		for _, p := range root.Pairs {
+			switch p.Key {
+			case "apps":
+			case "deploy":
+				r.Drop(p.Place, p.Key, "pm2 deploy is not imported")
+			default:
+				r.Drop(p.Place, p.Key, "this key is not known here")
+			}
+		}
+	}
+	stacks := map[string]*stack{}
+	for _, a := range apps {
+		if a.Kind != source.Map {
+			return a.Wrong("an app is a map, and this is %s", a.Kind)
+		}
+		live := a.Find("pm2_env")
+		if live != nil {
+			if a, err = r.pm2Live(a, live); err != nil {
+				return err
+			}
+		}
+		if err := r.pm2App(a, stacks, live != nil); err != nil {
+			return err
+		}
+	}
+	r.pm2Stacks(stacks)
+	return nil
+}
+
+// pm2Tree reads the file, whatever it is written in.
+func (r *reading) pm2Tree() (*source.Node, error) {
+	shown, text := r.shown(r.path), r.text
+	switch ext := strings.ToLower(filepath.Ext(r.path)); {
+	case ext == ".js" || ext == ".cjs" || ext == ".mjs":
+		out, err := script.Eval(shown, r.path, text, r.Read)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range out.Variables {
+			r.Differs(r.at(0), v, "the script looks at it; it was evaluated without your environment, as on a machine that has none of it")
+		}
+		root, err := source.JSON(shown, out.JSON)
+		if err == nil { // lines of what was evaluated are none of the file
+			root.Unplace()
+		}
+		return root, err
+	case ext == ".yaml" || ext == ".yml":
+		return source.YAML(shown, text)
+	}
+	return source.JSON(shown, text)
+}
+
+type stack struct {
+	from source.Place
+	env  map[string]*source.Node
+	list []string
+}
+
+// pm2App makes an app.
+func (r *reading) pm2App(n *source.Node, stacks map[string]*stack, live bool) error {
+	first := func(keys ...string) *source.Node {
+		for _, k := range keys {
+			if v := n.Find(k); v != nil && v.Kind != source.Null {
+				return v
+			}
+		}
+		return nil
+	}
+	word := first("script", "exec", "cmd", "command")
+	if word == nil || word.Kind != source.Scalar || word.Text == "" {
+		return n.Wrong("an app without script")
+	}
+	name := n.Get("name")
+	if name == "" {
+		name = strings.TrimSuffix(filepath.Base(word.Text), filepath.Ext(word.Text))
+	}
+	a := r.App(n.Place, name)
+	dir := r.dir()
+	if c := n.Find("cwd"); c != nil && c.Text != "" {
+		if dir = c.Text; !filepath.IsAbs(dir) {
+			dir = filepath.Join(r.dir(), dir)
+		}
+		r.place(a, c.Place, "cwd", r.dir(), dir)
+	} else {
+		r.place(a, n.Place, "folder", r.dir(), "")
+	}
+	node := r.pm2Command(a, n, first, dir, word)
+	mode, count := n.Get("exec_mode"), first("instances")
+	fork, _ := n.Find("execute_command").Bool()
+	cluster := node && !fork && (strings.HasPrefix(mode, "cluster") || mode == "" && count != nil && count.Text != "")
+	at := n.Place
+	if count != nil {
+		at = count.Place
+	}
+	r.pm2Instances(a, n, cluster, count, at)
+
+	env := n.Find("env")
+	ports := 0
+	if env != nil {
+		for _, p := range env.Pairs {
+			if p.Value.Kind == source.List || p.Value.Kind == source.Map {
+				a.Left(p.Place, "env."+p.Key, "it is "+p.Value.Kind.String()+", and a variable is a text")
+				continue
+			}
+			if p.Key == "PORT" && !cluster && (count == nil || count.Text == "1") && port(a, p.Place, "PORT", p.Value.Text) {
+				ports++
+				continue
+			}
+			if p.Key == "PORT" && cluster && r.pm2ClusterPort(a, p.Place, p.Value.Text) {
+				ports++
+			}
+			a.Env(p.Place, "env."+p.Key, p.Key, draft.Text(p.Value.Text))
+		}
+	}
+	if p := n.Find("port"); p != nil && ports == 0 && !port(a, p.Place, "port", p.Text) {
+		a.Left(p.Place, "port", "it is no port")
+	}
+	table := map[string]rule{}
+	for k, v := range pm2Keys {
+		table[k] = v
+	}
+	for _, p := range n.Pairs {
+		if name, ok := strings.CutPrefix(p.Key, "env_"); ok && p.Value.Kind == source.Map {
+			table[p.Key] = done
+			s := stacks[name]
+			if s == nil {
+				s = &stack{from: p.Place, env: map[string]*source.Node{}}
+				stacks[name] = s
+			}
+			for _, v := range p.Value.Pairs {
+				if was := s.env[v.Key]; was != nil && was.Text != v.Value.Text {
+					a.Left(v.Place, p.Key+"."+v.Key, "another app has another value of it, and a stack has one for all")
+					continue
+				}
+				if s.env[v.Key] == nil {
+					s.list = append(s.list, v.Key)
+				}
+				s.env[v.Key] = v.Value
+			}
+		}
+	}
+	r.apply(a, n, table)
+	r.pm2Endings(a, n, node && cluster)
+	return nil
+}
+
+// pm2Command is what is run; it reports whether that is node.
+func (r *reading) pm2Command(a *draft.App, n *source.Node, first func(...string) *source.Node, dir string, script *source.Node) bool {
+	var args []string
+	if v := first("args"); v != nil {
+		words, ok := v.Words()
+		if v.Kind == source.Scalar {
+			words, ok = split(v.Text)
+		}
+		if !ok {
+			a.Left(v.Place, "args", "the words cannot be told apart")
+		}
+		args = words
+	}
+	var before []string
+	if v := first("node_args", "interpreter_args", "interpreterArgs"); v != nil {
+		words, ok := v.Words()
+		if v.Kind == source.Scalar {
+			words, ok = split(v.Text)
+		}
+		if !ok {
+			a.Left(v.Place, "node_args", "the words cannot be told apart")
+		}
+		before = words
+	}
+	path := script.Text
+	if strings.Contains(path, " ") {
+		a.Set(script.Place, "script", "command", argv([]string{"bash", "-c", path}))
+		return false
+	}
+	full := path
+	if !filepath.IsAbs(full) {
+		full = filepath.Join(dir, full)
+	}
+	content, err := r.Read(full)
+	there := err == nil
+	with := ""
+	if v := first("interpreter", "exec_interpreter"); v != nil {
+		with = v.Text
+	}
+	if with == "" {
+		with = map[string]string{".sh": "bash", ".py": "python3", ".rb": "ruby", ".php": "php", ".pl": "perl", ".js": "node", ".cjs": "node", ".mjs": "node", ".ts": "bun", ".tsx": "bun"}[filepath.Ext(path)]
+		if with == "python3" {
+			a.Changed(script.Place, "script", "pm2 takes python where there is a program of that name, and python3 else; here it is python3")
+		}
+		if with == "" && there && !strings.ContainsRune(content, 0) && !strings.HasPrefix(content, "\x7fELF") {
+			with = "node"
+		}
+	}
+	if version, ok := strings.CutPrefix(with, "node@"); ok {
+		a.Left(script.Place, "interpreter", "nvm is not asked for node "+version+": name the path of that node")
+		with = "node"
+	}
+	byItself := map[string]string{".js": "node", ".mjs": "node", ".cjs": "node", ".py": "python3", ".rb": "ruby", ".pl": "perl", ".php": "php"}[filepath.Ext(path)]
+	switch {
+	case with == "none" || with == "":
+		if there && !strings.Contains(path, "/") {
+			path = "./" + path
+		}
+		a.Set(script.Place, "script", "command", argv(append(append([]string{path}, before...), args...)))
+	case with == byItself && len(before) == 0:
+		a.Set(script.Place, "script", "script", argv(append([]string{path}, args...)))
+	default:
+		a.Set(script.Place, "script", "command", argv(append(append([]string{with}, append(before, full)...), args...)))
+	}
+	if strings.HasPrefix(filepath.Base(with), "python") {
+		a.Env(script.Place, "PYTHONUNBUFFERED", "PYTHONUNBUFFERED", draft.Text("1"))
+	}
+	return with == "node" || strings.HasSuffix(with, "/node")
+}
+
+// pm2Instances carries the number over; several of a cluster need node: cluster, which shares their port.
+func (r *reading) pm2Instances(a *draft.App, n *source.Node, cluster bool, count *source.Node, at source.Place) {
+	var number draft.Value
+	many := false
+	if count != nil {
+		switch i, err := strconv.Atoi(count.Text); {
+		case err == nil && i > 0:
+			number, many = draft.Word(count.Text), i > 1
+		default:
+			number, many = draft.Word("max"), true
+			if err == nil && i < 0 {
+				a.Changed(at, "instances", "all cores but some; here max is all of them")
+			}
+		}
+	}
+	if cluster {
+		c := a.SetAt(at, "exec_mode: cluster", draft.Word("cluster"), "node")
+		if many {
+			a.Set(at, "instances", "instances", number).If = c
+		}
+		return
+	}
+	if many {
+		a.Set(at, "instances", "instances", number)
+	}
+}
+
+// pm2ClusterPort has a cluster listen on one socket.
+func (r *reading) pm2ClusterPort(a *draft.App, at source.Place, value string) bool {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > 65535 {
+		return false
+	}
+	a.SetAt(at, "PORT", draft.Text("0.0.0.0:"+strconv.Itoa(n)), "sockets", "http").If = a.Get("node")
+	return true
+}
+
+// pm2Endings is how an app ends and begins again; pm2 has other defaults than there are here.
+func (r *reading) pm2Endings(a *draft.App, n *source.Node, cluster bool) {
+	on := true
+	at := n.Place
+	if v := n.Find("autorestart"); v != nil {
+		if b, ok := v.Bool(); ok {
+			on, at = b, v.Place
+		}
+	}
+	policy := draft.Word("always")
+	if !on {
+		policy = "never"
+	}
+	if v := n.Find("stop_exit_codes"); v != nil && on {
+		if words, ok := v.Words(); ok && slices.Equal(words, []string{"0"}) {
+			policy, at = "on-failure", v.Place
+		} else {
+			a.Left(v.Place, "stop_exit_codes", "only 0 can be an end that is left alone: restart: on-failure")
+		}
+	}
+	a.Set(at, "autorestart", "restart.policy", policy)
+	millis := func(key string, fn func(v *source.Node, n float64)) {
+		v := n.Find(key)
+		if v == nil || v.Kind == source.Null {
+			return
+		}
+		if ms, err := strconv.ParseFloat(v.Text, 64); err == nil && ms >= 0 && ms < 1e9 {
+			fn(v, ms/1000)
+			return
+		}
+		a.Left(v.Place, key, "it is no number of milliseconds")
+	}
+	millis("restart_delay", func(v *source.Node, s float64) {
+		a.Set(v.Place, "restart_delay", "restart.backoff.type", draft.Word("fixed"))
+		a.Set(v.Place, "restart_delay", "restart.backoff.initial", seconds(s))
+		a.Set(v.Place, "restart_delay", "restart.backoff.max", seconds(s))
+	})
+	millis("exp_backoff_restart_delay", func(v *source.Node, s float64) {
+		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.type", draft.Word("exponential"))
+		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.initial", seconds(s))
+		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.max", seconds(max(s, 15)))
+	})
+	a.Set(n.Place, "", "stop.signal", draft.Word("SIGINT"))
+	a.Set(n.Place, "", "stop.timeout", draft.Word("1600ms"))
+	millis("kill_timeout", func(v *source.Node, s float64) { a.Set(v.Place, "kill_timeout", "stop.timeout", seconds(s)) })
+	waits, _ := n.Find("wait_ready").Bool()
+	if v := n.Find("wait_ready"); waits {
+		if !cluster {
+			a.Left(v.Place, "wait_ready", "a program of its own has no channel for process.send('ready'): let it say READY=1 (ready: notify), or use a log, tcp or http probe")
+		} else {
+			s := a.SetAt(v.Place, "wait_ready", draft.Text("notify"), "ready")
+			s.If = a.Get("node")
+		}
+	}
+	if v := n.Find("listen_timeout"); v != nil {
+		a.Left(v.Place, "listen_timeout", "it belongs to wait_ready: ready has a timeout of its own, 30s")
+	}
+	for _, k := range []string{"ignore_watch", "watch_delay"} {
+		if v := n.Find(k); v != nil && a.Get("watch") == nil {
+			a.Left(v.Place, k, "nothing is watched")
+		}
+	}
+}
+
+// pm2Stacks writes env_production and the like as stacks.
+func (r *reading) pm2Stacks(stacks map[string]*stack) {
+	names := []string{}
+	for name := range stacks {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	all := &draft.Fields{}
+	for _, name := range names {
+		s := stacks[name]
+		env := &draft.Fields{}
+		for _, k := range s.list {
+			env.Add(k, draft.Text(s.env[k].Text))
+		}
+		all.Add(name, (&draft.Fields{}).Add("apps", draft.Word("all")).Add("env", env))
+	}
+	if len(names) > 0 {
+		r.Top(stacks[names[0]].from, "env_"+strings.Join(names, ", env_"), "stacks", all)
+	}
+}
+
+// pm2Live makes of an entry of pm2 jlist what the ecosystem file would have said.
+func (r *reading) pm2Live(n, env *source.Node) (*source.Node, error) {
+	if env.Kind != source.Map {
+		return nil, env.Wrong("pm2_env is %s", env.Kind)
+	}
+	out := &source.Node{Place: n.Place, Kind: source.Map}
+	add := func(key string, v *source.Node) {
+		if v != nil && v.Kind != source.Null && out.Find(key) == nil {
+			out.Pairs = append(out.Pairs, source.Pair{Place: v.Place, Key: key, Value: v})
+		}
+	}
+	for _, k := range []string{"name", "args", "node_args", "exec_interpreter", "exec_mode", "instances", "watch", "ignore_watch", "autorestart", "max_memory_restart", "max_restarts", "min_uptime",
+		"kill_timeout", "wait_ready", "listen_timeout", "restart_delay", "exp_backoff_restart_delay", "cron_restart", "uid", "gid", "stop_exit_codes"} {
+		add(k, env.Find(k))
+	}
+	add("name", n.Find("name"))
+	add("script", env.Find("pm_exec_path"))
+	add("cwd", env.Find("pm_cwd"))
+	vars := &source.Node{Place: env.Place, Kind: source.Map}
+	if all := env.Find("env"); all != nil {
+		vars.Place = all.Place
+		for _, p := range all.Pairs {
+			if p.Value.Kind == source.Scalar && !pm2Own.MatchString(p.Key) {
+				vars.Pairs = append(vars.Pairs, p)
+			}
+		}
+	}
+	if vars.Find("PORT") == nil && r.Listening != nil {
+		if pid, err := strconv.Atoi(n.Get("pid")); err == nil && pid > 1 {
+			if ports := r.Listening(pid); len(ports) == 1 {
+				add("port", &source.Node{Place: n.Find("pid").Place, Kind: source.Scalar, Text: fmt.Sprint(ports[0])})
+			} else {
+				r.Drop(n.Place, "port of "+n.Get("name"), fmt.Sprintf("its environment says none, and the process listens on %d", len(ports)))
+			}
+		}
+	}
+	add("env", vars)
+	r.Differs(n.Place, "env of "+n.Get("name"), "what the shell had when pm2 started it is among it: take out what the program does not need")
+	return out, nil
+}
+
+// pm2Own are variables of pm2, of every shell, and those that a program gets anyhow.
+var pm2Own = regexp.MustCompile(`^(PM2_.*|pm_.*|PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|TMPDIR|PWD|OLDPWD|SHLVL|_|TERM|NODE_APP_INSTANCE|unique_id|status|name|SSH_.*|OMNITRON_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*)$`)
