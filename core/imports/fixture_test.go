@@ -39,6 +39,56 @@ func fixtureOf(format, section, key string) (string, bool) {
 	case "supervisord supervisord":
 		return "supervisord.conf\n[supervisord]\n" + line(" = ") + "[program:x]\ncommand = sleep 9\n", true
 	}
+	if format == "systemd" {
+		service := "ExecStart=/bin/sleep 9\n"
+		value, ok := map[string]string{"ExecStart": "/bin/true", "Type": "oneshot", "Environment": "A=b", "EnvironmentFile": "-/none", "Restart": "always", "KillSignal": "SIGINT", "UMask": "0077",
+			"User": "www-data", "CPUQuota": "150%", "After": "network.target"}[key]
+		if !ok {
+			value = "7"
+		}
+		if key != "" {
+			value = key + "=" + value + "\n"
+		} else {
+			value = ""
+		}
+		if section == "Service" {
+			return "x.service\n[Service]\n" + service + value, true
+		}
+		return "x.service\n[Service]\n" + service + "[" + section + "]\n" + value, true
+	}
+	if format == "compose" {
+		value, ok := map[string]string{"environment": "[A=b]", "depends_on": "[y]", "healthcheck": "{test: [CMD, x]}", "restart": "always", "ports": "[\"80:80\"]", "stop_signal": "SIGINT", "stop_grace_period": "3s",
+			"tty": "true", "stdin_open": "true", "mem_limit": "5m", "deploy": "{replicas: 2}", "env_file": "[a]", "command": "other", "entrypoint": "other", "build": "./other"}[key]
+		if !ok {
+			value = "7"
+		}
+		body := "compose.yaml\nservices:\n  y: {build: ., command: y}\n  x:\n"
+		if key != "build" {
+			body += "    build: .\n"
+		}
+		if key != "command" {
+			body += "    command: sleep 9\n"
+		}
+		if key != "" {
+			body += "    " + key + ": " + value + "\n"
+		}
+		return body, true
+	}
+	if format == "process-compose" {
+		value, ok := map[string]string{"environment": "[A=b]", "depends_on": "{y: {condition: process_started}}", "availability": "{restart: always}", "readiness_probe": "{exec: {command: x}}", "liveness_probe": "{http_get: {port: 80}}",
+			"shutdown": "{signal: 2}", "disabled": "true", "is_tty": "true", "env_file": "[a]", "working_dir": "/srv", "command": "other"}[key]
+		if !ok {
+			value = "7"
+		}
+		body := "process-compose.yaml\nprocesses:\n  y: {command: y}\n  x:\n"
+		if key != "command" {
+			body += "    command: sleep 9\n"
+		}
+		if key != "" {
+			body += "    " + key + ": " + value + "\n"
+		}
+		return body, true
+	}
 	if format == "pm2" && section == "app" {
 		app := map[string]any{"name": "x", "script": "./x.js", "exec_mode": "fork"}
 		switch key {

@@ -123,6 +123,14 @@ func TestWrong(t *testing.T) {
 		{"supervisord.conf", "[program:x]\nautostart = no\n", "supervisord.conf:1: [program:x] has no command"},
 		{"supervisord.conf", "[program:x\n", "supervisord.conf:1: "},
 		{"supervisord.conf", "[program:x]\ncommand=a\nenvironment=A\n", "supervisord.conf:3: "},
+		{"x.service", "[Unit]\nDescription=x\n", "x.service: it has no [Service]"},
+		{"x.service", "[Service]\nhello\n", "x.service:2: "},
+		{"x.timer", "[Timer]\nOnCalendar=daily\n", "x.timer:1: its service, x.service, is not beside it"},
+		{"crontab", "MAILTO=me\n* * * * echo\n", "crontab:2: "},
+		{"crontab", "@sometimes echo\n", "crontab:1: "},
+		{"ecosystem.config.js", "\nmodule.exports = {apps: [}", "ecosystem.config.js:2: "},
+		{"ecosystem.json", "{\n\"apps\": [1]}", "ecosystem.json:2: "},
+		{"ecosystem.config.yaml", "apps:\n  - name: a\n   script: x\n", "ecosystem.config.yaml:"},
 		{"what.is.this", "x", "cannot be told"},
 	} {
 		dir := t.TempDir()

@@ -36,7 +36,7 @@ type format struct {
 }
 
 // formats in the order in which files are asked for.
-var formats = []format{procfile, supervisord, pm2}
+var formats = []format{procfile, supervisord, pm2, systemd, crontab, processCompose, compose, packageJSON, goMod}
 
 // Formats names the formats, with what they are.
 func Formats() [][2]string {
@@ -176,6 +176,9 @@ func (r *reading) place(a *draft.App, from source.Place, what, base, dir string)
 	}
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(base, dir)
+	}
+	if filepath.Clean(dir) == r.Dir {
+		return
 	}
 	a.Set(from, what, "cwd", r.within(dir))
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // Found are the files that Look looks for, the first that is there counts.
-var Found = []string{"Procfile.dev", "Procfile", "ecosystem.config.js", "ecosystem.config.cjs", "ecosystem.config.mjs", "ecosystem.json", "ecosystem.yaml", "pm2.json", "supervisord.conf"}
+var Found = []string{"Procfile.dev", "Procfile", "process-compose.yaml", "process-compose.yml", "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml", "ecosystem.config.js", "ecosystem.config.cjs", "ecosystem.config.mjs", "ecosystem.json", "ecosystem.yaml", "pm2.json", "supervisord.conf", "package.json", "go.mod"}
 
 // Look finds what a folder's omnitron.yaml can be made of, and what else there is. Faults: not_found (import_nothing);
 // invalid (import_invalid).

@@ -127,3 +127,15 @@ func port(a *draft.App, from source.Place, what, value string) bool {
 	a.Set(from, what, "ports.http", draft.Word(value))
 	return true
 }
+
+// signed takes a whole number that may be below 0.
+func signed(key string) rule {
+	return rule{to: func(f field) {
+		n, err := strconv.ParseInt(f.node.Text, 10, 32)
+		if err != nil {
+			f.left("it is no whole number")
+			return
+		}
+		f.set(key, draft.Word(strconv.FormatInt(n, 10)))
+	}}
+}

@@ -63,6 +63,7 @@ type Draft struct {
 	Left    []Note   // not carried over
 	apps    []*App
 	top     Fields
+	last    []func()
 	names   map[string]bool
 	first   map[string]string // name of the source → name of the first app made of it
 }
@@ -202,4 +203,25 @@ func (f *Fields) find(key string) *Setting {
 func (f *Fields) Add(key string, v Value) *Fields {
 	f.list = append(f.list, &Setting{Key: key, Value: v})
 	return f
+}
+
+// Finally runs fn when every source was read.
+func (d *Draft) Finally(fn func()) { d.last = append(d.last, fn) }
+
+// Depends reports whether the app waits for another already, or is it.
+func (a *App) Depends(on string) bool {
+	if a.Name == on {
+		return true
+	}
+	s := a.Get("dependsOn")
+	if s == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.Value.(*Items).list, func(i *Setting) bool {
+		if f, ok := i.Value.(*Fields); ok {
+			app := f.find("app")
+			return app != nil && app.Value == Text(on)
+		}
+		return i.Value == Text(on)
+	})
 }

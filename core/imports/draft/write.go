@@ -143,6 +143,10 @@ type Reader func(path string) (string, error)
 // Write gives the file that path is to be: what core/config does not take is a comment, and listed. Faults: invalid
 // (import_invalid) where no right file comes of it.
 func (d *Draft) Write(path, title, home string, read Reader) (Written, error) {
+	for _, fn := range d.last {
+		fn()
+	}
+	d.last = nil
 	d.each(func(s *Setting) {
 		if why := broken(s.Value); why != "" {
 			d.refuse(s, why)
