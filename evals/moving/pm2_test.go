@@ -2,6 +2,7 @@ package moving
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -26,6 +27,7 @@ func TestPM2(t *testing.T) {
 	for _, c := range []struct {
 		name, file, text string
 		want, ports      int
+		live             bool // what pm2 jlist says is imported, and not the file
 	}{
 		{"a module", "ecosystem.config.js", `const path = require('path')
 const common = { env: { T_LOG: 'in "fo"', T_N: 3 } }
@@ -33,10 +35,11 @@ module.exports = { apps: [
   { ...common, name: 'web', script: './server.js', exec_mode: 'fork', env: { ...common.env, PORT: @port@, T_DIR: path.basename(__dirname) } },
   { ...common, name: 'beat', script: 'beat.py', interpreter: 'python3', args: '--every "one second" -v' , cwd: './sub' },
 ] }
-`, 2, 1},
+`, 2, 1, false},
 		{"JSON", "ecosystem.json", `{"apps": [{"name": "sleeper", "script": "sleep", "args": ["1000"], "env": {"T_A": "$HOME ${X} $$"}},
-  {"name": "Web Server", "script": "server.js", "exec_mode": "fork_mode", "node_args": ["--stack-trace-limit=20"], "env": {"PORT": "@port@"}}]}`, 2, 1},
-		{"YAML", "ecosystem.config.yaml", "apps:\n  - name: sh\n    script: ./run.sh\n    args: a 'b c'\n    env: {T_YES: yes, T_TEXT: 'it: is'}\n  - script: 'exec sleep 1001'\n    name: line\n", 2, 0},
+  {"name": "Web Server", "script": "server.js", "exec_mode": "fork_mode", "node_args": ["--stack-trace-limit=20"], "env": {"PORT": "@port@"}}]}`, 2, 1, false},
+		{"YAML", "ecosystem.config.yaml", "apps:\n  - name: sh\n    script: ./run.sh\n    args: a 'b c'\n    env: {T_YES: yes, T_TEXT: 'it: is'}\n  - script: 'exec sleep 1001'\n    name: line\n", 2, 0, false},
+		{"what runs", "ecosystem.json", `{"apps": [{"name": "web", "script": "server.js", "exec_mode": "fork", "args": "a 'b c'", "env": {"PORT": "@port@", "T_A": "$HOME ${X} $$"}}, {"name": "s", "script": "sleep", "args": ["1004"], "env": {"T_B": "b"}}]}`, 2, 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMove(t, c.want, c.ports, "")
@@ -56,6 +59,16 @@ module.exports = { apps: [
 			m.Write(c.file, at(c.text, free(t)))
 			pid, stop := m.start(node, pm2, "start", c.file)
 			before := m.settled("pm2", func() []int { return below(pid) })
+			if c.live {
+				list := exec.Command(node, filepath.Join(filepath.Dir(pm2), "pm2"), "jlist")
+				list.Dir, list.Env = m.Dir, append(m.env, "PATH="+os.Getenv("PATH"), "HOME="+filepath.Dir(m.Home))
+				out, err := list.Output()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.file = "jlist.json"
+				m.Write(c.file, string(out))
+			}
 			stop()
 			m.moved(before, c.file)
 		})
