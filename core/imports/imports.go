@@ -5,8 +5,6 @@
 package imports
 
 import (
-	"errors"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,35 +12,26 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
+	"github.com/omnitron-dev/omnitron/core/imports/machine"
+	"github.com/omnitron-dev/omnitron/core/imports/node"
+	"github.com/omnitron-dev/omnitron/core/imports/project"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
 // World is what an import can see.
-type World struct {
-	Dir       string                                 // the folder that omnitron.yaml is to lie in, absolute
-	Home      string                                 // what ~ stands for
-	Read      draft.Reader                           // a file's text
-	Glob      func(pattern string) ([]string, error) // files by a pattern
-	Listening func(pid int) []int                    // the ports that a living process and its children listen on; may be nil
-}
-
-// format is a kind of file that can be imported.
-type format struct {
-	name  string                       // how it is called with --from
-	about string                       // what it is
-	match func(base, text string) bool // whether a file is of it
-	read  func(*reading) error         // what it says, into the draft
-	known map[string]map[string]rule   // section → key → rule, for those that have tables
-}
+type World = format.World
 
 // formats in the order in which files are asked for.
-var formats = []format{procfile, supervisord, pm2, systemd, crontab, processCompose, compose, packageJSON, goMod}
+var formats = []format.Format{
+	project.Procfile, machine.Supervisord, node.PM2, machine.Systemd, machine.Crontab, project.ProcessCompose, project.Compose, node.PackageJSON, project.GoMod,
+}
 
 // Formats names the formats, with what they are.
 func Formats() [][2]string {
 	var out [][2]string
 	for _, f := range formats {
-		out = append(out, [2]string{f.name, f.about})
+		out = append(out, [2]string{f.Name, f.About})
 	}
 	return out
 }
@@ -59,37 +48,28 @@ type Result struct {
 	Written string       `json:"written,omitempty" jsonschema:"the file that was written"`
 }
 
-// reading is one import.
-type reading struct {
-	World
-	*draft.Draft
-	path string // of the file, absolute
-	text string
-	seen map[string]bool // files that were read, by path
-}
-
 // Import makes one file of sources. from is a format's name, or "" to tell it by each file's name and content. Faults:
 // invalid (import_invalid, import_unknown).
 func Import(w World, from string, files ...config.File) (*Result, error) {
 	d, used, seen := draft.New(), []string{}, map[string]bool{}
 	for _, file := range files {
-		f, err := w.formatOf(from, file)
+		f, err := formatOf(w, from, file)
 		if err != nil {
 			return nil, err
 		}
-		r := &reading{World: w, Draft: d, path: file.Path, text: file.Text, seen: seen}
-		if err := source.Check(w.shown(file.Path), file.Text); err != nil {
+		r := &format.Reading{World: w, Draft: d, Path: file.Path, Text: file.Text, Seen: seen}
+		if err := source.Check(w.Shown(file.Path), file.Text); err != nil {
 			return nil, err
 		}
 		if seen[file.Path] { // another one has brought it in
 			continue
 		}
 		seen[file.Path] = true
-		if !slices.Contains(used, f.name) {
-			used = append(used, f.name)
+		if !slices.Contains(used, f.Name) {
+			used = append(used, f.Name)
 		}
-		r.Sources = append(r.Sources, r.shown(file.Path))
-		if err := f.read(r); err != nil {
+		r.Sources = append(r.Sources, r.Shown(file.Path))
+		if err := f.Read(r); err != nil {
 			return nil, err
 		}
 	}
@@ -104,16 +84,16 @@ func Import(w World, from string, files ...config.File) (*Result, error) {
 }
 
 // formatOf tells what a file is.
-func (w World) formatOf(from string, file config.File) (*format, error) {
-	i := slices.IndexFunc(formats, func(f format) bool {
-		return from == f.name || from == "" && f.match(filepath.Base(file.Path), file.Text)
+func formatOf(w World, from string, file config.File) (*format.Format, error) {
+	i := slices.IndexFunc(formats, func(f format.Format) bool {
+		return from == f.Name || from == "" && f.Match(filepath.Base(file.Path), file.Text)
 	})
 	if i >= 0 {
 		return &formats[i], nil
 	}
 	names := make([]string, len(formats))
 	for i, f := range formats {
-		names[i] = f.name
+		names[i] = f.Name
 	}
 	if from != "" {
 		e := fault.New(fault.Invalid, "there is no format %q", from).WithReason("import_unknown").WithHint("one of: %s", strings.Join(names, ", "))
@@ -122,7 +102,7 @@ func (w World) formatOf(from string, file config.File) (*format, error) {
 		}
 		return nil, e
 	}
-	return nil, fault.New(fault.Invalid, "it cannot be told what %s is", w.shown(file.Path)).WithReason("import_unknown").
+	return nil, fault.New(fault.Invalid, "it cannot be told what %s is", w.Shown(file.Path)).WithReason("import_unknown").
 		WithHint("say it: omnitron import --from %s %s", names[0], filepath.Base(file.Path)).WithCandidates(names...)
 }
 
@@ -131,54 +111,4 @@ func notNil(n []draft.Note) []draft.Note {
 		return []draft.Note{}
 	}
 	return n
-}
-
-// shown is a path as reports have it.
-func (w World) shown(path string) string {
-	if rel, err := filepath.Rel(w.Dir, path); err == nil && !strings.HasPrefix(rel, "..") {
-		return rel
-	}
-	return path
-}
-
-func (r *reading) at(line int) source.Place { return source.Place{File: r.shown(r.path), Line: line} }
-
-// dir is the folder of the file.
-func (r *reading) dir() string { return filepath.Dir(r.path) }
-
-// open reads a file beside the source; false where there is none. Faults: invalid (import_invalid).
-func (r *reading) open(path string) (string, bool, error) {
-	text, err := r.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, source.Place{File: r.shown(path)}.Wrong("cannot read it: %v", err)
-	}
-	return text, true, nil
-}
-
-// within is a path for the file that is written: relative to its folder where it lies in it.
-func (r *reading) within(path string) draft.Text {
-	if rel, err := filepath.Rel(r.Dir, path); err == nil && filepath.IsLocal(rel) {
-		if rel == "." {
-			return "."
-		}
-		return draft.Text("./" + rel)
-	}
-	return draft.Text(path)
-}
-
-// place sets the folder of an app, which is base where the source says none.
-func (r *reading) place(a *draft.App, from source.Place, what, base, dir string) {
-	if dir == "" && base == r.Dir {
-		return
-	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(base, dir)
-	}
-	if filepath.Clean(dir) == r.Dir {
-		return
-	}
-	a.Set(from, what, "cwd", r.within(dir))
 }

@@ -1,4 +1,4 @@
-package imports
+package machine
 
 import (
 	"path/filepath"
@@ -7,23 +7,26 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
 // unitWords takes a line of systemd apart: blanks between words, quotes around whole words or parts of them, \ before a
 // character. false when a quote is not closed.
-func unitWords(line string) ([]string, bool) { return split(strings.ReplaceAll(line, `\x20`, `\ `)) }
+func unitWords(line string) ([]string, bool) {
+	return format.Split(strings.ReplaceAll(line, `\x20`, `\ `))
+}
 
 var unitVariable = regexp.MustCompile(`\$(\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*|\$)`)
 
 // execValue makes an argv list of a command of systemd; where variables stand in it, a line for a shell that makes way for
 // the program. What cannot be done is listed, and false.
-func (f field) execValue(n *source.Node) (draft.Value, bool) {
+func execValue(f format.Field, n *source.Node) (draft.Value, bool) {
 	line := strings.TrimSpace(n.Text)
 	for line != "" && strings.ContainsRune("@-:+!", rune(line[0])) {
 		why := map[byte]string{'@': "a program is called by its own name", '-': "a failure is a failure", '+': "a program runs as its user", '!': "a program runs as its user", ':': ""}[line[0]]
 		if why != "" {
-			f.app.Left(n.Place, f.key+" "+line[:1], why)
+			f.App.Left(n.Place, f.Key+" "+line[:1], why)
 		}
 		if line[0] == '@' {
 			return nil, false
@@ -32,20 +35,20 @@ func (f field) execValue(n *source.Node) (draft.Value, bool) {
 	}
 	words, ok := unitWords(line)
 	if !ok || len(words) == 0 {
-		f.app.Left(n.Place, f.key, "its words cannot be told apart")
+		f.App.Left(n.Place, f.Key, "its words cannot be told apart")
 		return nil, false
 	}
 	shell := false
 	for i, w := range words {
-		if words[i], ok = f.specifiers(w); !ok {
-			f.app.Left(n.Place, f.key, w+" has a specifier that is not understood here")
+		if words[i], ok = specifiers(f, w); !ok {
+			f.App.Left(n.Place, f.Key, w+" has a specifier that is not understood here")
 			return nil, false
 		}
 		for _, m := range unitVariable.FindAllString(words[i], -1) {
 			shell = shell || m != "$$"
 		}
 		if words[i] == ";" {
-			f.app.Left(n.Place, f.key, "several commands in one line are not taken apart")
+			f.App.Left(n.Place, f.Key, "several commands in one line are not taken apart")
 			return nil, false
 		}
 	}
@@ -53,7 +56,7 @@ func (f field) execValue(n *source.Node) (draft.Value, bool) {
 		for i := range words {
 			words[i] = strings.ReplaceAll(words[i], "$$", "$")
 		}
-		return argv(words), true
+		return format.Argv(words), true
 	}
 	parts := []string{"exec"}
 	for _, w := range words {
@@ -91,11 +94,11 @@ func shellWord(w string) string {
 }
 
 // specifiers replaces those of systemd that the unit's name decides.
-func (f field) specifiers(text string) (string, bool) {
+func specifiers(f format.Field, text string) (string, bool) {
 	if !strings.Contains(text, "%") {
 		return text, true
 	}
-	full := filepath.Base(f.path)
+	full := filepath.Base(f.Path)
 	bare := strings.TrimSuffix(full, filepath.Ext(full))
 	prefix, instance, _ := strings.Cut(bare, "@")
 	known := map[byte]string{'%': "%", 'n': full, 'N': bare, 'p': prefix, 'i': instance, 'I': strings.ReplaceAll(instance, "-", "/"), 't': "/run", 'S': "/var/lib", 'C': "/var/cache", 'L': "/var/log", 'T': "/tmp", 'V': "/var/tmp"}

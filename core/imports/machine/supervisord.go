@@ -1,4 +1,4 @@
-package imports
+package machine
 
 import (
 	"fmt"
@@ -9,34 +9,34 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
-var supervisord = format{
-	name: "supervisord", about: "supervisord.conf, with what it includes",
-	match: func(base, text string) bool {
+// Supervisord is supervisord.conf and the files that it includes.
+var Supervisord = format.Format{
+	Name: "supervisord", About: "supervisord.conf, with what it includes",
+	Match: func(base, text string) bool {
 		return base == "supervisord.conf" || strings.HasSuffix(base, ".conf") && programSection.MatchString(text) || strings.HasSuffix(base, ".ini") && programSection.MatchString(text)
 	},
-	read:  readSupervisord,
-	known: map[string]map[string]rule{"program": programKeys, "supervisord": daemonKeys},
+	Read:  readSupervisord,
+	Known: map[string]map[string]format.Rule{"program": programKeys, "supervisord": daemonKeys},
 }
 
 var programSection = regexp.MustCompile(`(?m)^\[(program:[^\]]*|supervisord)\]`)
 
-const ownLogs = "the output is kept by Omnitron: omnitron logs"
-
 // supervisor is what the programs of a configuration have in common.
 type supervisor struct {
-	*reading
+	*format.Reading
 	here   string // folder of the file that a section is in
 	shared []source.Pair
 	umask  *source.Node
 	dir    *source.Node
 }
 
-func readSupervisord(r *reading) error {
-	s := supervisor{reading: r, here: r.dir()}
-	root, err := source.INI(r.shown(r.path), r.text)
+func readSupervisord(r *format.Reading) error {
+	s := supervisor{Reading: r, here: r.Folder()}
+	root, err := source.INI(r.Shown(r.Path), r.Text)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func readSupervisord(r *reading) error {
 	}
 	var parts []part
 	for _, p := range root.Pairs {
-		parts = append(parts, part{p, r.dir()})
+		parts = append(parts, part{p, r.Folder()})
 		if p.Key != "include" {
 			continue
 		}
@@ -55,16 +55,16 @@ func readSupervisord(r *reading) error {
 			return err
 		}
 		for _, path := range files {
-			if r.seen[path] {
+			if r.Seen[path] {
 				continue
 			}
-			r.seen[path] = true
-			text, there, err := r.open(path)
+			r.Seen[path] = true
+			text, there, err := r.Open(path)
 			if err != nil || !there {
 				return err
 			}
-			r.Sources = append(r.Sources, r.shown(path))
-			more, err := source.INI(r.shown(path), text)
+			r.Sources = append(r.Sources, r.Shown(path))
+			more, err := source.INI(r.Shown(path), text)
 			if err != nil {
 				return err
 			}
@@ -103,20 +103,20 @@ func (s *supervisor) included(section *source.Node) ([]string, error) {
 			continue
 		}
 		for _, pattern := range strings.Fields(p.Value.Text) {
-			pattern = strings.ReplaceAll(pattern, "%(here)s", s.dir0())
+			pattern = strings.ReplaceAll(pattern, "%(here)s", s.Folder())
 			if strings.Contains(pattern, "%(") {
 				s.Drop(p.Place, pattern, "it is not known here what it stands for: name the files to omnitron import too")
 				continue
 			}
 			if !filepath.IsAbs(pattern) {
-				pattern = filepath.Join(s.dir0(), pattern)
+				pattern = filepath.Join(s.Folder(), pattern)
 			}
 			found, err := s.Glob(pattern)
 			if err != nil {
 				return nil, p.Place.Wrong("%.100q is no pattern of files", pattern)
 			}
 			if len(found) == 0 {
-				s.Drop(p.Place, s.shown(pattern), "there is no such file")
+				s.Drop(p.Place, s.Shown(pattern), "there is no such file")
 			}
 			slices.Sort(found)
 			out = append(out, found...)
@@ -124,8 +124,6 @@ func (s *supervisor) included(section *source.Node) ([]string, error) {
 	}
 	return out, nil
 }
-
-func (s *supervisor) dir0() string { return s.reading.dir() }
 
 func (s *supervisor) section(p source.Pair) error {
 	kind, name, _ := strings.Cut(p.Key, ":")
@@ -137,8 +135,8 @@ func (s *supervisor) section(p source.Pair) error {
 			switch r, ok := daemonKeys[k.Key]; {
 			case !ok:
 				s.Drop(k.Place, k.Key, "this key is not known here")
-			case r.why != "":
-				s.Drop(k.Place, k.Key, r.why)
+			case r.Why != "":
+				s.Drop(k.Place, k.Key, r.Why)
 			}
 		}
 	case "include":
@@ -202,7 +200,7 @@ func (s *supervisor) app(p source.Pair, program, name string, number, index int)
 	a := s.App(p.Place, name)
 	fill := func(n *source.Node) (draft.Template, error) { return s.expand(n, program, number, index, a) }
 	node := p.Value.Find("command")
-	words, ok := split(node.Text)
+	words, ok := format.Split(node.Text)
 	if !ok || len(words) == 0 {
 		return nil, node.Wrong("the command is empty, or a quote in it is not closed")
 	}
@@ -222,14 +220,14 @@ func (s *supervisor) app(p source.Pair, program, name string, number, index int)
 			return nil, err
 		}
 		if plain := strings.TrimPrefix(string(t), "./"); !strings.Contains(plain, "$") && !strings.HasPrefix(plain, "~") {
-			s.place(a, dir.Place, "directory", s.dir0(), plain)
+			s.Cwd(a, dir.Place, "directory", s.Folder(), plain)
 		} else {
 			a.Set(dir.Place, "directory", "cwd", t)
 		}
 	case s.dir != nil:
-		s.place(a, s.dir.Place, "directory", s.dir0(), strings.ReplaceAll(s.dir.Text, "%(here)s", s.dir0()))
+		s.Cwd(a, s.dir.Place, "directory", s.Folder(), strings.ReplaceAll(s.dir.Text, "%(here)s", s.Folder()))
 	default:
-		s.place(a, p.Place, "folder", s.dir0(), "")
+		s.Cwd(a, p.Place, "folder", s.Folder(), "")
 		a.Changed(p.Place, "directory", "it is not said: supervisord takes the folder that it was started in; here it is that of the configuration")
 	}
 	if s.umask != nil {
@@ -248,7 +246,7 @@ func (s *supervisor) app(p source.Pair, program, name string, number, index int)
 		if err != nil {
 			return nil, err
 		}
-		if v.Key == "PORT" && number < 2 && port(a, v.Place, "PORT", string(t)) {
+		if v.Key == "PORT" && number < 2 && format.Port(a, v.Place, "PORT", string(t)) {
 			continue
 		}
 		a.Env(v.Place, v.Key, v.Key, t)
@@ -268,7 +266,7 @@ func (s *supervisor) app(p source.Pair, program, name string, number, index int)
 		}
 		rest.Pairs = append(rest.Pairs, k)
 	}
-	s.apply(a, rest, programKeys)
+	s.Apply(a, rest, programKeys)
 	return a, nil
 }
 

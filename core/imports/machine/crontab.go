@@ -1,4 +1,4 @@
-package imports
+package machine
 
 import (
 	"path/filepath"
@@ -7,15 +7,17 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
-var crontab = format{
-	name: "crontab", about: "a crontab, of a user (crontab -l) or of the system (/etc/crontab, cron.d)",
-	match: func(base, _ string) bool {
+// Crontab is a crontab: each line is a oneshot with a schedule.
+var Crontab = format.Format{
+	Name: "crontab", About: "a crontab, of a user (crontab -l) or of the system (/etc/crontab, cron.d)",
+	Match: func(base, _ string) bool {
 		return base == "crontab" || strings.HasSuffix(base, ".crontab") || strings.HasSuffix(base, ".cron")
 	},
-	read: readCrontab,
+	Read: readCrontab,
 }
 
 var (
@@ -24,12 +26,12 @@ var (
 	cronNames    = map[string]string{"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
 )
 
-func readCrontab(r *reading) error {
-	system := filepath.Base(r.dir()) == "cron.d" || r.path == "/etc/crontab"
+func readCrontab(r *format.Reading) error {
+	system := filepath.Base(r.Folder()) == "cron.d" || r.Path == "/etc/crontab"
 	var env []source.Pair
 	shell, zone, any := "", "", false
-	for i, line := range source.Lines(r.text) {
-		at, bare := r.at(i+1), strings.TrimSpace(line)
+	for i, line := range source.Lines(r.Text) {
+		at, bare := r.At(i+1), strings.TrimSpace(line)
 		if bare == "" || bare[0] == '#' {
 			continue
 		}
@@ -69,7 +71,7 @@ func readCrontab(r *reading) error {
 		if shell == "" || shell == "/bin/sh" {
 			a.Set(at, "command", "command", draft.Text(text))
 		} else {
-			a.Set(at, "command", "command", argv([]string{shell, "-c", text}))
+			a.Set(at, "command", "command", format.Argv([]string{shell, "-c", text}))
 		}
 		a.Set(at, "", "cwd", draft.Text("~"))
 		if user != "" {
@@ -83,17 +85,17 @@ func readCrontab(r *reading) error {
 			a.Changed(at, when, "it runs when the app is brought up, and again when the machine has been started anew")
 			continue
 		}
-		r.schedule(a, at, when, when, zone)
+		schedule(a, at, when, when, zone)
 	}
 	if any {
-		r.Differs(r.at(0), "environment", "cron gives a program PATH=/usr/bin:/bin and little else; here PATH is that of the shell that ran up, unless env sets it")
-		r.Differs(r.at(0), "overlap", "cron starts a program again while it still runs; a schedule skips that run")
+		r.Differs(r.At(0), "environment", "cron gives a program PATH=/usr/bin:/bin and little else; here PATH is that of the shell that ran up, unless env sets it")
+		r.Differs(r.At(0), "overlap", "cron starts a program again while it still runs; a schedule skips that run")
 	}
 	return nil
 }
 
 // schedule gives an app its times. One that cannot have them yet is not enabled: up would run it at once.
-func (r *reading) schedule(a *draft.App, at source.Place, what, cron, zone string) *draft.Setting {
+func schedule(a *draft.App, at source.Place, what, cron, zone string) *draft.Setting {
 	a.Set(at, what, "schedule.cron", draft.Text(cron))
 	if zone != "" {
 		a.Set(at, "time zone", "schedule.timezone", draft.Text(zone))

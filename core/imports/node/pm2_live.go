@@ -1,4 +1,4 @@
-package imports
+package node
 
 import (
 	"fmt"
@@ -8,11 +8,12 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
-// pm2Endings is how an app ends and begins again; pm2 has other defaults than there are here.
-func (r *reading) pm2Endings(a *draft.App, n *source.Node, cluster bool) {
+// addEndings says how an app ends and begins again; pm2 has other defaults than there are here.
+func addEndings(r *format.Reading, a *draft.App, n *source.Node, cluster bool) {
 	on := true
 	at := n.Place
 	if v := n.Find("autorestart"); v != nil {
@@ -45,17 +46,17 @@ func (r *reading) pm2Endings(a *draft.App, n *source.Node, cluster bool) {
 	}
 	millis("restart_delay", func(v *source.Node, s float64) {
 		a.Set(v.Place, "restart_delay", "restart.backoff.type", draft.Word("fixed"))
-		a.Set(v.Place, "restart_delay", "restart.backoff.initial", seconds(s))
-		a.Set(v.Place, "restart_delay", "restart.backoff.max", seconds(s))
+		a.Set(v.Place, "restart_delay", "restart.backoff.initial", format.Seconds(s))
+		a.Set(v.Place, "restart_delay", "restart.backoff.max", format.Seconds(s))
 	})
 	millis("exp_backoff_restart_delay", func(v *source.Node, s float64) {
 		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.type", draft.Word("exponential"))
-		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.initial", seconds(s))
-		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.max", seconds(max(s, 15)))
+		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.initial", format.Seconds(s))
+		a.Set(v.Place, "exp_backoff_restart_delay", "restart.backoff.max", format.Seconds(max(s, 15)))
 	})
 	a.Set(n.Place, "", "stop.signal", draft.Word("SIGINT"))
 	a.Set(n.Place, "", "stop.timeout", draft.Word("1600ms"))
-	millis("kill_timeout", func(v *source.Node, s float64) { a.Set(v.Place, "kill_timeout", "stop.timeout", seconds(s)) })
+	millis("kill_timeout", func(v *source.Node, s float64) { a.Set(v.Place, "kill_timeout", "stop.timeout", format.Seconds(s)) })
 	waits, _ := n.Find("wait_ready").Bool()
 	if v := n.Find("wait_ready"); waits {
 		if !cluster {
@@ -75,8 +76,8 @@ func (r *reading) pm2Endings(a *draft.App, n *source.Node, cluster bool) {
 	}
 }
 
-// pm2Stacks writes env_production and the like as stacks.
-func (r *reading) pm2Stacks(stacks map[string]*stack) {
+// addStacks writes env_production and the like as stacks.
+func addStacks(r *format.Reading, stacks map[string]*stack) {
 	names := []string{}
 	for name := range stacks {
 		names = append(names, name)
@@ -96,8 +97,8 @@ func (r *reading) pm2Stacks(stacks map[string]*stack) {
 	}
 }
 
-// pm2Live makes of an entry of pm2 jlist what the ecosystem file would have said.
-func (r *reading) pm2Live(n, env *source.Node) (*source.Node, error) {
+// fromList makes of an entry of pm2 jlist what the ecosystem file would have said.
+func fromList(r *format.Reading, n, env *source.Node) (*source.Node, error) {
 	if env.Kind != source.Map {
 		return nil, env.Wrong("pm2_env is %s", env.Kind)
 	}

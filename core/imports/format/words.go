@@ -1,15 +1,10 @@
-package imports
+package format
 
-import (
-	"strings"
-	"time"
-)
+import "strings"
 
-func secondsOf(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
-
-// split takes a command line apart as Python's shlex does: blanks between words, quotes, and \ before a character. false
+// Split takes a command line apart as Python's shlex does: blanks between words, quotes, and \ before a character. false
 // when a quote is not closed.
-func split(line string) (words []string, ok bool) {
+func Split(line string) (words []string, ok bool) {
 	var word strings.Builder
 	in, any := byte(0), false
 	for i := 0; i < len(line); i++ {

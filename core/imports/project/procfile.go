@@ -1,4 +1,5 @@
-package imports
+// Package project reads what lies in a project's folder and says how it is run: Procfile, compose, process-compose, go.mod.
+package project
 
 import (
 	"fmt"
@@ -11,25 +12,27 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/tree"
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
 var procfileLine = regexp.MustCompile(`^([A-Za-z0-9_-]+):\s*(.+)$`)
 
-var procfile = format{
-	name: "procfile", about: "Procfile of foreman, honcho, overmind or Heroku, with its .env and .foreman",
-	match: func(base, _ string) bool { return base == "Procfile" || strings.HasPrefix(base, "Procfile.") },
-	read:  readProcfile,
+// Procfile is a Procfile, with the .env and .foreman beside it.
+var Procfile = format.Format{
+	Name: "procfile", About: "Procfile of foreman, honcho, overmind or Heroku, with its .env and .foreman",
+	Match: func(base, _ string) bool { return base == "Procfile" || strings.HasPrefix(base, "Procfile.") },
+	Read:  readProcfile,
 }
 
 // readProcfile follows foreman: PORT counts up by 100 from process to process, and what ends
 // not within 5 s is killed.
-func readProcfile(r *reading) error {
-	base, patience, formation, err := r.foreman()
+func readProcfile(r *format.Reading) error {
+	base, patience, formation, err := foreman(r)
 	if err != nil {
 		return err
 	}
-	envFile, port, err := r.procfileEnv()
+	envFile, port, err := procfileEnv(r)
 	if err != nil {
 		return err
 	}
@@ -40,21 +43,21 @@ func readProcfile(r *reading) error {
 		base = 5000
 	}
 	n := 0
-	for i, line := range source.Lines(r.text) {
+	for i, line := range source.Lines(r.Text) {
 		bare := strings.TrimSpace(line)
 		if bare == "" || bare[0] == '#' {
 			continue
 		}
 		m := procfileLine.FindStringSubmatch(strings.TrimRight(line, " \t"))
 		if m == nil {
-			return r.at(i+1).Wrong("%.60q is no line of a Procfile, which is name: command", bare)
+			return r.At(i+1).Wrong("%.60q is no line of a Procfile, which is name: command", bare)
 		}
-		at := r.at(i + 1)
+		at := r.At(i + 1)
 		a := r.App(at, m[1])
-		r.place(a, at, "folder", r.dir(), "")
+		r.Cwd(a, at, "folder", r.Folder(), "")
 		a.Set(at, m[1], "command", procfileCommand(m[2]))
 		if envFile != "" {
-			a.SetAt(source.Place{File: r.shown(envFile)}, "", argv([]string{string(r.within(envFile))}), "envFile")
+			a.SetAt(source.Place{File: r.Shown(envFile)}, "", format.Argv([]string{string(r.Within(envFile))}), "envFile")
 		}
 		a.Set(at, "PORT", "ports.http", draft.Word(strconv.Itoa(base+100*n)))
 		a.Set(at, "", "stop.timeout", draft.Word(fmt.Sprintf("%ds", patience)))
@@ -75,8 +78,8 @@ func readProcfile(r *reading) error {
 		n++
 	}
 	if n > 0 {
-		r.Differs(r.at(0), "environment", "foreman hands on the whole environment of the shell; here a program gets PATH, HOME and the like, and what inheritEnv names (true: all)")
-		r.Differs(r.at(0), "one ends, all end", "foreman ends all programs when one ends; here one that fails is started again, and the others go on")
+		r.Differs(r.At(0), "environment", "foreman hands on the whole environment of the shell; here a program gets PATH, HOME and the like, and what inheritEnv names (true: all)")
+		r.Differs(r.At(0), "one ends, all end", "foreman ends all programs when one ends; here one that fails is started again, and the others go on")
 	}
 	return nil
 }
@@ -94,7 +97,7 @@ func procfileCommand(line string) draft.Value {
 	switch {
 	case slices.Contains(shellWords, words[0]):
 	case bareWords.MatchString(line):
-		return argv(words)
+		return format.Argv(words)
 	case withNames.MatchString(line):
 		return draft.Text("exec " + line)
 	}
@@ -102,22 +105,22 @@ func procfileCommand(line string) draft.Value {
 }
 
 // procfileEnv looks at the .env that the runner would read: where it is, and the PORT that it sets.
-func (r *reading) procfileEnv() (path string, port int, err error) {
-	path = filepath.Join(r.dir(), ".env")
-	text, ok, err := r.open(path)
+func procfileEnv(r *format.Reading) (path string, port int, err error) {
+	path = filepath.Join(r.Folder(), ".env")
+	text, ok, err := r.Open(path)
 	if err != nil || !ok {
 		return "", 0, err
 	}
 	var ps tree.Problems
-	vars := dotenv.Parse(tree.NewFile(path, r.shown(path), text), &ps)
+	vars := dotenv.Parse(tree.NewFile(path, r.Shown(path), text), &ps)
 	for _, p := range ps.Sorted() {
 		return "", 0, source.Place{File: p.File.Name, Line: p.Line}.Wrong("%s", p.Message)
 	}
-	r.Sources = append(r.Sources, r.shown(path))
+	r.Sources = append(r.Sources, r.Shown(path))
 	for _, v := range vars {
 		if n, err := strconv.Atoi(v.Value); v.Name == "PORT" && err == nil && n > 0 && n < 65536 {
 			port = n
-			r.Differs(source.Place{File: r.shown(path), Line: v.Line}, "PORT", "it is the first port, from which each process counts on by 100; here each has its ports")
+			r.Differs(source.Place{File: r.Shown(path), Line: v.Line}, "PORT", "it is the first port, from which each process counts on by 100; here each has its ports")
 		}
 	}
 	return path, port, nil
@@ -129,18 +132,18 @@ type count struct {
 }
 
 // foreman reads the options that may stand in .foreman.
-func (r *reading) foreman() (base, patience int, formation map[string]count, err error) {
+func foreman(r *format.Reading) (base, patience int, formation map[string]count, err error) {
 	patience = 5
-	path := filepath.Join(r.dir(), ".foreman")
-	text, ok, err := r.open(path)
+	path := filepath.Join(r.Folder(), ".foreman")
+	text, ok, err := r.Open(path)
 	if err != nil || !ok {
 		return 0, patience, nil, err
 	}
-	root, err := source.YAML(r.shown(path), text)
+	root, err := source.YAML(r.Shown(path), text)
 	if err != nil {
 		return 0, patience, nil, err
 	}
-	r.Sources = append(r.Sources, r.shown(path))
+	r.Sources = append(r.Sources, r.Shown(path))
 	formation = map[string]count{}
 	for _, p := range root.Pairs {
 		switch p.Key {

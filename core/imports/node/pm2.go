@@ -1,4 +1,6 @@
-package imports
+// Package node reads what runs programs of node: the ecosystem file and the live list of pm2, and the scripts of a package.json.
+// Nothing of the project is run; a file that is JavaScript is evaluated by the room script.
+package node
 
 import (
 	"path/filepath"
@@ -7,22 +9,24 @@ import (
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/script"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
-var pm2 = format{
-	name: "pm2", about: "pm2's ecosystem file (.config.js, .cjs, .mjs, .json, .yaml), or pm2 jlist",
-	match: func(base, text string) bool {
+// PM2 is the ecosystem file of pm2, in each form that it may have, and the list of what runs.
+var PM2 = format.Format{
+	Name: "pm2", About: "pm2's ecosystem file (.config.js, .cjs, .mjs, .json, .yaml), or pm2 jlist",
+	Match: func(base, text string) bool {
 		return pm2Name.MatchString(base) || strings.HasPrefix(strings.TrimSpace(text), "[") && strings.Contains(text, `"pm2_env"`)
 	},
-	read: readPM2, known: map[string]map[string]rule{"app": pm2Keys},
+	Read: readPM2, Known: map[string]map[string]format.Rule{"app": pm2Keys},
 }
 
 var pm2Name = regexp.MustCompile(`^(ecosystem|pm2|process)(\.[a-z]+)*\.(js|cjs|mjs|json|ya?ml)$`)
 
-func readPM2(r *reading) error {
-	root, err := r.pm2Tree()
+func readPM2(r *format.Reading) error {
+	root, err := ecosystem(r)
 	if err != nil {
 		return err
 	}
@@ -53,29 +57,29 @@ func readPM2(r *reading) error {
 		}
 		live := a.Find("pm2_env")
 		if live != nil {
-			if a, err = r.pm2Live(a, live); err != nil {
+			if a, err = fromList(r, a, live); err != nil {
 				return err
 			}
 		}
-		if err := r.pm2App(a, stacks, live != nil); err != nil {
+		if err := addApp(r, a, stacks, live != nil); err != nil {
 			return err
 		}
 	}
-	r.pm2Stacks(stacks)
+	addStacks(r, stacks)
 	return nil
 }
 
-// pm2Tree reads the file, whatever it is written in.
-func (r *reading) pm2Tree() (*source.Node, error) {
-	shown, text := r.shown(r.path), r.text
-	switch ext := strings.ToLower(filepath.Ext(r.path)); {
+// ecosystem reads the file, whatever it is written in.
+func ecosystem(r *format.Reading) (*source.Node, error) {
+	shown, text := r.Shown(r.Path), r.Text
+	switch ext := strings.ToLower(filepath.Ext(r.Path)); {
 	case ext == ".js" || ext == ".cjs" || ext == ".mjs":
-		out, err := script.Eval(shown, r.path, text, r.Read)
+		out, err := script.Eval(shown, r.Path, text, r.Read)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range out.Variables {
-			r.Differs(r.at(0), v, "the script looks at it; it was evaluated without your environment, as on a machine that has none of it")
+			r.Differs(r.At(0), v, "the script looks at it; it was evaluated without your environment, as on a machine that has none of it")
 		}
 		root, err := source.JSON(shown, out.JSON)
 		if err == nil { // lines of what was evaluated are none of the file
@@ -94,8 +98,8 @@ type stack struct {
 	list []string
 }
 
-// pm2App makes an app.
-func (r *reading) pm2App(n *source.Node, stacks map[string]*stack, live bool) error {
+// addApp makes an app.
+func addApp(r *format.Reading, n *source.Node, stacks map[string]*stack, live bool) error {
 	first := func(keys ...string) *source.Node {
 		for _, k := range keys {
 			if v := n.Find(k); v != nil && v.Kind != source.Null {
@@ -113,16 +117,16 @@ func (r *reading) pm2App(n *source.Node, stacks map[string]*stack, live bool) er
 		name = strings.TrimSuffix(filepath.Base(word.Text), filepath.Ext(word.Text))
 	}
 	a := r.App(n.Place, name)
-	dir := r.dir()
+	dir := r.Folder()
 	if c := n.Find("cwd"); c != nil && c.Text != "" {
 		if dir = c.Text; !filepath.IsAbs(dir) {
-			dir = filepath.Join(r.dir(), dir)
+			dir = filepath.Join(r.Folder(), dir)
 		}
-		r.place(a, c.Place, "cwd", r.dir(), dir)
+		r.Cwd(a, c.Place, "cwd", r.Folder(), dir)
 	} else {
-		r.place(a, n.Place, "folder", r.dir(), "")
+		r.Cwd(a, n.Place, "folder", r.Folder(), "")
 	}
-	node := r.pm2Command(a, n, first, dir, word)
+	node := addCommand(r, a, n, first, dir, word)
 	mode, count := n.Get("exec_mode"), first("instances")
 	fork, _ := n.Find("execute_command").Bool()
 	cluster := node && !fork && (strings.HasPrefix(mode, "cluster") || mode == "" && count != nil && count.Text != "")
@@ -130,7 +134,7 @@ func (r *reading) pm2App(n *source.Node, stacks map[string]*stack, live bool) er
 	if count != nil {
 		at = count.Place
 	}
-	r.pm2Instances(a, n, cluster, count, at)
+	addInstances(r, a, n, cluster, count, at)
 
 	env := n.Find("env")
 	ports := 0
@@ -140,26 +144,26 @@ func (r *reading) pm2App(n *source.Node, stacks map[string]*stack, live bool) er
 				a.Left(p.Place, "env."+p.Key, "it is "+p.Value.Kind.String()+", and a variable is a text")
 				continue
 			}
-			if p.Key == "PORT" && !cluster && (count == nil || count.Text == "1") && port(a, p.Place, "PORT", p.Value.Text) {
+			if p.Key == "PORT" && !cluster && (count == nil || count.Text == "1") && format.Port(a, p.Place, "PORT", p.Value.Text) {
 				ports++
 				continue
 			}
-			if p.Key == "PORT" && cluster && r.pm2ClusterPort(a, p.Place, p.Value.Text) {
+			if p.Key == "PORT" && cluster && addClusterPort(r, a, p.Place, p.Value.Text) {
 				ports++
 			}
 			a.Env(p.Place, "env."+p.Key, p.Key, draft.Text(p.Value.Text))
 		}
 	}
-	if p := n.Find("port"); p != nil && ports == 0 && !port(a, p.Place, "port", p.Text) {
+	if p := n.Find("port"); p != nil && ports == 0 && !format.Port(a, p.Place, "port", p.Text) {
 		a.Left(p.Place, "port", "it is no port")
 	}
-	table := map[string]rule{}
+	table := map[string]format.Rule{}
 	for k, v := range pm2Keys {
 		table[k] = v
 	}
 	for _, p := range n.Pairs {
 		if name, ok := strings.CutPrefix(p.Key, "env_"); ok && p.Value.Kind == source.Map {
-			table[p.Key] = done
+			table[p.Key] = format.Done
 			s := stacks[name]
 			if s == nil {
 				s = &stack{from: p.Place, env: map[string]*source.Node{}}
@@ -177,18 +181,18 @@ func (r *reading) pm2App(n *source.Node, stacks map[string]*stack, live bool) er
 			}
 		}
 	}
-	r.apply(a, n, table)
-	r.pm2Endings(a, n, node && cluster)
+	r.Apply(a, n, table)
+	addEndings(r, a, n, node && cluster)
 	return nil
 }
 
-// pm2Command is what is run; it reports whether that is node.
-func (r *reading) pm2Command(a *draft.App, n *source.Node, first func(...string) *source.Node, dir string, script *source.Node) bool {
+// addCommand says what is run; it reports whether that is node.
+func addCommand(r *format.Reading, a *draft.App, n *source.Node, first func(...string) *source.Node, dir string, script *source.Node) bool {
 	var args []string
 	if v := first("args"); v != nil {
 		words, ok := v.Words()
 		if v.Kind == source.Scalar {
-			words, ok = split(v.Text)
+			words, ok = format.Split(v.Text)
 		}
 		if !ok {
 			a.Left(v.Place, "args", "the words cannot be told apart")
@@ -199,7 +203,7 @@ func (r *reading) pm2Command(a *draft.App, n *source.Node, first func(...string)
 	if v := first("node_args", "interpreter_args", "interpreterArgs"); v != nil {
 		words, ok := v.Words()
 		if v.Kind == source.Scalar {
-			words, ok = split(v.Text)
+			words, ok = format.Split(v.Text)
 		}
 		if !ok {
 			a.Left(v.Place, "node_args", "the words cannot be told apart")
@@ -208,7 +212,7 @@ func (r *reading) pm2Command(a *draft.App, n *source.Node, first func(...string)
 	}
 	path := script.Text
 	if strings.Contains(path, " ") {
-		a.Set(script.Place, "script", "command", argv([]string{"bash", "-c", path}))
+		a.Set(script.Place, "script", "command", format.Argv([]string{"bash", "-c", path}))
 		return false
 	}
 	full := path
@@ -240,11 +244,11 @@ func (r *reading) pm2Command(a *draft.App, n *source.Node, first func(...string)
 		if there && !strings.Contains(path, "/") {
 			path = "./" + path
 		}
-		a.Set(script.Place, "script", "command", argv(append(append([]string{path}, before...), args...)))
+		a.Set(script.Place, "script", "command", format.Argv(append(append([]string{path}, before...), args...)))
 	case with == byItself && len(before) == 0:
-		a.Set(script.Place, "script", "script", argv(append([]string{path}, args...)))
+		a.Set(script.Place, "script", "script", format.Argv(append([]string{path}, args...)))
 	default:
-		a.Set(script.Place, "script", "command", argv(append(append([]string{with}, append(before, full)...), args...)))
+		a.Set(script.Place, "script", "command", format.Argv(append(append([]string{with}, append(before, full)...), args...)))
 	}
 	if strings.HasPrefix(filepath.Base(with), "python") {
 		a.Env(script.Place, "PYTHONUNBUFFERED", "PYTHONUNBUFFERED", draft.Text("1"))
@@ -252,8 +256,8 @@ func (r *reading) pm2Command(a *draft.App, n *source.Node, first func(...string)
 	return with == "node" || strings.HasSuffix(with, "/node")
 }
 
-// pm2Instances carries the number over; several of a cluster need node: cluster, which shares their port.
-func (r *reading) pm2Instances(a *draft.App, n *source.Node, cluster bool, count *source.Node, at source.Place) {
+// addInstances carries the number over; several of a cluster need node: cluster, which shares their port.
+func addInstances(r *format.Reading, a *draft.App, n *source.Node, cluster bool, count *source.Node, at source.Place) {
 	var number draft.Value
 	many := false
 	if count != nil {
@@ -279,8 +283,8 @@ func (r *reading) pm2Instances(a *draft.App, n *source.Node, cluster bool, count
 	}
 }
 
-// pm2ClusterPort has a cluster listen on one socket.
-func (r *reading) pm2ClusterPort(a *draft.App, at source.Place, value string) bool {
+// addClusterPort has a cluster listen on one socket.
+func addClusterPort(r *format.Reading, a *draft.App, at source.Place, value string) bool {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > 65535 {
 		return false

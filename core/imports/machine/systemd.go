@@ -1,4 +1,6 @@
-package imports
+// Package machine reads what runs the programs of a whole machine: units of systemd, the configuration of supervisord, crontabs.
+// Their programs have users, limits and times, and folders that lie anywhere.
+package machine
 
 import (
 	"path/filepath"
@@ -9,37 +11,39 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config/unit"
 	"github.com/omnitron-dev/omnitron/core/imports/draft"
+	"github.com/omnitron-dev/omnitron/core/imports/format"
 	"github.com/omnitron-dev/omnitron/core/imports/source"
 )
 
-var systemd = format{
-	name: "systemd", about: "units of systemd: .service, .timer and .socket",
-	match: func(base, _ string) bool {
+// Systemd is units of systemd; a timer or a socket joins the app of its service.
+var Systemd = format.Format{
+	Name: "systemd", About: "units of systemd: .service, .timer and .socket",
+	Match: func(base, _ string) bool {
 		return strings.HasSuffix(base, ".service") || strings.HasSuffix(base, ".timer") || strings.HasSuffix(base, ".socket")
 	},
-	read: readSystemd, known: map[string]map[string]rule{"Service": serviceKeys, "Unit": unitKeys, "Install": installKeys},
+	Read: readSystemd, Known: map[string]map[string]format.Rule{"Service": serviceKeys, "Unit": unitKeys, "Install": installKeys},
 }
 
-func readSystemd(r *reading) error {
-	root, err := source.Unit(r.shown(r.path), r.text)
+func readSystemd(r *format.Reading) error {
+	root, err := source.Unit(r.Shown(r.Path), r.Text)
 	if err != nil {
 		return err
 	}
-	switch filepath.Ext(r.path) {
+	switch filepath.Ext(r.Path) {
 	case ".timer", ".socket":
-		return r.activation(root)
+		return activation(r, root)
 	}
-	_, err = r.service(root)
+	_, err = service(r, root)
 	return err
 }
 
 // service makes an app of a .service; nil for one that cannot be run here.
-func (r *reading) service(root *source.Node) (*draft.App, error) {
+func service(r *format.Reading, root *source.Node) (*draft.App, error) {
 	s := root.Find("Service")
 	if s == nil {
-		return nil, r.at(0).Wrong("it has no [Service]")
+		return nil, r.At(0).Wrong("it has no [Service]")
 	}
-	name := strings.TrimSuffix(filepath.Base(r.path), ".service")
+	name := strings.TrimSuffix(filepath.Base(r.Path), ".service")
 	if kind := s.Find("Type"); kind != nil && (kind.Text == "forking" || kind.Text == "dbus") {
 		why := "a forking daemon leaves, and what has left cannot be supervised: tell it to stay in the foreground, which most can"
 		if kind.Text == "dbus" {
@@ -52,9 +56,9 @@ func (r *reading) service(root *source.Node) (*draft.App, error) {
 	if start == nil || start.Text == "" {
 		return nil, s.Wrong("[Service] has no ExecStart")
 	}
-	a := r.App(r.at(0), name)
-	f := field{r, a, "ExecStart", start.Place, start, s}
-	v, ok := f.execValue(start)
+	a := r.App(r.At(0), name)
+	f := format.Field{Reading: r, App: a, Key: "ExecStart", From: start.Place, Node: start, All: s}
+	v, ok := execValue(f, start)
 	if !ok {
 		r.Drop(start.Place, name+": ExecStart", "without it there is nothing to run")
 		v = draft.Argv{draft.Text("")}
@@ -69,7 +73,7 @@ func (r *reading) service(root *source.Node) (*draft.App, error) {
 	case dir == nil:
 		a.Set(start.Place, "", "cwd", draft.Text("/"))
 	default:
-		path, known := f.specifiers(strings.TrimPrefix(dir.Text, "-"))
+		path, known := specifiers(f, strings.TrimPrefix(dir.Text, "-"))
 		if !known {
 			a.Left(dir.Place, "WorkingDirectory", "it is not understood here")
 		}
@@ -92,11 +96,11 @@ func (r *reading) service(root *source.Node) (*draft.App, error) {
 	for _, p := range root.Pairs {
 		switch p.Key {
 		case "Service":
-			r.apply(a, p.Value, serviceKeys)
+			r.Apply(a, p.Value, serviceKeys)
 		case "Unit":
-			r.apply(a, p.Value, unitKeys)
+			r.Apply(a, p.Value, unitKeys)
 		case "Install":
-			r.apply(a, p.Value, installKeys)
+			r.Apply(a, p.Value, installKeys)
 		default:
 			if !strings.HasPrefix(p.Key, "X-") {
 				a.Left(p.Place, "["+p.Key+"]", "this section is not known here")
@@ -107,34 +111,34 @@ func (r *reading) service(root *source.Node) (*draft.App, error) {
 }
 
 // activation adds a timer or a socket to the app of its service.
-func (r *reading) activation(root *source.Node) error {
-	timer := filepath.Ext(r.path) == ".timer"
+func activation(r *format.Reading, root *source.Node) error {
+	timer := filepath.Ext(r.Path) == ".timer"
 	kind := map[bool]string{true: "Timer", false: "Socket"}[timer]
 	s := root.Find(kind)
 	if s == nil {
-		return r.at(0).Wrong("it has no [%s]", kind)
+		return r.At(0).Wrong("it has no [%s]", kind)
 	}
-	unitName := strings.TrimSuffix(filepath.Base(r.path), filepath.Ext(r.path)) + ".service"
+	unitName := strings.TrimSuffix(filepath.Base(r.Path), filepath.Ext(r.Path)) + ".service"
 	if n := s.Get(map[bool]string{true: "Unit", false: "Service"}[timer]); n != "" {
 		unitName = n
 	}
-	path := filepath.Join(r.dir(), unitName)
+	path := filepath.Join(r.Folder(), unitName)
 	name := strings.TrimSuffix(unitName, ".service")
-	if !r.seen[path] {
-		text, there, err := r.open(path)
+	if !r.Seen[path] {
+		text, there, err := r.Open(path)
 		if err != nil {
 			return err
 		}
 		if !there || filepath.Base(path) != unitName {
 			return s.Wrong("its service, %s, is not beside it", unitName)
 		}
-		r.seen[path] = true
-		r.Sources = append(r.Sources, r.shown(path))
-		tree, err := source.Unit(r.shown(path), text)
+		r.Seen[path] = true
+		r.Sources = append(r.Sources, r.Shown(path))
+		tree, err := source.Unit(r.Shown(path), text)
 		if err != nil {
 			return err
 		}
-		if _, err := (&reading{r.World, r.Draft, path, text, r.seen}).service(tree); err != nil {
+		if _, err := service(r.Of(path, text), tree); err != nil {
 			return err
 		}
 	}
@@ -146,20 +150,20 @@ func (r *reading) activation(root *source.Node) error {
 	}
 	a := r.Apps()[i]
 	if u := root.Find("Unit"); u != nil {
-		r.apply(a, u, unitKeys)
+		r.Apply(a, u, unitKeys)
 	}
 	if u := root.Find("Install"); u != nil {
-		r.apply(a, u, installKeys)
+		r.Apply(a, u, installKeys)
 	}
 	if timer {
-		r.timer(a, s)
+		addTimer(r, a, s)
 	} else {
-		r.socket(a, s)
+		addSocket(r, a, s)
 	}
 	return nil
 }
 
-func (r *reading) timer(a *draft.App, s *source.Node) {
+func addTimer(r *format.Reading, a *draft.App, s *source.Node) {
 	var times []string
 	for _, p := range s.Pairs {
 		switch p.Key {
@@ -174,7 +178,7 @@ func (r *reading) timer(a *draft.App, s *source.Node) {
 				times = append(times, cron)
 				a.Set(p.Place, "", "oneshot", draft.Word("true"))
 				a.Set(p.Place, "", "restart.policy", draft.Word("never"))
-				r.schedule(a, p.Place, p.Key+"="+p.Value.Text, cron, "")
+				schedule(a, p.Place, p.Key+"="+p.Value.Text, cron, "")
 			}
 		case "Persistent", "Unit":
 		case "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "OnActiveSec":
@@ -197,7 +201,7 @@ func (r *reading) timer(a *draft.App, s *source.Node) {
 	}
 }
 
-func (r *reading) socket(a *draft.App, s *source.Node) {
+func addSocket(r *format.Reading, a *draft.App, s *source.Node) {
 	n := 0
 	base := s.Get("FileDescriptorName")
 	for _, p := range s.Pairs {
@@ -229,49 +233,49 @@ func (r *reading) socket(a *draft.App, s *source.Node) {
 }
 
 // hook takes a command around start and stop.
-func (f field) hook(key string) {
+func hook(f format.Field, key string) {
 	n := 0
-	for _, p := range f.all.Pairs {
-		if p.Key != f.key || p.Value.Text == "" {
+	for _, p := range f.All.Pairs {
+		if p.Key != f.Key || p.Value.Text == "" {
 			continue
 		}
 		if n++; n > 1 {
-			f.app.Left(p.Place, f.key, "a hook is one command")
+			f.App.Left(p.Place, f.Key, "a hook is one command")
 			continue
 		}
-		if v, ok := f.execValue(p.Value); ok {
-			f.app.Set(p.Place, f.key, "hooks."+key, v)
+		if v, ok := execValue(f, p.Value); ok {
+			f.App.Set(p.Place, f.Key, "hooks."+key, v)
 		}
 	}
 }
 
-func (f field) bytes(key string) {
-	m := regexp.MustCompile(`^([0-9]+)([KMGT]?)$`).FindStringSubmatch(f.node.Text)
+func bytes(f format.Field, key string) {
+	m := regexp.MustCompile(`^([0-9]+)([KMGT]?)$`).FindStringSubmatch(f.Node.Text)
 	if m == nil {
-		f.left("it is no size that is understood here")
+		f.Left("it is no size that is understood here")
 		return
 	}
 	n, err := strconv.ParseInt(m[1], 10, 32)
 	if err != nil {
-		f.left("it is no size that is understood here")
+		f.Left("it is no size that is understood here")
 		return
 	}
-	f.set(key, draft.Word(unit.FormatSize(n*map[string]int64{"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]])))
+	f.Set(key, draft.Word(unit.FormatSize(n*map[string]int64{"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]])))
 }
 
 var spanPart = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*(ms|seconds|second|sec|s|minutes|minute|min|m|hours|hour|hr|h|days|day|d|)\s*`)
 
 // span takes a duration as systemd writes it: 90, 5s, 1min 30s.
-func (f field) span(n *source.Node, what, key string) {
+func span(f format.Field, n *source.Node, what, key string) {
 	rest, sum := strings.TrimSpace(n.Text), 0.0
 	if rest == "" || rest == "infinity" {
-		f.app.Left(n.Place, what, "it is no time that is understood here")
+		f.App.Left(n.Place, what, "it is no time that is understood here")
 		return
 	}
 	for rest != "" {
 		m := spanPart.FindStringSubmatch(rest)
 		if m == nil {
-			f.app.Left(n.Place, what, "it is no time that is understood here")
+			f.App.Left(n.Place, what, "it is no time that is understood here")
 			return
 		}
 		x, _ := strconv.ParseFloat(m[1], 64) // digits
@@ -289,16 +293,16 @@ func (f field) span(n *source.Node, what, key string) {
 		rest = rest[len(m[0]):]
 	}
 	if sum > 1e9 {
-		f.app.Left(n.Place, what, "it is no time that is understood here")
+		f.App.Left(n.Place, what, "it is no time that is understood here")
 		return
 	}
-	f.app.Set(n.Place, what, key, seconds(sum))
+	f.App.Set(n.Place, what, key, format.Seconds(sum))
 }
 
 // depend has the app wait for others that are imported too, which is known when all are read.
-func (f field) depend() {
-	for _, p := range f.all.Pairs {
-		if p.Key != f.key {
+func depend(f format.Field) {
+	for _, p := range f.All.Pairs {
+		if p.Key != f.Key {
 			continue
 		}
 		for _, u := range strings.Fields(p.Value.Text) {
@@ -306,9 +310,9 @@ func (f field) depend() {
 				on, ok := f.Named(strings.TrimSuffix(u, ".service"))
 				switch {
 				case !ok || !strings.HasSuffix(u, ".service"):
-					f.app.Left(p.Place, f.key+"="+u, notOthers)
-				case !f.app.Depends(on):
-					f.app.Depend(p.Place, f.key, draft.Text(on))
+					f.App.Left(p.Place, f.Key+"="+u, notOthers)
+				case !f.App.Depends(on):
+					f.App.Depend(p.Place, f.Key, draft.Text(on))
 				}
 			})
 		}
