@@ -66,6 +66,18 @@ func (r *Reading) Apply(a *draft.App, keys *source.Node, table map[string]Rule) 
 	}
 }
 
+// Drops sends keys that no app is made of through a table: they are listed, unless something has used them.
+func (r *Reading) Drops(keys *source.Node, table map[string]Rule) {
+	for _, p := range keys.Pairs {
+		switch t, ok := table[p.Key]; {
+		case !ok:
+			r.Drop(p.Place, p.Key, "this key is not known here")
+		case t.Why != "":
+			r.Drop(p.Place, p.Key, t.Why)
+		}
+	}
+}
+
 // Done is a key that another one has used.
 var Done = Rule{To: func(Field) {}}
 

@@ -29,7 +29,7 @@ var (
 func readCrontab(r *format.Reading) error {
 	system := filepath.Base(r.Folder()) == "cron.d" || r.Path == "/etc/crontab"
 	var env []source.Pair
-	shell, zone, any := "", "", false
+	shell, zone, home, any := "", "", "~", false
 	for i, line := range source.Lines(r.Text) {
 		at, bare := r.At(i+1), strings.TrimSpace(line)
 		if bare == "" || bare[0] == '#' {
@@ -47,6 +47,15 @@ func readCrontab(r *format.Reading) error {
 				zone = value
 			case "MAILTO", "MAILFROM":
 				r.Drop(at, m[1], "output is kept, and not sent: omnitron logs")
+			case "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING":
+				r.Drop(at, m[1], "it is about the mail, and output is kept, and not sent: omnitron logs")
+			case "RANDOM_DELAY":
+				r.Drop(at, m[1], "a schedule starts at its time")
+			case "HOME": // a program starts there
+				if value != "" {
+					home = value
+				}
+				fallthrough
 			default:
 				env = slices.DeleteFunc(slices.Clone(env), func(p source.Pair) bool { return p.Key == m[1] })
 				env = append(env, source.Pair{Place: at, Key: m[1], Value: &source.Node{Place: at, Kind: source.Scalar, Text: value}})
@@ -73,7 +82,7 @@ func readCrontab(r *format.Reading) error {
 		} else {
 			a.Set(at, "command", "command", format.Argv([]string{shell, "-c", text}))
 		}
-		a.Set(at, "", "cwd", draft.Text("~"))
+		a.Set(at, "", "cwd", draft.Text(home))
 		if user != "" {
 			a.Set(at, "user", "user", draft.Text(user))
 		}

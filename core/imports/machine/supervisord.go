@@ -131,14 +131,7 @@ func (s *supervisor) section(p source.Pair) error {
 	case "program":
 		return s.program(p, strings.TrimSpace(name))
 	case "supervisord":
-		for _, k := range p.Value.Pairs {
-			switch r, ok := daemonKeys[k.Key]; {
-			case !ok:
-				s.Drop(k.Place, k.Key, "this key is not known here")
-			case r.Why != "":
-				s.Drop(k.Place, k.Key, r.Why)
-			}
-		}
+		s.Drops(p.Value, daemonKeys)
 	case "include":
 	case "group":
 		s.Drop(p.Place, p.Key, "there are no groups; names take patterns, such as omnitron restart 'web*'")

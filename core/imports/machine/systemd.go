@@ -31,6 +31,9 @@ func readSystemd(r *format.Reading) error {
 	}
 	switch filepath.Ext(r.Path) {
 	case ".timer", ".socket":
+		if err := dropIns(r); err != nil {
+			return err
+		}
 		return activation(r, root)
 	}
 	_, err = service(r, root)
@@ -42,6 +45,9 @@ func service(r *format.Reading, root *source.Node) (*draft.App, error) {
 	s := root.Find("Service")
 	if s == nil {
 		return nil, r.At(0).Wrong("it has no [Service]")
+	}
+	if err := dropIns(r); err != nil {
+		return nil, err
 	}
 	name := strings.TrimSuffix(filepath.Base(r.Path), ".service")
 	if kind := s.Find("Type"); kind != nil && (kind.Text == "forking" || kind.Text == "dbus") {

@@ -50,3 +50,23 @@ func TestPM2Keys(t *testing.T) {
 		return "ecosystem.json", string(text)
 	})
 }
+
+func TestPackageKeys(t *testing.T) {
+	importtest.Keys(t, node.PackageJSON, func(_, key string) (string, string) {
+		root := map[string]any{"scripts": map[string]string{"start": "x"}}
+		switch key {
+		case "":
+		case "scripts":
+			root[key] = map[string]string{"dev": "x"}
+		case "packageManager":
+			root[key] = "pnpm@9.0.0"
+		default:
+			root[key] = "seven"
+		}
+		text, err := json.Marshal(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "package.json", string(text)
+	})
+}

@@ -23,11 +23,43 @@ var (
 	packageMain = regexp.MustCompile(`(?m)^package[ \t]+main\b`)
 )
 
+var directives = []string{"go", "toolchain", "godebug", "require", "replace", "exclude", "retract", "tool", "ignore"}
+
+// listDirectives lists what a go.mod says beside its name. go build reads it by itself.
+func listDirectives(r *format.Reading) {
+	var known []string
+	block := false
+	for i, line := range source.Lines(r.Text) {
+		line, _, _ = strings.Cut(line, "//")
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 0:
+		case block:
+			block = words[0] != ")"
+		default:
+			word := strings.TrimSuffix(words[0], "(")
+			block = strings.HasSuffix(strings.TrimSpace(line), "(")
+			switch {
+			case word == "module" || slices.Contains(known, word):
+			case slices.Contains(directives, word):
+				known = append(known, word)
+			default:
+				r.Drop(r.At(i+1), word, "this directive is not known here")
+			}
+		}
+	}
+	if len(known) > 0 {
+		r.Differs(r.At(0), strings.Join(known, ", "), "go build reads them at each start; nothing of them is in omnitron.yaml")
+	}
+	r.Differs(r.At(0), "main packages", "they are looked for in the folder of go.mod and in those below cmd, and nowhere else")
+}
+
 func readGoMod(r *format.Reading) error {
 	m := moduleLine.FindStringSubmatch(r.Text)
 	if m == nil {
 		return r.At(0).Wrong("it names no module")
 	}
+	listDirectives(r)
 	found := map[string]bool{}
 	for _, pattern := range []string{"*.go", "cmd/*/*.go"} {
 		files, err := r.Glob(filepath.Join(r.Folder(), filepath.FromSlash(pattern)))

@@ -2,7 +2,9 @@
 package project
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -41,6 +43,12 @@ func readProcfile(r *format.Reading) error {
 	}
 	if base == 0 {
 		base = 5000
+	}
+	for _, beside := range besideProcfile {
+		path := filepath.Join(r.Folder(), beside.name)
+		if _, err := r.Read(path); !errors.Is(err, fs.ErrNotExist) { // whatever is in it
+			r.Drop(source.Place{File: r.Shown(path)}, beside.name, beside.why)
+		}
 	}
 	n := 0
 	for i, line := range source.Lines(r.Text) {
@@ -82,6 +90,14 @@ func readProcfile(r *format.Reading) error {
 		r.Differs(r.At(0), "one ends, all end", "foreman ends all programs when one ends; here one that fails is started again, and the others go on")
 	}
 	return nil
+}
+
+// besideProcfile are files that some runners of a Procfile read too.
+var besideProcfile = []struct{ name, why string }{
+	{".overmind.env", "it is overmind's own .env, and is not read: envFile can name it"},
+	{".env.local", "not every runner reads it, and it is not read here: envFile can name it"},
+	{"app.json", "it tells Heroku what to set up, and is not read"},
+	{".profile", "Heroku runs it before each program, and it is not read"},
 }
 
 var (
