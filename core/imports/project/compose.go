@@ -37,6 +37,11 @@ var serviceRules = map[string]format.Rule{
 		}
 		for _, i := range items {
 			if i.Kind == source.Map {
+				for _, k := range i.Pairs {
+					if k.Key != "path" {
+						f.App.Left(k.Place, "env_file."+k.Key, "an env file has to be there, and is read as dotenv files are")
+					}
+				}
 				i = i.Find("path")
 			}
 			if i == nil || i.Kind != source.Scalar {
@@ -57,6 +62,11 @@ var serviceRules = map[string]format.Rule{
 			if !ok {
 				f.App.Left(p.Place, "depends_on."+p.Key, "its condition is not known here")
 				continue
+			}
+			for _, k := range p.Value.Pairs {
+				if k.Key != "condition" {
+					f.App.Left(k.Place, "depends_on."+p.Key+"."+k.Key, "only what is waited for can be said")
+				}
 			}
 			waitFor(f, p.Place, p.Key, until)
 		}
@@ -216,6 +226,14 @@ func published(f format.Field) {
 			text = i.Get("target")
 			if out := i.Get("published"); out != "" {
 				text = out + ":" + text
+			}
+			if p := i.Get("protocol"); p != "" {
+				text += "/" + p
+			}
+			for _, k := range i.Pairs {
+				if k.Key != "target" && k.Key != "published" && k.Key != "protocol" {
+					f.App.Left(k.Place, "ports."+k.Key, ofContainers)
+				}
 			}
 		}
 		m := publishedPort.FindStringSubmatch(text)

@@ -2,6 +2,7 @@ package project
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,11 @@ var processKeys = map[string]format.Rule{
 			}
 			if why != "" {
 				f.App.Changed(p.Place, "depends_on."+p.Key, why)
+			}
+			for _, k := range p.Value.Pairs {
+				if k.Key != "condition" {
+					f.App.Left(k.Place, "depends_on."+p.Key+"."+k.Key, "only what is waited for can be said")
+				}
 			}
 			waitFor(f, p.Place, p.Key, until)
 		}
@@ -135,6 +141,11 @@ func readProcessCompose(r *format.Reading) error {
 				shell = []string{c, "-c"}
 				if a := p.Value.Get("shell_argument"); a != "" {
 					shell[1] = a
+				}
+			}
+			for _, k := range p.Value.Pairs {
+				if k.Key != "shell_command" && k.Key != "shell_argument" {
+					r.Drop(k.Place, "shell."+k.Key, "this key is not known here")
 				}
 			}
 		default:
@@ -254,6 +265,11 @@ func probe(f format.Field, key string) {
 		switch p.Key {
 		case "exec":
 			has = true
+			for _, k := range p.Value.Pairs {
+				if k.Key != "command" {
+					f.App.Left(k.Place, at.Key+"."+k.Key, "a check is a command, in the folder of its app")
+				}
+			}
 			at.Set(key+".exec", format.Argv([]string{"/bin/sh", "-c", p.Value.Get("command")}))
 		case "http_get":
 			has = true
@@ -264,6 +280,11 @@ func probe(f format.Field, key string) {
 			at.Set(key+".http", draft.Text(path))
 			if n := p.Value.Get("port"); n != "" {
 				at.Set(key+".port", draft.Text(n))
+			}
+			for _, k := range p.Value.Pairs {
+				if !slices.Contains([]string{"path", "port", "host"}, k.Key) && (k.Key != "scheme" || k.Value.Text != "http") {
+					f.App.Left(k.Place, at.Key+"."+k.Key, "a check is a GET of a path")
+				}
 			}
 			if h := p.Value.Get("host"); h != "" && h != "127.0.0.1" && h != "localhost" {
 				at.Left("a check asks 127.0.0.1")
