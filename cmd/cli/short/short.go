@@ -22,7 +22,7 @@ var Usual = map[string]string{
 func Commands(s *session.Session) []*cobra.Command {
 	var all []*cobra.Command
 	for _, make := range []func(*session.Session) *cobra.Command{
-		project.Up, project.Down, kill, wait, project.Config, mcp, remote, doctor, project.Demo, completion, explain, version,
+		project.Up, project.Down, kill, wait, project.Init, project.Import, project.Config, mcp, remote, doctor, project.Demo, completion, explain, version,
 	} {
 		if cmd := make(s); cmd != nil {
 			if instead, is := notRemote[cmd.Name()]; is {
@@ -41,6 +41,8 @@ var notRemote = map[string]string{
 	"kill":       "omnitron daemon restart --remote ALIAS        replace its daemon by a new one",
 	"config":     "omnitron daemon config --remote ALIAS        the settings of its daemon\nomnitron config works without a daemon",
 	"demo":       "omnitron demo        it runs here",
+	"init":       "omnitron init works without a daemon, on the files of this machine",
+	"import":     "omnitron import works without a daemon, on the files of this machine",
 	"completion": "omnitron completion works without a daemon",
 	"explain":    "omnitron explain works without a daemon",
 	"version":    "omnitron daemon version --remote ALIAS        the version of its daemon",
