@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/cmd/boot"
@@ -47,9 +48,9 @@ func (d *daemon) renewKeeper(ctx context.Context) error {
 		return err
 	}
 	pid := d.host.Keeper.Info().PID
-	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-	wanted, werr := os.Stat(path)
-	if err != nil || werr != nil || os.SameFile(running, wanted) {
+	running, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	wanted, werr := filepath.EvalSymlinks(path)
+	if err != nil || werr != nil || running == wanted || hashed(running) != "" && hashed(running) == hashed(wanted) {
 		return nil // one that is gone is replaced by this daemon's own anyway
 	}
 	within, cancel := context.WithTimeout(ctx, renewTime)
@@ -78,4 +79,14 @@ func (d *daemon) keeper(ctx context.Context) (*proc.Keeper, error) {
 	within, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return proc.Dial(within, proc.Socket(d.home), proc.Options{Home: d.home, KeeperPath: path, Daemon: exe, Version: d.version, Log: d.log})
+}
+
+// hashed gives the name of a keeper in a home, which is the hash of its bytes: the same file may have been put there anew. A
+// program of another name has none.
+func hashed(path string) string {
+	name := filepath.Base(strings.TrimSuffix(path, " (deleted)"))
+	if !strings.HasPrefix(name, "omnitron-keeper-") {
+		return ""
+	}
+	return name
 }

@@ -24,7 +24,7 @@ func another(t *testing.T, version string) string {
 	}
 	dir := t.TempDir()
 	keeper, whole, overlay := filepath.Join(dir, "keeper"), filepath.Join(dir, "omnitron"), filepath.Join(dir, "overlay.json")
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, "cmd", "omnitron", "keeper.bin"): keeper}})
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, "cmd", "boot", "keeper.bin"): keeper}})
 	if err == nil {
 		err = os.WriteFile(overlay, text, 0o600)
 	}
