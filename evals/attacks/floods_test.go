@@ -12,7 +12,7 @@ import (
 // floods are frames that are right, and too many.
 func floods(w *world) (all []assault) {
 	add := func(name, want string, do func(w *world) string) {
-		all = append(all, assault{name, want, do, strings.HasPrefix(name, "rapid"), false})
+		all = append(all, assault{name, want, do, strings.HasPrefix(name, "rapid") || strings.HasPrefix(name, "streams"), false})
 	}
 	// A client that goes on: what it has sent is heeded, and then it asks something.
 	goesOn := func(do func(f *frames) error) func(w *world) string {
@@ -28,12 +28,12 @@ func floods(w *world) (all []assault) {
 			return "goes on"
 		}
 	}
-	// A client that reads nothing.
-	deaf := func(each func(fr *http2.Framer, i int) error) func(w *world) string {
+	// A client that reads nothing. What it is answered fills the buffers of two sockets, some ten megabytes, before the daemon sees.
+	deaf := func(n int, each func(fr *http2.Framer, i int) error) func(w *world) string {
 		return func(w *world) string {
 			f := w.deaf()
 			defer f.Close()
-			for i := range 10 * many() {
+			for i := range n {
 				if err := f.write(func(fr *http2.Framer) error { return each(fr, i) }); err != nil {
 					return "cut"
 				}
@@ -136,7 +136,7 @@ func floods(w *world) (all []assault) {
 		}
 		return nil
 	}))
-	add("PING, of who does not read", "cut", deaf(func(fr *http2.Framer, _ int) error { return fr.WritePing(false, [8]byte{1}) }))
+	add("PING, of who does not read", "cut", deaf(max(10*many(), 1_000_000), func(fr *http2.Framer, _ int) error { return fr.WritePing(false, [8]byte{1}) }))
 	add("SETTINGS, of who reads", "goes on", goesOn(func(f *frames) error {
 		for i := range many() {
 			if err := f.write(func(fr *http2.Framer) error {
@@ -147,7 +147,7 @@ func floods(w *world) (all []assault) {
 		}
 		return nil
 	}))
-	add("SETTINGS, of who does not read, which are acknowledged together", "goes on", deaf(func(fr *http2.Framer, _ int) error { return fr.WriteSettings() }))
+	add("SETTINGS, of who does not read, which are acknowledged together", "goes on", deaf(10*many(), func(fr *http2.Framer, _ int) error { return fr.WriteSettings() }))
 	add("empty requests, of who does not read", "cut", func(w *world) string {
 		f := w.deaf()
 		defer f.Close()

@@ -30,7 +30,7 @@ type assault struct {
 // the collector lets come together; it has to be given back afterwards, as is what hundreds of connections and streams hold.
 func (a assault) room() int64 {
 	if a.calls || a.waits {
-		return 6 * room
+		return 3 * room
 	}
 	return room
 }

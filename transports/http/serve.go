@@ -46,6 +46,7 @@ type exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	control *http.ResponseController
+	left    <-chan struct{} // closed when the client has, or the stream was reset
 	from    netip.Addr
 	proxied bool
 	path    string // as it was sent
@@ -73,7 +74,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.served.open.Add(1)
 	defer s.served.open.Add(-1)
 	maps.Copy(w.Header(), headers)
-	x := &exchange{s: s, r: r, control: http.NewResponseController(w), path: r.URL.EscapedPath()}
+	x := &exchange{s: s, r: r, control: http.NewResponseController(w), left: r.Context().Done(), path: r.URL.EscapedPath()}
 	x.w = &recorder{ResponseWriter: w, x: x}
 	x.from, x.proxied = s.from(r)
 	defer x.end()
@@ -178,7 +179,7 @@ func (x *exchange) watch(v *visit) (stop func()) {
 			cancel(errCut)
 		case <-ctx.Done():
 		}
-		if context.Cause(ctx) != nil {
+		if _, ours := errors.AsType[*fault.Error](context.Cause(ctx)); ours { // not for a call that is over: a timer would hold on to it
 			time.AfterFunc(lastWord, x.cutOff)
 		}
 	}()
@@ -214,6 +215,14 @@ func (x *exchange) end() {
 	x.mu.Lock()
 	x.over = true
 	x.mu.Unlock()
+	select {
+	case <-x.left: // a deadline of HTTP/2 that came after a reset would hold on to the stream
+		if x.r.ProtoMajor > 1 {
+			_ = x.control.SetReadDeadline(time.Time{})
+			_ = x.control.SetWriteDeadline(time.Time{})
+		}
+	default:
+	}
 	if p != nil && begun {
 		panic(http.ErrAbortHandler) // what is out is half an answer: it must not look whole
 	}
