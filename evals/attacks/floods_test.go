@@ -12,7 +12,7 @@ import (
 // floods are frames that are right, and too many.
 func floods(w *world) (all []assault) {
 	add := func(name, want string, do func(w *world) string) {
-		all = append(all, assault{name, want, do, strings.HasPrefix(name, "rapid") || strings.HasPrefix(name, "streams"), false})
+		all = append(all, assault{name, want, do, true, false})
 	}
 	// A client that goes on: what it has sent is heeded, and then it asks something.
 	goesOn := func(do func(f *frames) error) func(w *world) string {

@@ -22,14 +22,14 @@ import (
 type assault struct {
 	name, want string
 	do         func(w *world) string
-	calls      bool // it is made of calls that are served
+	flood      bool // it is more than anybody needs, as fast as it goes
 	waits      bool // it goes on for ten seconds, beside others of its kind
 }
 
-// room is by how much the daemon may grow meanwhile. What twenty thousand calls in a second leave, whoever makes them, is as much as
-// the collector lets come together; it has to be given back afterwards, as is what hundreds of connections and streams hold.
+// room is by how much the daemon may grow meanwhile. What twenty thousand calls or frames in a second leave, whoever makes them, is as
+// much as the collector lets come together; it has to be given back afterwards, as is what hundreds of connections and streams hold.
 func (a assault) room() int64 {
-	if a.calls || a.waits {
+	if a.flood || a.waits {
 		return 3 * room
 	}
 	return room
