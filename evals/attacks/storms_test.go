@@ -19,7 +19,7 @@ import (
 func storms(w *world) (all []assault) {
 	for _, p := range []plane{unix, tcp} {
 		add := func(name, want string, do func(c *line, n int) string) {
-			all = append(all, assault{name: name + ", " + names[p], want: want, calls: true, do: func(w *world) string {
+			all = append(all, assault{name: name + ", " + names[p], want: want, flood: true, do: func(w *world) string {
 				c := w.open(p)
 				defer c.Close()
 				_ = c.SetDeadline(time.Now().Add(time.Minute))
@@ -37,7 +37,7 @@ func storms(w *world) (all []assault) {
 		})
 	}
 	add := func(name, want string, do func(w *world) string) {
-		all = append(all, assault{name: name, want: want, calls: true, do: do})
+		all = append(all, assault{name: name, want: want, flood: true, do: do})
 	}
 	follow := func(*world) string { return w.post("/api/v1/events/follow", w.bob, "{}") }
 	listen := func(*world) string {
