@@ -11,7 +11,7 @@ mkdir -p "$cache"
 work=$(mktemp -d "$cache/.making-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 echo "making: $image"
-if ! debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,libpam-systemd,procps,iproute2,cron,man-db bookworm "$work/root" http://deb.debian.org/debian >"$work/log" 2>&1; then
+if ! debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,libpam-systemd,procps,iproute2,cron,man-db bookworm "$work/root" >"$work/log" 2>&1; then
   tail -20 "$work/log" >&2
   exit 1
 fi
