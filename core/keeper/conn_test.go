@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -119,11 +120,19 @@ func TestHangUp(t *testing.T) {
 			k.adopting = true
 			c, far := k.peer(t, "daemon")
 			g := k.runs("a", protocol.Generation{})
-			open := descriptors(t)
+			sent, own := copies(t, far), c.fd
+			if n := copies(t, own); sent != 1 || n != 1 {
+				t.Fatalf("%d and %d descriptors of the ends of the connection", sent, n)
+			}
+			own, err := unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0) // to ask for it when it is closed
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(own)
 			for body := (protocol.PathBody{Path: strings.Repeat("x", 10_000)}); len(c.out) < 3; { // until the socket is full
 				c.send(protocol.Frame{Type: protocol.Record}, body, []int{far})
 			}
-			if descriptors(t) == open {
+			if copies(t, far) == 1 {
 				t.Fatal("no descriptor waits")
 			}
 			if err := protocol.Write(far, protocol.Frame{Type: protocol.Ending}, protocol.EndingBody{ID: "a", Why: "stopped"}, nil); err != nil {
@@ -146,19 +155,29 @@ func TestHangUp(t *testing.T) {
 			if c.fd >= 0 || k.boss != nil || k.conns[c] {
 				t.Errorf("it was not let go: descriptor %d", c.fd)
 			}
-			if now := descriptors(t); now != open-1 {
-				t.Errorf("%d descriptors are open, want %d", now, open-1)
+			if sent, served := copies(t, far), copies(t, own); sent != 1 || served != 1 {
+				t.Errorf("%d descriptors that waited are open, and %d of the connection", sent-1, served-1)
 			}
 		})
 	}
 }
 
-// descriptors counts what this process has open.
-func descriptors(t *testing.T) int {
+// copies counts the descriptors of this process that are of the same file as fd: those of others come and go with the
+// garbage collector.
+func copies(t *testing.T, fd int) (n int) {
 	t.Helper()
+	file, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		t.Fatal(err)
+	}
 	es, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(es)
+	for _, e := range es {
+		if other, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && other == file {
+			n++
+		}
+	}
+	return n
 }
