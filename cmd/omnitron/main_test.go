@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/omnitron-dev/omnitron/cmd/cli"
+	"github.com/omnitron-dev/omnitron/core/proc/proctest"
 	"github.com/omnitron-dev/omnitron/tools/catalog"
 )
 
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 		catalog.Services = append(catalog.Services, moons{})
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(proctest.Main(m.Run))
 }
 
 // TestCommandsPage: docs/cli.md is what the binary says of itself, with every command and flag that it takes.

@@ -21,6 +21,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/proc/proctest"
 )
 
 // keeperBinary is built once from this tree.
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "helper" {
 		os.Exit(helper(os.Args[2], os.Args[3:]))
 	}
-	os.Exit(testMain(m))
+	os.Exit(proctest.Main(func() int { return testMain(m) }))
 }
 
 func testMain(m *testing.M) int {

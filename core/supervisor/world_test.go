@@ -26,6 +26,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/proc/proctest"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
@@ -40,6 +41,18 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "program" {
 		os.Exit(program(os.Args[2:]))
 	}
+	os.Exit(proctest.Main(func() (code int) {
+		dir := buildKeeper()
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(c int) {
+			os.RemoveAll(dir)
+			code = c
+		}))
+		return code
+	}))
+}
+
+// buildKeeper builds keeperBinary in a folder of its own.
+func buildKeeper() (dir string) {
 	dir, err := os.MkdirTemp("", "sup")
 	if err != nil {
 		panic(err)
@@ -50,10 +63,7 @@ func TestMain(m *testing.M) {
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("cannot build the keeper: %v\n%s", err, out))
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	return dir
 }
 
 // standIn is the daemon that the keeper starts: this test is the real one, so it only waits until its keeper is gone.

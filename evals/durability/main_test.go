@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
+	"github.com/omnitron-dev/omnitron/core/proc/proctest"
 	"github.com/omnitron-dev/omnitron/evals/rig"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
 
 func TestMain(m *testing.M) {
 	rig.Sweep()
-	os.Exit(m.Run())
+	os.Exit(proctest.Main(m.Run))
 }
 
 // world is a rig with apps that do nothing but live, and that are found by the rig's folder in their command line.

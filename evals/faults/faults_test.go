@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/proc/proctest"
 	"github.com/omnitron-dev/omnitron/evals/rig"
 	"github.com/omnitron-dev/omnitron/transports/wire"
 )
@@ -33,11 +34,13 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
-	}
-	os.Exit(code)
+	os.Exit(proctest.Main(func() int {
+		code := m.Run()
+		if built.dir != "" {
+			_ = os.RemoveAll(built.dir)
+		}
+		return code
+	}))
 }
 
 // actor builds the program that the scenarios supervise, once, and gives its path.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/omnitron-dev/omnitron/core/proc/proctest"
 	"github.com/omnitron-dev/omnitron/evals/rig"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(printer(os.Args[2:]))
 	}
 	rig.Sweep()
-	os.Exit(m.Run())
+	os.Exit(proctest.Main(m.Run))
 }
 
 // world is a rig whose project has a name that nobody else uses, and whose apps are printers.

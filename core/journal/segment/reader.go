@@ -84,8 +84,9 @@ func (r *Reader) with(pick func([]File) int, use func(i int, o *opened) error) e
 	return errMoving
 }
 
-// lossesAt gives the losses recorded at pos, in the indexes of both files where two meet there.
-func (r *Reader) lossesAt(pos int64) (list []Loss, err error) {
+// lossesAt gives the losses recorded at pos, in the indexes of both files where two meet there, and whether the last one
+// may still grow: both by one look at the index, because a look later it may be whole, and larger than what was read.
+func (r *Reader) lossesAt(pos int64) (list []Loss, growing bool, err error) {
 	fs := r.set.Files
 	i := sort.Search(len(fs), func(i int) bool { return fs[i].Base > pos }) - 1
 	if i > 0 && fs[i].Base == pos {
@@ -94,18 +95,19 @@ func (r *Reader) lossesAt(pos int64) (list []Loss, err error) {
 	for ; i >= 0 && i < len(fs) && fs[i].Base <= pos; i++ {
 		x, err := fs[i].index()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		n := int32(0)
 		if fs[i].Base == pos {
 			n = inNext
 		}
+		growing = fs[i].Live && x.growing(pos)
 		for k, rec := range x.losses(pos) {
 			list = append(list, Loss{Record: rec, At: Point{pos, n + int32(k)}})
 		}
 		x.close()
 	}
-	return list, nil
+	return list, growing, nil
 }
 
 // Forward reads into c what stands behind at: about size bytes of whole lines, more where a line is longer. A chunk
@@ -141,16 +143,12 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 		}
 		return nil
 	case at.Pos >= o.end:
-		list, err := r.lossesAt(at.Pos)
+		list, growing, err := r.lossesAt(at.Pos)
 		if err != nil {
 			return err
 		}
-		x, err := o.index()
-		if err != nil {
-			return err
-		}
-		if n := len(list); n > 0 && o.Live && !more && x.growing(at.Pos) {
-			list = list[:n-1] // it is told when it is whole
+		if growing && !more {
+			list = list[:len(list)-1] // it is told when it is whole
 		}
 		if at.Pos == o.end {
 			c.addLosses(list, at.Marks, AllMarks)
@@ -201,7 +199,7 @@ func (r *Reader) forward(c *Chunk, at Point, i int, o *opened, size int) error {
 // inner collects the losses at the chunk's first byte, as far as they are behind at, and up to its last one.
 func (r *Reader) inner(c *Chunk, at Point, base, until int64) error {
 	if at.Pos == base && at.Marks != AllMarks {
-		first, err := r.lossesAt(at.Pos)
+		first, _, err := r.lossesAt(at.Pos)
 		if err != nil {
 			return err
 		}
@@ -231,7 +229,7 @@ func (r *Reader) Backward(c *Chunk, at Point, size int) error {
 	return r.with(pick, func(i int, o *opened) error {
 		c.reset(Point{Pos: at.Pos})
 		if at.Marks > 0 {
-			list, err := r.lossesAt(at.Pos)
+			list, _, err := r.lossesAt(at.Pos)
 			if err != nil {
 				return err
 			}

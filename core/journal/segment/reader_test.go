@@ -197,6 +197,61 @@ func TestLossIsToldWhenItIsWhole(t *testing.T) {
 	equal(t, forward(t, dir, segment.Point{}, 99), "1 0 a\n", "2 0 -30")
 }
 
+// TestLossGrowsWhileItIsRead: whoever reads on meanwhile is told the exact loss, however the reads fall between the writes.
+func TestLossGrowsWhileItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	w := journaltest.Open(t, dir, web, epoch)
+	const rounds = 3000
+	done, more := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range rounds {
+			<-more
+			w.Mark(at(i), segment.KindLost, 70)
+			w.Mark(at(i), segment.KindLost, 7)
+			w.Mark(at(i), segment.KindResumed, 0)
+			w.Write(at(i), "\n")
+		}
+	}()
+	r, told := segment.NewReader(dir, web), int64(0)
+	var p segment.Point
+	for last := false; ; {
+		var c segment.Chunk
+		must(t, r.Forward(&c, p, 999))
+		for _, l := range c.Losses {
+			told += l.Val
+		}
+		p = c.Next
+		if len(c.Items) == 0 && last {
+			break
+		}
+		if len(c.Items) > 0 {
+			continue
+		}
+		select {
+		case more <- struct{}{}: // it has caught up, and goes on reading
+		case <-done:
+			last = true
+		default:
+		}
+	}
+	if told != 77*rounds {
+		t.Errorf("%d bytes are told lost, want %d", told, 77*rounds)
+	}
+}
+
+func TestLastWaitsForALossToBeWhole(t *testing.T) {
+	dir := t.TempDir()
+	w := journaltest.Open(t, dir, web, epoch)
+	w.Write(at(1), "a\n")
+	w.Mark(at(2), segment.KindLost, 70)
+	p, err := segment.NewReader(dir, web).Last(true)
+	must(t, err)
+	w.Mark(at(2), segment.KindLost, 7)
+	w.Mark(at(3), segment.KindResumed, 0)
+	equal(t, forward(t, dir, p, 99), "2 0 -77")
+}
+
 func TestHoles(t *testing.T) {
 	dir := t.TempDir()
 	w := journaltest.Open(t, dir, web, epoch)

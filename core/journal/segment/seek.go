@@ -18,14 +18,18 @@ func (r *Reader) First() (Point, error) {
 	return Point{Pos: r.set.Files[0].Base}, nil
 }
 
-// Last is the place behind everything that is stored; with hold, in front of a last line that is not finished yet.
+// Last is the place behind everything that is stored; with hold, in front of a last line that is not finished yet, or of a
+// loss that is still going on.
 func (r *Reader) Last(hold bool) (at Point, err error) {
 	err = r.with(func(fs []File) int { return len(fs) - 1 }, func(_ int, o *opened) error {
 		if o == nil {
 			at = Point{Pos: r.set.Next}
 			return nil
 		}
-		list, err := r.lossesAt(o.end)
+		list, growing, err := r.lossesAt(o.end)
+		if hold && growing {
+			list = list[:len(list)-1]
+		}
 		if at = behind(Point{Pos: o.end}, list); err != nil || !hold || !o.Live || o.end == o.Base {
 			return err
 		}
