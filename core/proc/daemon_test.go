@@ -247,6 +247,10 @@ func TestHungKeeper(t *testing.T) {
 	e.launch()
 	e.agentPID(1)
 	e.cmd.Process.Signal(unix.SIGSTOP)
+	eventually(t, "that it has stopped", func() bool { // kill(2) does not wait for that
+		s, err := ident.Read(e.cmd.Process.Pid)
+		return err == nil && s.State == 'T'
+	})
 	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := proc.Look(soon, proc.Socket(e.home)); !fault.Is(err, fault.Unavailable) {
