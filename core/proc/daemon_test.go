@@ -246,11 +246,7 @@ func TestHungKeeper(t *testing.T) {
 	e := raw(t, "auto", "agent")
 	e.launch()
 	e.agentPID(1)
-	e.cmd.Process.Signal(unix.SIGSTOP)
-	eventually(t, "that it has stopped", func() bool { // kill(2) does not wait for that
-		s, err := ident.Read(e.cmd.Process.Pid)
-		return err == nil && s.State == 'T'
-	})
+	halt(t, e.cmd.Process.Pid)
 	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := proc.Look(soon, proc.Socket(e.home)); !fault.Is(err, fault.Unavailable) {
@@ -310,7 +306,7 @@ func TestBothDie(t *testing.T) {
 			eventually(t, "the tree", func() bool {
 				return len(alive("sleep\x00"+word)) >= 4 && strings.Contains(read(t, filepath.Join(e.home, "keeper.json")), s.Group)
 			})
-			e.cmd.Process.Signal(unix.SIGSTOP) // so that it does not start another daemon first
+			halt(t, e.cmd.Process.Pid) // so that it does not start another daemon first
 			if contain == "stub" && i%2 == 1 { // and nobody ends the tree when they do
 				e.killStub(s.ID)
 			}

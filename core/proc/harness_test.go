@@ -376,3 +376,15 @@ func asNobody(t *testing.T, pattern string) {
 }
 
 func homeID(e *env) string { return keeper.HomeID(e.home) }
+
+// halt stops a process, and returns when it has stopped: kill(2) does not wait for that.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "that it has stopped", func() bool {
+		s, err := ident.Read(pid)
+		return err == nil && s.State == 'T'
+	})
+}

@@ -299,7 +299,7 @@ func TestSpawnGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	word := fmt.Sprintf("33%05d%05d", os.Getpid(), serial.Add(1))
-	k.Signal(unix.SIGSTOP)
+	halt(t, k.PID)
 	c, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = e.k.Spawn(c, e.spec("sleep", word))

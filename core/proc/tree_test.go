@@ -226,7 +226,7 @@ func TestKeeperKilled(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				k.Signal(unix.SIGSTOP)
+				halt(t, k.PID)
 				open()
 				eventually(t, "the program to end", func() bool { return !id.Alive() })
 				k.Signal(unix.SIGKILL)
