@@ -86,6 +86,15 @@ func (s *stream) lacking() string {
 	return s.lacks
 }
 
+// refusing sets the headers of an answer that says which rights are missing.
+func refusing(lacks func(scope string), s *stream) func() {
+	return func() {
+		if scope := s.lacking(); scope != "" && lacks != nil {
+			lacks(scope)
+		}
+	}
+}
+
 // end says that nothing more comes, answered or not.
 func (s *stream) end() {
 	s.mu.Lock()

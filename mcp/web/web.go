@@ -145,15 +145,6 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, body []byte, l mc
 	}
 }
 
-// refusing sets the headers of an answer that says which rights are missing.
-func refusing(lacks func(scope string), s *stream) func() {
-	return func() {
-		if scope := s.lacking(); scope != "" && lacks != nil {
-			lacks(scope)
-		}
-	}
-}
-
 // takes reports whether an Accept header lets a type through.
 func takes(accept, kind string) bool {
 	for part := range strings.SplitSeq(accept, ",") {
