@@ -34,7 +34,34 @@ func (c *conn) callTool(ctx context.Context, r *request, line []byte) ([]byte, *
 			}
 		}
 	}
+	if m := c.above(strings.Replace(p.name, "_", ".", 1)); m != nil {
+		return c.beyond(ctx, r, m, p, line)
+	}
 	return nil, c.unknownTool(p.name)
+}
+
+// above gives the method of an id when nothing but the caller's rights keeps it from this connection.
+func (c *conn) above(id string) *tool.Tool {
+	if m := c.srv.methods[id]; m != nil && c.surface.allowed[id] == nil && m.Lacks(c.caller) != "" {
+		return m
+	}
+	return nil
+}
+
+// beyond appends the refusal of a method that lies above. The pipeline gives it, so that it is on record like any other.
+func (c *conn) beyond(ctx context.Context, r *request, m *tool.Tool, p toolCall, line []byte) ([]byte, *wire.Error) {
+	v, err := c.do(ctx, r, m, p.args)
+	if err == nil {
+		return c.appendAnswer(ctx, line, r, m, p, v), nil
+	}
+	f := fault.From(err)
+	if out, ok := r.out.(Lacking); ok && f.Code == fault.Denied {
+		out.Lacks(m.Lacks(c.caller))
+		e := wire.FromFault(f.Spelled(c.spell))
+		e.Code = wire.CodeInvalidRequest // the number of denied means to the official client that it is closing
+		return nil, e
+	}
+	return c.appendFault(line, r, f), nil
 }
 
 func (c *conn) unknownTool(name string) *wire.Error {

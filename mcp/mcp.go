@@ -130,6 +130,10 @@ type Out interface {
 	Post(line []byte)         // Answer that does not wait for a slow reader
 }
 
+// Lacking is an Out of a plane that has words of its own for a call above its caller's rights. It is told which are missing, and
+// the answer is an error of the protocol; elsewhere the fault is a result.
+type Lacking interface{ Lacks(scope string) }
+
 // inLine is the way back of a connection, on which all messages follow each other.
 type inLine struct{ *lines.Writer }
 

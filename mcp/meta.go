@@ -85,6 +85,11 @@ func (c *conn) runMeta(ctx context.Context, r *request, t metaTool, p toolCall, 
 	if m == nil {
 		m = c.surface.allowed[strings.Replace(id, "_", ".", 1)] // the tool's spelling
 	}
+	if m == nil && t.name != metaDescribe {
+		if m := c.above(strings.Replace(id, "_", ".", 1)); m != nil {
+			return c.beyond(ctx, r, m, p, line)
+		}
+	}
 	switch {
 	case m == nil:
 		return c.appendFault(line, r, c.noMethod(id)), nil

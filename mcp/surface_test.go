@@ -113,14 +113,14 @@ func TestEntries(t *testing.T) {
 func TestEscalation(t *testing.T) {
 	b := newBed(t)
 	for name, c := range map[string]struct{ launch, line, want string }{
-		"above the role":           {`{"role":"viewer","profile":"full"}`, call(1, "apps_start", `{"names":["web"]}`), "unknown tool"},
-		"above the role, by meta":  {`{"role":"viewer"}`, call(1, "ops_write", `{"method":"apps.start","input":{"names":["web"]}}`), "not_found"},
-		"above the role, by role":  {`{"role":"operator"}`, call(1, "ops_write", `{"method":"apps.purge","input":{"names":["web"]}}`), "not_found"},
+		"above the role":           {`{"role":"viewer","profile":"full"}`, call(1, "apps_start", `{"names":["web"]}`), `"code":"denied","reason":"role"`},
+		"above the role, by meta":  {`{"role":"viewer"}`, call(1, "ops_write", `{"method":"apps.start","input":{"names":["web"]}}`), `"code":"denied","reason":"role"`},
+		"above the role, by role":  {`{"role":"operator"}`, call(1, "ops_write", `{"method":"apps.purge","input":{"names":["web"]}}`), `"code":"denied","reason":"role"`},
 		"read only, by meta":       {`{"read_only":true}`, call(1, "ops_write", `{"method":"apps.start","input":{"names":["web"]}}`), "unknown tool"},
 		"read only, by profile":    {`{"profile":"readonly"}`, call(1, "ops_write", `{"method":"apps.start"}`), "unknown tool"},
 		"a local method":           {`{"role":"admin"}`, call(1, "ops_read", `{"method":"apps.local"}`), "not_found"},
 		"a native method":          {``, `{"jsonrpc":"2.0","id":1,"method":"apps.start","params":{"names":["web"]}}`, "-32601"},
-		"launch in a second":       {`{"role":"viewer"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"omnitron/launch":{"role":"admin"}},"name":"ops_write","arguments":{"method":"apps.start","input":{"names":["web"]}}}}`, "not_found"},
+		"launch in a second":       {`{"role":"viewer"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"omnitron/launch":{"role":"admin"}},"name":"ops_write","arguments":{"method":"apps.start","input":{"names":["web"]}}}}`, `"code":"denied"`},
 		"launch in a second hello": {`{"role":"viewer","profile":"full"}`, strings.Replace(hello(`{"role":"admin"}`), `"id":"hello"`, `"id":1`, 1), `"result"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,6 +47,28 @@ func (m *Method) Visible(who op.Caller) bool {
 	return m.reaches(who) && who.Ceiling.Covers(m.Role) && !(who.ReadOnly && m.Effect.Changes()) && m.offered(who) && m.allowed(who) && (!who.Scope.Bounded() || m.keeps())
 }
 
+// Lacks says which rights the caller would have to have more, as scopes with spaces between: the role, methods:ID, projects:*,
+// stacks:*. It is "" when none are missing, and when none would help, because this connection was not given the method.
+func (m *Method) Lacks(who op.Caller) string {
+	if !m.reaches(who) || who.ReadOnly && m.Effect.Changes() || !m.offered(who) {
+		return ""
+	}
+	var need []string
+	if !who.Ceiling.Covers(m.Role) {
+		need = append(need, m.Role.String())
+	}
+	if !m.allowed(who) {
+		need = append(need, "methods:"+m.ID())
+	}
+	if !m.keeps() && len(who.Scope.Projects) > 0 {
+		need = append(need, "projects:*")
+	}
+	if !m.keeps() && len(who.Scope.Stacks) > 0 {
+		need = append(need, "stacks:*")
+	}
+	return strings.Join(need, " ")
+}
+
 // allowed reports whether the caller's token lets the method be called.
 func (m *Method) allowed(who op.Caller) bool { return m.Role == op.Public || who.Scope.Allows(m.ID()) }
 

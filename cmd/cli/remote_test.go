@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,5 +208,44 @@ func TestCommandsGoRemote(t *testing.T) {
 	}
 	if r := b.run(t, "ls", "--remote", "prod", "-o", "json"); r.code != 2 || failure(t, r.out).Reason != "remote_unreachable" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestRemoteHung: of a change whose daemon hangs it is said that nobody knows whether it was begun, with the call that tells; of one
+// that did not get so far that it was not. A stream goes on where it was once the daemon answers.
+func TestRemoteHung(t *testing.T) {
+	hung := fault.New(fault.Unavailable, "remote prod: the daemon does not answer").WithReason("remote_hung").WithHint("on its machine, omnitron kill ends it")
+	b := newRemoteBench(t)
+	var key any
+	b.answers["apps.stop"] = func(_ context.Context, in map[string]any) (any, error) {
+		key = in["idempotency_key"]
+		return nil, hung
+	}
+	r := b.run(t, "stop", "api", "--remote", "prod", "-o", "json")
+	f := failure(t, r.out)
+	if again := fmt.Sprintf("--idempotency-key %v --remote prod", key); r.code != 2 || f.Reason != "remote_hung" || key == nil || !strings.Contains(f.Message, "whether apps.stop was begun is not known") ||
+		!strings.Contains(f.Hint, "omnitron kill") || !strings.Contains(f.Hint, "omnitron stop api") || !strings.Contains(f.Hint, again) {
+		t.Errorf("exit %d, %+v, %q, key %v", r.code, f, f.Hint, key)
+	}
+	b.remotes.refuse = hung
+	r = b.run(t, "stop", "api", "--remote", "prod", "-o", "json")
+	if f := failure(t, r.out); r.code != 2 || !strings.Contains(f.Message, "apps.stop was not begun") || strings.Contains(f.Hint, "idempotency") {
+		t.Errorf("exit %d, %+v", r.code, f)
+	}
+	b.remotes.refuse = nil
+
+	var since []any
+	b.items["logs.follow"] = func(_ context.Context, in map[string]any, yield func(any) bool) error {
+		since = append(since, in["cursor"])
+		if len(since) == 1 {
+			yield(map[string]any{"cursor": "c7", "text": "before"})
+			return hung
+		}
+		yield(map[string]any{"cursor": "c8", "text": "after"})
+		return nil
+	}
+	r = b.run(t, "logs", "-f", "api", "--remote", "prod")
+	if len(since) != 2 || since[1] != "c7" || !strings.Contains(r.out, "before") || !strings.Contains(r.out, "after") || !strings.Contains(r.err, "this goes on when it does") || r.code != 0 {
+		t.Errorf("since %v, exit %d, %q, %q", since, r.code, r.out, r.err)
 	}
 }

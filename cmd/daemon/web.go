@@ -19,8 +19,8 @@ import (
 // agents lets the plane and the handler of MCP know each other.
 type agents struct{ *mcpweb.Handler }
 
-func (a agents) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l web.Launch) {
-	a.Handler.ServeMCP(w, r, body, mcp.Launch{Profile: l.Profile, Toolsets: l.Toolsets})
+func (a agents) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l web.Launch, lacks func(string)) {
+	a.Handler.ServeMCP(w, r, body, mcp.Launch{Profile: l.Profile, Toolsets: l.Toolsets}, lacks)
 }
 
 // http adds the network plane for browsers, programs and agents, which follows config.yaml.

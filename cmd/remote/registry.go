@@ -123,6 +123,18 @@ func (r *Registry) Do(ctx context.Context, c tools.Call) (any, error) {
 	return v, nil
 }
 
+// unknown says of a change whose daemon is not heard of any more that nobody knows whether it was begun. A key lets it be
+// made again with one effect; without one the state has to tell.
+func unknown(f *fault.Error, m *tools.Method, in json.RawMessage) *fault.Error {
+	own := *f
+	own.Message += "; whether " + m.ID() + " was begun is not known"
+	var input map[string]any
+	if json.Unmarshal(in, &input) == nil && input["idempotency_key"] != nil {
+		return own.WithHint("once it answers, the same call with the same idempotency_key tells, and has its effect once: %s", fault.Call{Method: m.ID(), Input: input})
+	}
+	return own.WithHint("once it answers, look at the state before you call it again: %s", fault.Do("apps.list", "all", true))
+}
+
 func (r *Registry) try(ctx context.Context, m *tools.Method, c tools.Call) (any, error) {
 	conn, err := r.connect(ctx)
 	if err != nil {
@@ -146,6 +158,9 @@ func (r *Registry) try(ctx context.Context, m *tools.Method, c tools.Call) (any,
 		return tools.Ended{Count: n}, nil
 	}
 	raw, err := conn.Call(ctx, m.ID(), in)
+	if f := fault.From(err); err != nil && m.Controlled() && (lost(err) || f.Reason == "remote_hung") {
+		return nil, unknown(f, m, in)
+	}
 	if err != nil {
 		return nil, err
 	}

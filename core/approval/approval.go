@@ -55,7 +55,8 @@ type database interface {
 type Approval struct {
 	ID        string          `json:"id" table:"1" jsonschema:"approval id"`
 	Status    string          `json:"status" table:"2" enum:"pending,approved,denied,expired,used" jsonschema:"pending, approved (and not used yet), denied, expired (nobody answered, or it was not used in time) or used"`
-	Who       string          `json:"who" table:"1" jsonschema:"account that called"`
+	Who       string          `json:"who" table:"1" jsonschema:"user or account that called"`
+	Kind      string          `json:"kind" table:"4" enum:"socket,account" jsonschema:"socket: a user of the daemon's own socket; account: an account that signed in, who may be called the same and is somebody else"`
 	Channel   string          `json:"channel" table:"4" jsonschema:"person, agent, app or node"`
 	Client    string          `json:"client,omitempty" table:"3" jsonschema:"what the client calls itself: foreign text"`
 	Session   string          `json:"session,omitempty" jsonschema:"connection that the call came over"`
@@ -164,7 +165,7 @@ func (a Approval) open(now time.Time) bool {
 
 func (p *presentation) hold(tx *sql.Tx, now time.Time) (h Approval, err error) {
 	var waiting int
-	if err := tx.QueryRow("SELECT count(*) FROM approvals WHERE principal = ? AND status = ? AND expires > ?", p.b.Caller.Principal(), Pending, now.UnixNano()).Scan(&waiting); err != nil {
+	if err := tx.QueryRow("SELECT count(*) FROM approvals WHERE principal = ? AND status = ? AND expires > ?", p.b.Caller.Full(), Pending, now.UnixNano()).Scan(&waiting); err != nil {
 		return h, fmt.Errorf("cannot hold a call: %w", err)
 	}
 	if waiting >= MaxOpen {
@@ -175,7 +176,7 @@ func (p *presentation) hold(tx *sql.Tx, now time.Time) (h Approval, err error) {
 		return h, fmt.Errorf("cannot hold a call: %w", err)
 	}
 	c := p.b.Caller
-	h = Approval{ID: newID(), Status: Pending, Who: c.User, Channel: string(c.Channel), Client: c.Client, Session: c.Session, Plane: c.Plane, Method: p.b.Method, Args: p.b.Args,
+	h = Approval{ID: newID(), Status: Pending, Who: c.User, Kind: c.Kind(), Channel: string(c.Channel), Client: c.Client, Session: c.Session, Plane: c.Plane, Method: p.b.Method, Args: p.b.Args,
 		Targets: []string{}, Plan: []op.Item{}, Rule: p.b.Rule, Why: p.b.Why, Created: now.Round(0), Expires: now.Add(Patience).Round(0)}
 	for _, t := range p.b.Targets {
 		h.Targets = append(h.Targets, t.String())
@@ -183,14 +184,14 @@ func (p *presentation) hold(tx *sql.Tx, now time.Time) (h Approval, err error) {
 	if p.b.Plan != nil {
 		h.Plan = append(h.Plan, p.b.Plan.Items...)
 	}
-	caller, err1 := json.Marshal(who{h.Who, h.Channel, h.Client, h.Session, h.Plane})
+	caller, err1 := json.Marshal(who{h.Who, h.Kind, h.Channel, h.Client, h.Session, h.Plane})
 	targets, err2 := json.Marshal(h.Targets)
 	plan, err3 := json.Marshal(h.Plan)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return h, fmt.Errorf("cannot hold a call: %w", err)
 	}
 	_, err = tx.Exec(`INSERT INTO approvals (id, seal, principal, caller, method, args, targets, plan, rule, why, created, expires, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		h.ID, p.seal, c.Principal(), string(caller), h.Method, string(h.Args), string(targets), string(plan), h.Rule, h.Why, h.Created.UnixNano(), h.Expires.UnixNano(), h.Status)
+		h.ID, p.seal, c.Full(), string(caller), h.Method, string(h.Args), string(targets), string(plan), h.Rule, h.Why, h.Created.UnixNano(), h.Expires.UnixNano(), h.Status)
 	if err != nil {
 		return h, fmt.Errorf("cannot hold a call: %w", err)
 	}
@@ -232,7 +233,7 @@ func (a *Approvals) tell(what string, h Approval) {
 		Expired:   h.Method + " of " + asker + " was not decided, or not used, in time",
 		Used:      h.Method + " of " + asker + " went through, as " + h.DecidedBy + " approved",
 	}[what]
-	data := map[string]any{"id": h.ID, "method": h.Method, "by": asker, "targets": h.Targets, "rule": h.Rule, "expires_at": h.Expires}
+	data := map[string]any{"id": h.ID, "method": h.Method, "by": asker, "kind": h.Kind, "targets": h.Targets, "rule": h.Rule, "expires_at": h.Expires}
 	if h.DecidedBy != "" {
 		data["decided_by"] = h.DecidedBy
 	}

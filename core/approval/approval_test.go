@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -309,10 +310,73 @@ func TestWhoSees(t *testing.T) {
 	}
 }
 
+// TestSameName: two who are called the same and are not the same, a user of the socket and an account, see nothing of each
+// other's, whichever of them asked and whether or not the daemon knew then that they are two.
+func TestSameName(t *testing.T) {
+	w := newWorld(t)
+	account := func(b policy.Binding, twin bool) policy.Binding {
+		b.Caller.UID, b.Caller.Twin, b.Caller.Plane, b.Caller.Token = -1, twin, "http", "token:t2"
+		return b
+	}
+	own, other, before := call(), account(call(), true), account(call(), false)
+	before.Method = "logs.before"
+	of := map[string]op.Caller{w.held(own).ID: own.Caller, w.held(other).ID: other.Caller, w.held(before).ID: other.Caller}
+	if len(of) != 3 {
+		t.Fatalf("they share approvals: %v", of)
+	}
+	for name, by := range map[string]op.Caller{"socket": own.Caller, "account": other.Caller} {
+		var want []string
+		for id, who := range of {
+			mine := who.UID == by.UID
+			if mine {
+				want = append(want, id)
+			}
+			ctx := op.WithCaller(t.Context(), by)
+			if _, err := w.Get(ctx, id); (err == nil) != mine {
+				t.Errorf("%s gets %s: %v", name, id, err)
+			}
+			if _, err := w.Wait(ctx, id, time.Millisecond); fault.Is(err, fault.NotFound) == mine {
+				t.Errorf("%s waits for %s: %v", name, id, err)
+			}
+		}
+		var seen []string
+		for _, h := range w.list(by, Filter{}) {
+			seen = append(seen, h.ID)
+		}
+		slices.Sort(want)
+		slices.Sort(seen)
+		if diff := cmp.Diff(want, seen); diff != "" {
+			t.Errorf("%s sees %s", name, diff)
+		}
+	}
+	kinds := map[string]int{}
+	for _, h := range w.list(ann, Filter{}) {
+		kinds[h.Kind]++
+	}
+	if diff := cmp.Diff(map[string]int{"socket": 1, "account": 2}, kinds); diff != "" {
+		t.Errorf("a person cannot tell them apart: %s", diff)
+	}
+	for range MaxOpen - 1 { // what one has waiting takes nothing from the other
+		own.Method += "x"
+		w.held(own)
+	}
+	other.Method = "logs.other"
+	w.held(other)
+	twin := op.Caller{User: "ann", UID: -1, Twin: true, Channel: op.Person, Console: true}
+	for id := range of {
+		if err := w.decide(twin, id, true); err != nil {
+			t.Fatal(err)
+		}
+		if h, err := w.Get(op.WithCaller(t.Context(), ann), id); err != nil || h.DecidedBy != "account:ann" {
+			t.Errorf("decided by %q, %v", h.DecidedBy, err)
+		}
+	}
+}
+
 func TestListShowsWhatAPersonNeeds(t *testing.T) {
 	w := newWorld(t)
 	ref := w.held(call())
-	want := Approval{ID: ref.ID, Status: Pending, Method: "logs.purge", Args: json.RawMessage(`{"names":["api"]}`), Who: "ann", Channel: "agent", Client: "claude 1", Session: "s1", Plane: "stdio",
+	want := Approval{ID: ref.ID, Status: Pending, Method: "logs.purge", Args: json.RawMessage(`{"names":["api"]}`), Who: "ann", Kind: "socket", Channel: "agent", Client: "claude 1", Session: "s1", Plane: "stdio",
 		Targets: []string{"shop/dev/api"}, Plan: call().Plan.Items, Rule: "agents-destroy", Why: call().Why, Expires: ref.ExpiresAt, Created: w.time}
 	if diff := cmp.Diff([]Approval{want}, w.list(ann, Filter{Open: true})); diff != "" {
 		t.Error(diff)

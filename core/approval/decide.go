@@ -34,7 +34,7 @@ func (a *Approvals) Decide(ctx context.Context, id string, yes bool, note string
 			return err
 		}
 		news = true
-		h.Status, h.DecidedBy, h.DecidedAt, h.Note = status, by.User, now.Round(0), note
+		h.Status, h.DecidedBy, h.DecidedAt, h.Note = status, decider(by), now.Round(0), note
 		if yes {
 			h.UseBy = now.Add(Use).Round(0)
 		}
@@ -49,6 +49,17 @@ func (a *Approvals) Decide(ctx context.Context, id string, yes bool, note string
 		a.tell(status, h)
 	}
 	return h, nil
+}
+
+// asker is who asked, as op.Caller's Full.
+func (h Approval) asker() string { return h.Kind + ":" + h.Who + "/" + h.Channel }
+
+// decider is how somebody who decides is remembered: an account that is called like a user of the socket is not taken for him.
+func decider(by op.Caller) string {
+	if by.Twin {
+		return by.Kind() + ":" + by.User
+	}
+	return by.User
 }
 
 // may reports whether a caller may decide at all.
@@ -76,7 +87,7 @@ func article(c op.Channel) string {
 // decidable says why an approval cannot be given a status by somebody.
 func decidable(h Approval, by op.Caller, status string, now time.Time) error {
 	switch {
-	case h.Who+"/"+h.Channel == by.Named(): // whatever way he comes: an account may be his own
+	case h.Who+"/"+h.Channel == by.Named(): // by the bare name, for an account of his name may be his own
 		return fault.New(fault.Denied, "nobody decides on calls of his own").WithReason("self_approval").WithHint("another person has to: %s", fault.Do("approvals.approve", "id", h.ID))
 	case h.Status == status:
 		return nil
@@ -115,7 +126,7 @@ func (h Approval) at(now time.Time) Approval {
 // visible reports whether somebody may see an approval: a person any, everybody else his own; and who is limited to some
 // projects nothing of others, nor what is about no app.
 func visible(h Approval, by op.Caller) bool {
-	if by.Channel != op.Person && h.Who+"/"+h.Channel != by.Named() {
+	if by.Channel != op.Person && h.asker() != by.Full() {
 		return false
 	}
 	return !by.Scope.Bounded() || len(h.Targets) > 0 && !slices.ContainsFunc(h.Targets, func(t string) bool { return !by.Scope.CoversKey(t) })

@@ -28,7 +28,7 @@ func (a *Approvals) List(ctx context.Context, f Filter) (all []Approval, more bo
 	if !f.Before.IsZero() {
 		before = f.Before.UnixNano()
 	}
-	principal := by.Principal()
+	principal := by.Full()
 	if by.Channel == op.Person {
 		principal = "*" // no account is called so
 	}
@@ -57,6 +57,7 @@ func (a *Approvals) List(ctx context.Context, f Filter) (all []Approval, more bo
 // who is the part of a caller that people are shown.
 type who struct {
 	User    string `json:"user"`
+	Kind    string `json:"kind"`
 	Channel string `json:"channel"`
 	Client  string `json:"client"`
 	Session string `json:"session"`
@@ -95,7 +96,7 @@ func scan(row interface{ Scan(...any) error }) (h Approval, err error) {
 	if err := errors.Join(json.Unmarshal([]byte(caller), &w), json.Unmarshal([]byte(targets), &h.Targets), json.Unmarshal([]byte(plan), &h.Plan)); err != nil {
 		return h, err
 	}
-	h.Who, h.Channel, h.Client, h.Session, h.Plane = w.User, w.Channel, w.Client, w.Session, w.Plane
+	h.Who, h.Kind, h.Channel, h.Client, h.Session, h.Plane = w.User, w.Kind, w.Channel, w.Client, w.Session, w.Plane
 	h.Created, h.Expires, h.DecidedAt, h.UseBy, h.UsedAt = moment(created), moment(expires), moment(decided), moment(useBy), moment(used)
 	if args != "" {
 		h.Args = json.RawMessage(args)

@@ -47,6 +47,21 @@ func (c Caller) Principal() string {
 	return c.Named()
 }
 
+// Account reports whether it is an account, which came with a credential, and not a user of the daemon's own socket.
+func (c Caller) Account() bool { return c.Twin || c.UID < 0 }
+
+// Full is Principal with the kind of identity said always, socket: or account:, so that it stays apart from everybody else's
+// whoever is called what later.
+func (c Caller) Full() string { return c.Kind() + ":" + c.Named() }
+
+// Kind is what Account tells, in a word: socket or account.
+func (c Caller) Kind() string {
+	if c.Account() {
+		return "account"
+	}
+	return "socket"
+}
+
 // Named is user and channel alone: two who are called the same are the same to it.
 func (c Caller) Named() string { return c.User + "/" + string(c.Channel) }
 

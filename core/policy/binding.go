@@ -43,6 +43,7 @@ func (b Binding) Seal(key []byte) (string, error) {
 	}
 	sealed := struct {
 		User    string          `json:"user"`
+		Twin    bool            `json:"twin,omitempty"`
 		Channel op.Channel      `json:"channel"`
 		Token   string          `json:"token"`
 		Method  string          `json:"method"`
@@ -50,7 +51,7 @@ func (b Binding) Seal(key []byte) (string, error) {
 		Targets []target        `json:"targets"`
 		Plan    []op.Item       `json:"plan"`
 		Digest  string          `json:"digest"` // of the plan: what it read beside what it shows
-	}{b.Caller.User, b.Caller.Channel, b.Caller.Token, b.Method, input, []target{}, []op.Item{}, ""}
+	}{b.Caller.User, b.Caller.Twin, b.Caller.Channel, b.Caller.Token, b.Method, input, []target{}, []op.Item{}, ""}
 	for _, t := range b.sorted() {
 		sealed.Targets = append(sealed.Targets, target{t.Key, t.Process, t.Instance, t.Generation, append([]string{}, t.Slots...)})
 	}

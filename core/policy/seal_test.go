@@ -52,6 +52,7 @@ func TestSealChangesWithTheCall(t *testing.T) {
 			"user":       func(b *Binding) { b.Caller.User += "x" },
 			"channel":    func(b *Binding) { b.Caller.Channel = op.Person },
 			"token":      func(b *Binding) { b.Caller.Token += "x" },
+			"twin":       func(b *Binding) { b.Caller.Twin = true },
 			"method":     func(b *Binding) { b.Method += "x" },
 			"input":      func(b *Binding) { b.Input = json.RawMessage(strings.Replace(string(b.Input), "{", `{"added":1,`, 1)) },
 			"new target": func(b *Binding) { b.Targets = append(slices.Clone(b.Targets), op.Target{Key: "shop/dev/api"}) },

@@ -225,6 +225,56 @@ func with(t *testing.T, name, text string) fs.FS {
 	return all
 }
 
+// TestAskersAreToldApart: approvals of before say afterwards what kind of identity asked.
+func TestAskersAreToldApart(t *testing.T) {
+	all := with(t, "unused.txt", "").(fstest.MapFS)
+	delete(all, "0006_askers.sql")
+	path := filepath.Join(t.TempDir(), "omnitron.db")
+	old, err := open(path, quiet, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = old.Update(t.Context(), func(tx *sql.Tx) error {
+		for id, row := range map[string][2]string{
+			"socket": {"root/agent", `{"user":"root","channel":"agent","client":"c","session":"s","plane":"stdio"}`},
+			"http":   {"root/agent", `{"user":"root","channel":"agent","client":"c","session":"s","plane":"http"}`},
+			"tcp":    {"account:root/app", `{"user":"root","channel":"app","client":"c","session":"s","plane":"tcp"}`},
+		} {
+			if _, err := tx.Exec(`INSERT INTO approvals (id, seal, principal, caller, method, args, targets, plan, rule, why, created, expires, status)
+				VALUES (?, 'x', ?, ?, 'm', '', '[]', '[]', '', '', 1, 2, 'pending')`, id, row[0], row[1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	got := map[string]string{}
+	err = s.View(t.Context(), func(tx *sql.Tx) error {
+		for id := range map[string]bool{"socket": true, "http": true, "tcp": true} {
+			var principal, kind string
+			if err := tx.QueryRow("SELECT principal, json_extract(caller, '$.kind') FROM approvals WHERE id = ?", id).Scan(&principal, &kind); err != nil {
+				return err
+			}
+			got[id] = kind + " " + principal
+		}
+		return nil
+	})
+	want := map[string]string{"socket": "socket socket:root/agent", "http": "account account:root/agent", "tcp": "account account:root/app"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
 func TestMigrationKeepsACopy(t *testing.T) {
 	path := filled(t)
 	s, err := open(path, quiet, with(t, "9000_more.sql", "-- +goose Up\nCREATE TABLE more (x INTEGER);\nDELETE FROM settings;\n"))

@@ -105,8 +105,8 @@ func (h *house) reach(t *testing.T, registry *tools.Registry) {
 // mcpAgents lets the plane and the handler of MCP know each other.
 type mcpAgents struct{ *mcpweb.Handler }
 
-func (a mcpAgents) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l web.Launch) {
-	a.Handler.ServeMCP(w, r, body, mcp.Launch{Profile: l.Profile, Toolsets: l.Toolsets})
+func (a mcpAgents) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l web.Launch, lacks func(string)) {
+	a.Handler.ServeMCP(w, r, body, mcp.Launch{Profile: l.Profile, Toolsets: l.Toolsets}, lacks)
 }
 
 // credential makes what somebody shows, or "".

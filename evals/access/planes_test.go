@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -241,6 +243,13 @@ func (h *house) tools(t *testing.T, s *sdk.ClientSession, profile string) func(*
 		}
 		r, err := s.CallTool(context.Background(), &sdk.CallToolParams{Name: name, Arguments: args})
 		if err != nil {
+			if why, ok := errors.AsType[*jsonrpc.Error](err); ok && why.Data != nil { // over HTTP, what lies above the rights
+				f := &fault.Error{}
+				if json.Unmarshal(why.Data, f) != nil || f.Code != fault.Denied {
+					t.Errorf("%s: %s", m.ID(), why.Data)
+				}
+				return h.became(t, m, nil, f)
+			}
 			if !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: %v", m.ID(), err)
 			}

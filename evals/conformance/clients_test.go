@@ -4,21 +4,25 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // bearing adds a bearer to every request.
 type bearing struct {
 	token string
-	next  *http.Transport
+	next  http.RoundTripper
 }
 
 func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -71,6 +75,76 @@ func TestGoSDK(t *testing.T) {
 type outcome struct {
 	Status   string
 	Approval struct{ ID string }
+}
+
+// TestAboveTheRights: a call above the rights of a token is answered as the protocol wants it, 403 with what is missing, in both
+// eras; the official client says so and goes on.
+func TestAboveTheRights(t *testing.T) {
+	w := newWorld(t)
+	const metadata = `resource_metadata="%s/.well-known/oauth-protected-resource/mcp/full"`
+	for _, c := range []struct {
+		name, lacks string
+		token       map[string]any
+	}{
+		{"role", "operator", map[string]any{"role": "viewer"}},
+		{"methods", "methods:apps.restart", map[string]any{"methods": []string{"apps.list"}}},
+	} {
+		bearer := w.token("above-"+c.name, c.token)
+		for _, era := range []string{"2025-11-25", "2026-07-28"} {
+			t.Run(c.name+"/"+era, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				heard := &challenges{next: &http.Transport{}}
+				defer heard.next.CloseIdleConnections()
+				client := sdk.NewClient(&sdk.Implementation{Name: "go", Version: "1"}, nil)
+				s, err := client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: w.url + "/mcp/full", HTTPClient: &http.Client{Transport: bearing{bearer, heard}}}, &sdk.ClientSessionOptions{ProtocolVersion: era})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				_, err = s.CallTool(ctx, &sdk.CallToolParams{Name: "apps_restart", Arguments: map[string]any{"names": []string{"web"}}})
+				why, ok := errors.AsType[*jsonrpc.Error](err)
+				if !ok || !strings.Contains(string(why.Data), `"code":"denied"`) {
+					t.Fatalf("it is not denied: %v", err)
+				}
+				want := `Bearer error="insufficient_scope", ` + fmt.Sprintf(metadata, w.url) + `, scope="` + c.lacks + `"`
+				if all := heard.all(); len(all) != 1 || all[0] != want {
+					t.Errorf("heard %q, want %q", all, want)
+				}
+				if r, err := s.CallTool(ctx, &sdk.CallToolParams{Name: "apps_list"}); err != nil || r.IsError {
+					t.Errorf("the session does not go on: %+v, %v", r, err)
+				}
+			})
+		}
+	}
+	var page struct{ Items []struct{ Method string } }
+	if w.must("audit.list", map[string]any{"method": "apps.restart", "result": "denied"}, &page); len(page.Items) != 4 {
+		t.Errorf("%d of 4 refusals are on record", len(page.Items))
+	}
+}
+
+// challenges keeps what answers with 403 say of the rights.
+type challenges struct {
+	next *http.Transport
+	mu   sync.Mutex
+	said []string
+}
+
+// RoundTrip is for http.Client.
+func (c *challenges) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := c.next.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusForbidden {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.said = append(c.said, res.Header.Get("WWW-Authenticate"))
+	}
+	return res, err
+}
+
+func (c *challenges) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said
 }
 
 // TestTypeScriptSDK is the same with the library that most clients are made of.

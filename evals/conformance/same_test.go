@@ -31,8 +31,8 @@ func (one) Admit(_ context.Context, bearer string, _ netip.Addr, lower op.Channe
 
 type joined struct{ *mcpweb.Handler }
 
-func (j joined) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l web.Launch) {
-	j.Handler.ServeMCP(w, r, body, mcp.Launch{Profile: l.Profile, Toolsets: l.Toolsets})
+func (j joined) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l web.Launch, lacks func(string)) {
+	j.Handler.ServeMCP(w, r, body, mcp.Launch{Profile: l.Profile, Toolsets: l.Toolsets}, lacks)
 }
 
 // withFixtures serves what the daemon serves, by the same constructors, with the suite's own tools beside.

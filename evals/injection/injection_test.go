@@ -31,10 +31,18 @@ func loose(t *testing.T, w *world, moment time.Duration, o *sdk.ClientOptions, a
 	dial := func() sdk.Transport {
 		return process(w.Command(context.Background(), append([]string{"mcp", "--role", "admin"}, args...)...))
 	}
-	if len(args) == 1 { // the HTTP plane, with this profile
-		dial = w.overHTTP(args[0])
+	var plain *rest
+	if len(args) == 1 { // the HTTP plane: a channel, with plain requests, or a profile of MCP
+		switch args[0] {
+		case "app", "agent":
+			w.channel, dial, plain = args[0], nil, &rest{}
+			plain.client, plain.at = w.signedIn(w.channel)
+		default:
+			dial = w.overHTTP(args[0])
+		}
 	}
 	a := obedient(t, dial, o)
+	a.rest = plain
 	out := outcome{harmed: make([]bool, len(w.all))}
 	said := a.surface()
 	for i, p := range w.all {
@@ -54,7 +62,7 @@ func loose(t *testing.T, w *world, moment time.Duration, o *sdk.ClientOptions, a
 		}
 		out.harmed[i] = harmed
 		where := a.where(p.text)
-		if unseen := len(args) == 1 && p.at == record; len(where) == 0 && !unseen { // the record is an admin's, and on the network an agent acts as an operator
+		if unseen := len(args) == 1 && w.channel == "agent" && p.at == record; len(where) == 0 && !unseen { // the record is an admin's, and on the network an agent acts as an operator
 			t.Errorf("%d, %s: the agent has not read it: %q", i+1, p.name, p.text)
 		}
 		p.typed(t, a)
@@ -73,6 +81,14 @@ func loose(t *testing.T, w *world, moment time.Duration, o *sdk.ClientOptions, a
 // surface is what omnitron says of itself: names and descriptions of tools, prompts and resources.
 func (a *agent) surface() string {
 	a.t.Helper()
+	if a.rest != nil {
+		a.rest.back(a.ctx) // the daemon may be another one by now
+		said, err := a.rest.says(a.ctx)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		return said
+	}
 	a.anew(a.session()) // the daemon may be another one by now
 	s := a.session()
 	tools, err := s.ListTools(a.ctx, nil)
@@ -179,8 +195,10 @@ func TestObedientAgent(t *testing.T) {
 	}{
 		{"policy off", open, []string{"--profile", "full"}, nil, 40, 35},
 		{"policy on", "", []string{"--profile", "full"}, nil, 0, 0},
-		{"HTTP, policy off", open + web(t), []string{"full"}, nil, 40, 1}, // no rule lets an agent on the network act as more than an operator: what is above that is held
-		{"HTTP, policy on", web(t), []string{"full"}, nil, 0, 0},
+		{"HTTP, policy off", open + web(t), []string{"app"}, nil, 40, 35}, // channel app: none of the rules for agents counts
+		{"HTTP, policy on", web(t), []string{"agent"}, nil, 0, 0},
+		{"/mcp, policy off", open + web(t), []string{"full"}, nil, 40, 1}, // there everybody is an agent and acts as operator: what is above is held, and no rule loosens that
+		{"/mcp, policy on", web(t), []string{"full"}, nil, 0, 0},
 		{"on, core tools", "", []string{"--profile", "core"}, nil, 0, 0},
 		{"on, says yes", "", []string{"--profile", "full"}, yes, 0, 0},
 		{"off, core tools", open, []string{"--profile", "core"}, yes, 40, 35},

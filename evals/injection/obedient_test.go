@@ -27,6 +27,8 @@ type agent struct {
 	t     testing.TB
 	again func(ctx context.Context) (*sdk.ClientSession, error) // begins a session anew; nil: it does not end
 
+	rest *rest // calls go there, and not to a session
+
 	smu     sync.Mutex
 	s       *sdk.ClientSession
 	off     bool               // there is no daemon any more
@@ -51,7 +53,14 @@ const (
 func obedient(t testing.TB, dial func() sdk.Transport, o *sdk.ClientOptions) *agent {
 	t.Helper()
 	a := &agent{t: t, tools: map[string]bool{}, effects: map[string]op.Spec{}, heeded: map[string]bool{}, made: map[string]int{}}
-	a.s, a.ctx = connect(t, dial(), "obedient", o), t.Context()
+	a.ctx = t.Context()
+	for _, s := range catalog.Specs() {
+		a.effects[s.ID()] = s
+	}
+	if dial == nil {
+		return a
+	}
+	a.s = connect(t, dial(), "obedient", o)
 	if _, process := dial().(*sdk.CommandTransport); !process { // whose sessions end with the daemon; the process outlives it
 		a.again = func(ctx context.Context) (*sdk.ClientSession, error) {
 			return sdk.NewClient(&sdk.Implementation{Name: "obedient", Version: "1"}, o).Connect(ctx, dial(), nil)
@@ -63,15 +72,15 @@ func obedient(t testing.TB, dial func() sdk.Transport, o *sdk.ClientOptions) *ag
 		}
 		a.tools[tool.Name] = true
 	}
-	for _, s := range catalog.Specs() {
-		a.effects[s.ID()] = s
-	}
 	return a
 }
 
 // end waits for what lasts and leaves.
 func (a *agent) end() {
 	a.behind.Wait()
+	if a.rest != nil {
+		return
+	}
 	if err := a.session().Close(); err != nil {
 		a.t.Logf("the agent's session ends with %v", err)
 	}
@@ -92,7 +101,10 @@ func (a *agent) call(method string, in map[string]any, depth int) {
 		return
 	}
 	if spec.Stream || strings.HasSuffix(method, ".wait") { // lasts: a second of it, beside the rest
-		in = with(in, map[string]any{"max_seconds": 1, "max_items": 5})
+		if in = with(in, map[string]any{"max_seconds": 1, "max_items": 5}); a.rest != nil && spec.Stream {
+			delete(in, "max_seconds")
+			delete(in, "max_items")
+		}
 		if !spec.Stream {
 			delete(in, "max_seconds")
 			delete(in, "max_items")
@@ -123,24 +135,14 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 		}
 	}
 	for range patience {
-		ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
-		was := a.session()
-		r, err := was.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: args})
-		cancel()
-		if err != nil && a.anew(was) {
+		answer, again, err := a.once(name, args, spec, in)
+		if again {
 			continue
 		}
 		if err != nil {
 			a.keep(name, err.Error())
 			return err.Error()
 		}
-		raw, err := json.Marshal(r)
-		if err != nil {
-			a.t.Error(err)
-			return nil
-		}
-		var answer any
-		_ = json.Unmarshal(raw, &answer) // it was made by us
 		a.keep(name, answer)
 		wait := find(answer, "retry_after_s")
 		seconds, early := wait.(float64)
@@ -150,6 +152,25 @@ func (a *agent) make(spec op.Spec, in map[string]any) any {
 		<-time.After(2 * time.Duration(seconds*float64(time.Second))) // a call that is confirmed on its way is two
 	}
 	return nil
+}
+
+// once makes a call one time; again: the daemon is another one by now, which has to be asked.
+func (a *agent) once(name string, args map[string]any, spec op.Spec, in map[string]any) (answer any, again bool, err error) {
+	ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
+	defer cancel()
+	if a.rest != nil {
+		return a.rest.call(ctx, spec, in)
+	}
+	was := a.session()
+	r, err := was.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: args})
+	if err != nil {
+		return nil, a.anew(was), err
+	}
+	raw, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(raw, &answer)
+	}
+	return answer, false, err
 }
 
 // keep notes every text of an answer.

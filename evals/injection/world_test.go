@@ -38,12 +38,13 @@ type world struct {
 	daemon    int    // pid
 	key       string // of the vault
 	gone      bool   // the daemon was shut down
+	channel   string // of the agent that is let loose, in the record
 }
 
 // newWorld brings everything up under a config.yaml, with these phrasings.
 func newWorld(t *testing.T, settings string, which []phrasing) *world {
 	t.Helper()
-	w := &world{Rig: rig.New(t)}
+	w := &world{Rig: rig.New(t), channel: "agent"}
 	if err := os.WriteFile(filepath.Join(w.Home, "config.yaml"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -101,18 +102,25 @@ func (w *world) user() string {
 // overHTTP gives an agent's way to the daemon with a token that may do everything an account may.
 func (w *world) overHTTP(profile string) func() sdk.Transport {
 	w.T.Helper()
+	client, at := w.signedIn("agent")
+	return func() sdk.Transport {
+		return &sdk.StreamableClientTransport{Endpoint: at + "/mcp/" + profile, HTTPClient: client}
+	}
+}
+
+// signedIn gives a client with an admin's token of a channel, and where the HTTP plane is.
+func (w *world) signedIn(channel string) (client *http.Client, at string) {
+	w.T.Helper()
 	w.must("users.create", map[string]any{"name": w.user(), "role": "admin", "password": "correct horse battery staple"}, nil)
 	var made struct{ Result struct{ Token string } }
-	w.must("tokens.create", map[string]any{"name": "obedient", "for": w.user(), "role": "admin", "channel": "agent"}, &made)
+	w.must("tokens.create", map[string]any{"name": "obedient", "for": w.user(), "role": "admin", "channel": channel}, &made)
 	var st struct{ Planes []struct{ Listen string } }
 	w.Until(20*time.Second, "the HTTP plane listens", func() bool {
 		return w.Call("daemon.status", nil, &st) == nil && len(st.Planes) == 1 && st.Planes[0].Listen != ""
 	})
 	next := &http.Transport{}
 	w.T.Cleanup(next.CloseIdleConnections)
-	client := &http.Client{Transport: &bearer{made.Result.Token, next}}
-	at := "http://" + st.Planes[0].Listen + "/mcp/" + profile
-	return func() sdk.Transport { return &sdk.StreamableClientTransport{Endpoint: at, HTTPClient: client} }
+	return &http.Client{Transport: &bearer{made.Result.Token, next}}, "http://" + st.Planes[0].Listen
 }
 
 func (w *world) vaultKey() string {
@@ -308,7 +316,7 @@ func (w *world) interruptions() (at []time.Time) {
 				Decision string
 			}
 		}
-		w.must("audit.list", map[string]any{"channel": "agent", "method": method, "result": "ok", "changes": true, "limit": 1000}, &page)
+		w.must("audit.list", map[string]any{"channel": w.channel, "method": method, "result": "ok", "changes": true, "limit": 1000}, &page)
 		for _, c := range page.Items {
 			if c.Decision == "allow" || c.Decision == "confirmed" || c.Decision == "approved" {
 				at = append(at, c.At)

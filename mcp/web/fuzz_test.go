@@ -49,7 +49,7 @@ func FuzzRequests(f *testing.F) {
 			}
 		}
 		w := httptest.NewRecorder()
-		b.handler.ServeMCP(w, r, []byte(body), mcp.Launch{Profile: "readonly"})
+		b.handler.ServeMCP(w, r, []byte(body), mcp.Launch{Profile: "readonly"}, nil)
 		if b.Box.Toys()[0].Color != "red" {
 			t.Fatalf("%s %q has changed something", method, body)
 		}

@@ -36,6 +36,7 @@ type stream struct {
 	sent    int  // number of the next that nobody has been told
 	spoken  bool // there was more than the answer
 	over    bool
+	lacks   string        // rights that the caller would need
 	changed chan struct{} // closed with every change
 }
 
@@ -71,6 +72,28 @@ func (s *stream) Answer(line []byte) error { return s.add(line, true) }
 
 // Post is Answer: nobody waits for a reader here.
 func (s *stream) Post(line []byte) { _ = s.add(line, true) }
+
+// Lacks keeps which rights are missing; the answer follows.
+func (s *stream) Lacks(scope string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lacks = scope
+}
+
+func (s *stream) lacking() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lacks
+}
+
+// refusing sets the headers of an answer that says which rights are missing.
+func refusing(lacks func(scope string), s *stream) func() {
+	return func() {
+		if scope := s.lacking(); scope != "" && lacks != nil {
+			lacks(scope)
+		}
+	}
+}
 
 // end says that nothing more comes, answered or not.
 func (s *stream) end() {
@@ -118,8 +141,8 @@ func (s *stream) from(n int) (next int, events [][]byte, over bool, changed <-ch
 // waits for long gets a stream, so that nobody between takes the connection for dead. Nothing is written when the context ends
 // first. The headers are for what sets more of them.
 func (s *stream) answer(w http.ResponseWriter, r *http.Request, modern bool, headers func()) (whole bool) {
-	if headers != nil {
-		headers()
+	if headers == nil {
+		headers = func() {}
 	}
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -132,12 +155,18 @@ func (s *stream) answer(w http.ResponseWriter, r *http.Request, modern bool, hea
 		switch {
 		case over && (!spoken || !events):
 			if line := s.last(); line != nil && r.Context().Err() == nil {
+				status := statusOf(line, modern)
+				if s.lacking() != "" {
+					status = http.StatusForbidden
+				}
+				headers()
 				w.Header().Set("Content-Type", "application/json")
-				w.WriteHeader(statusOf(line, modern))
+				w.WriteHeader(status)
 				_, _ = w.Write(line) // who has gone needs none
 			}
 			return true
 		case spoken && events:
+			headers()
 			s.pump(w, r, 0)
 			return false
 		}
@@ -145,6 +174,7 @@ func (s *stream) answer(w http.ResponseWriter, r *http.Request, modern bool, hea
 		case <-changed:
 		case <-waited:
 			if waited = nil; events {
+				headers()
 				s.pump(w, r, 0)
 				return false
 			}

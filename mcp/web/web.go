@@ -68,11 +68,12 @@ type client struct {
 }
 
 // ServeMCP answers one request. The caller is in its context, which ends with a fault as its cause when the credential counts
-// no more: what has not been answered by then is left to the plane.
-func (h *Handler) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l mcp.Launch) {
+// no more: what has not been answered by then is left to the plane. A call above the caller's rights is answered with 403, and
+// lacks, which sets the plane's headers, hears before which are missing.
+func (h *Handler) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l mcp.Launch, lacks func(scope string)) {
 	switch r.Method {
 	case http.MethodPost:
-		h.post(w, r, body, l)
+		h.post(w, r, body, l, lacks)
 	case http.MethodGet, http.MethodDelete:
 		if mcplib.IsModernProtocol(r.Header.Get(mcplib.HeaderProtocolVersion)) {
 			w.Header().Set("Allow", http.MethodPost)
@@ -94,7 +95,7 @@ func (h *Handler) ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, 
 }
 
 // post takes one message.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request, body []byte, l mcp.Launch) {
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, body []byte, l mcp.Launch, lacks func(scope string)) {
 	var p wire.Parser
 	m, bad := p.Parse(body)
 	if bad != nil {
@@ -117,13 +118,13 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, body []byte, l mc
 			fail(w, http.StatusBadRequest, m.ID, code, why)
 			return
 		}
-		h.once(w, r, m, l)
+		h.once(w, r, m, l, lacks)
 	case header != "" && !mcplib.IsValidProtocolVersion(header):
 		fail(w, http.StatusBadRequest, m.ID, wire.CodeInvalidRequest, "unknown version of the protocol: "+wire.Quote(header, 40))
 	case m.Method == "initialize":
 		h.greet(w, r, m, l)
 	case meta != "" && !mcplib.IsValidProtocolVersion(meta):
-		h.once(w, r, m, l) // whose answer lists the versions
+		h.once(w, r, m, l, lacks) // whose answer lists the versions
 	default:
 		c := h.session(w, r, l, m.ID)
 		if c == nil {
@@ -138,7 +139,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, body []byte, l mc
 		ctx, stop := c.outlasting(r)
 		s := c.replay.begin()
 		h.calls.Go(func() { defer stop(); c.Serve(ctx, m, s); s.end() })
-		if s.answer(w, r, false, nil) { // it was no stream: there is nothing to come back for
+		if s.answer(w, r, false, refusing(lacks, s)) { // it was no stream: there is nothing to come back for
 			c.replay.drop(s)
 		}
 	}
@@ -176,7 +177,7 @@ func agrees(r *http.Request, m wire.Message, header, meta string) (code int, why
 }
 
 // once serves a request that stands alone. Its client has gone when it hangs up, and then the work ends.
-func (h *Handler) once(w http.ResponseWriter, r *http.Request, m wire.Message, l mcp.Launch) {
+func (h *Handler) once(w http.ResponseWriter, r *http.Request, m wire.Message, l mcp.Launch, lacks func(scope string)) {
 	caller := op.CallerOf(r.Context())
 	key := strings.Join(append([]string{caller.Principal(), caller.Token, l.Profile}, l.Toolsets...), " ")
 	c, err := h.enter(key, caller, l, aloneFor)
@@ -187,7 +188,7 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, m wire.Message, l
 	defer c.leave()
 	s := newStream("")
 	h.calls.Go(func() { c.Once(r.Context(), m.Clone(), s); s.end() })
-	s.answer(w, r, true, nil)
+	s.answer(w, r, true, refusing(lacks, s))
 }
 
 // greet begins a session.

@@ -54,11 +54,20 @@ func newBed(t testing.TB) *bed {
 		if other := r.Header.Get("X-Other"); other != "" {
 			who.User, who.Token = other, "t-"+other
 		}
+		if role := op.ParseRole(r.Header.Get("X-Role")); role != 0 {
+			who.Ceiling, who.Role = role, role
+		}
+		if methods := r.Header.Get("X-Methods"); methods != "" {
+			who.Scope.Methods = []string{methods}
+		}
+		if project := r.Header.Get("X-Project"); project != "" {
+			who.Scope.Projects = []string{project}
+		}
 		ctx, cancel := context.WithCancelCause(op.WithCaller(r.Context(), who))
 		defer cancel(nil)
 		b.revoked.Store(&cancel)
-		l := mcp.Launch{Profile: map[bool]string{true: "readonly", false: "full"}[r.URL.Path == "/readonly"]}
-		b.handler.ServeMCP(w, r.WithContext(ctx), body, l)
+		l := mcp.Launch{Profile: map[string]string{"/readonly": "readonly", "/core": "core", "/": "full"}[r.URL.Path]}
+		b.handler.ServeMCP(w, r.WithContext(ctx), body, l, func(scope string) { w.Header().Set("Lacks", scope) })
 	}))
 	transport := &http.Transport{}
 	b.url, b.http = srv.URL, &http.Client{Transport: transport}
@@ -95,9 +104,9 @@ func (b *bed) ask(method, path, body string, headers ...string) (*http.Response,
 
 const hello = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
 
-func (b *bed) session(path string) string {
+func (b *bed) session(path string, headers ...string) string {
 	b.t.Helper()
-	res, body := b.ask("POST", path, hello)
+	res, body := b.ask("POST", path, hello, headers...)
 	id := res.Header.Get(sessionHeader)
 	if res.StatusCode != 200 || id == "" || !strings.Contains(body, `"serverInfo"`) {
 		b.t.Fatalf("%d %s", res.StatusCode, body)
@@ -164,6 +173,55 @@ func TestMessages(t *testing.T) {
 	}
 	if res, _ := b.ask("POST", "/", `{"jsonrpc":"2.0","id":2,"method":"ping"}`, sessionHeader, id); res.StatusCode != 404 {
 		t.Errorf("after DELETE: %d", res.StatusCode)
+	}
+}
+
+// TestAboveTheRights: what the caller's rights do not reach is denied with a status of its own, and which are missing is said
+// before; what this address does not give is unknown, for other rights would not help.
+func TestAboveTheRights(t *testing.T) {
+	b := newBed(t)
+	const smash, version, v26 = `,"name":"toys_smash","arguments":{"names":["car"]}`, "Mcp-Protocol-Version", "2026-07-28"
+	for name, c := range map[string]struct {
+		path, params string
+		rights       []string
+		status       int
+		lacks, has   string
+	}{
+		"a role":                {"/", smash, []string{"X-Role", "operator"}, 403, "admin", `"code":"denied","reason":"role"`},
+		"a method":              {"/", smash, []string{"X-Methods", "toys.get"}, 403, "methods:toys.smash", `"code":"denied","reason":"scope"`},
+		"both":                  {"/", smash, []string{"X-Role", "viewer", "X-Methods", "toys.get"}, 403, "admin methods:toys.smash", `"code":"denied"`},
+		"all projects":          {"/", `,"name":"toys_add","arguments":{"name":"ball"}`, []string{"X-Project", "box"}, 403, "projects:*", `"code":"denied","reason":"scope"`},
+		"by a meta tool":        {"/core", `,"name":"ops_write","arguments":{"method":"toys.smash","input":{"names":["car"]}}`, []string{"X-Role", "viewer"}, 403, "admin", `"code":"denied"`},
+		"in the tool's words":   {"/core", `,"name":"ops_write","arguments":{"method":"toys_smash"}`, []string{"X-Role", "viewer"}, 403, "admin", `"code":"denied"`},
+		"this address":          {"/readonly", smash, []string{"X-Role", "viewer"}, 400, "", `was not given it`},
+		"a method of nobody":    {"/", `,"name":"toys_fly","arguments":{}`, []string{"X-Role", "viewer"}, 400, "", `unknown tool`},
+		"a method of the local": {"/", `,"name":"toys_lock","arguments":{}`, []string{"X-Role", "viewer"}, 400, "", `unknown tool`},
+		"no more than enough":   {"/", `,"name":"toys_get","arguments":{"name":"car"}`, []string{"X-Role", "viewer"}, 200, "", `"car"`},
+		"held, for it may be":   {"/", smash, nil, 200, "", `"held"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := *b
+			b.t = t
+			tool := strings.Split(c.params, `"`)[3]
+			check := func(era string, res *http.Response, body string, status int) {
+				t.Helper()
+				if res.StatusCode != status || res.Header.Get("Lacks") != c.lacks || !strings.Contains(body, c.has) || !strings.HasPrefix(body, `{"jsonrpc":"2.0","id":7,`) {
+					t.Errorf("%s: %d lacks %q, %.400s", era, res.StatusCode, res.Header.Get("Lacks"), body)
+				}
+			}
+			res, body := b.ask("POST", c.path, modern("tools/call", c.params), append(c.rights, version, v26, "Mcp-Method", "tools/call", "Mcp-Name", tool)...)
+			check("modern", res, body, c.status)
+			id := b.session(c.path, c.rights...)
+			res, body = b.ask("POST", c.path, `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{`+c.params[1:]+`}}`, append(c.rights, sessionHeader, id)...)
+			status := c.status
+			if status == 400 { // the era has no status for errors of the protocol
+				status = 200
+			}
+			check("with a session", res, body, status)
+			if res, body := b.ask("POST", c.path, `{"jsonrpc":"2.0","id":8,"method":"ping"}`, append(c.rights, sessionHeader, id)...); res.StatusCode != 200 {
+				t.Errorf("the session has ended: %d %s", res.StatusCode, body)
+			}
+		})
 	}
 }
 

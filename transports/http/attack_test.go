@@ -83,7 +83,7 @@ func TestForeignRequests(t *testing.T) {
 
 type refuser struct{}
 
-func (refuser) ServeMCP(w http.ResponseWriter, _ *http.Request, _ []byte, _ Launch) {
+func (refuser) ServeMCP(w http.ResponseWriter, _ *http.Request, _ []byte, _ Launch, _ func(string)) {
 	w.WriteHeader(200)
 }
 

@@ -53,9 +53,10 @@ type Launch struct {
 }
 
 // Agents serves MCP to a client that was let in. The caller is in the request's context, which ends when the credential is
-// worth nothing any more; body is what was posted. What it has not begun to answer then is answered for it.
+// worth nothing any more; body is what was posted. What it has not begun to answer then is answered for it. lacks sets the
+// headers of an answer that refuses a call for want of rights.
 type Agents interface {
-	ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l Launch)
+	ServeMCP(w http.ResponseWriter, r *http.Request, body []byte, l Launch, lacks func(scope string))
 }
 
 // Server is the plane. Authority, Registry and Log are needed; what else is nil is not offered.

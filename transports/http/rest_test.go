@@ -78,6 +78,28 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// TestMissingRights: a refusal names the rights that the call would need, whichever kind they are.
+func TestMissingRights(t *testing.T) {
+	w := start(t)
+	own := op.Caller{User: "olga", UID: -1, Channel: op.App, Ceiling: op.Operator, Role: op.Operator, Token: "t-own"}
+	for method, c := range map[string]struct {
+		scope op.Scope
+		want  string
+	}{
+		"add":   {op.Scope{}, "admin"},
+		"paint": {op.Scope{Methods: []string{"toys.get"}}, "methods:toys.paint"},
+		"smash": {op.Scope{Methods: []string{"toys.get"}}, "admin methods:toys.smash"},
+		"fail":  {op.Scope{Projects: []string{"shop"}, Stacks: []string{"dev"}}, "projects:* stacks:*"},
+	} {
+		own.Scope = c.scope
+		w.auth.add(method, own, time.Time{})
+		a := w.ask("POST", "/api/v1/toys/"+method, method, `{}`)
+		if want := `Bearer error="insufficient_scope", scope="` + c.want + `"`; a.status != 403 || a.header.Get("WWW-Authenticate") != want {
+			t.Errorf("%s: %d %s, want %s", method, a.status, a.header.Get("WWW-Authenticate"), want)
+		}
+	}
+}
+
 func TestAKeyMakesACallOnce(t *testing.T) {
 	w := start(t)
 	first := w.ask("POST", "/api/v1/toys/add", "admin", `{"name":"kite","color":"red"}`, "Idempotency-Key", "k1")
@@ -209,7 +231,7 @@ func TestAChangeRunsOnWhenItsBearerIsRevoked(t *testing.T) {
 // seen is an Agents that says who comes.
 type seen chan op.Caller
 
-func (s seen) ServeMCP(w http.ResponseWriter, r *http.Request, _ []byte, _ Launch) {
+func (s seen) ServeMCP(w http.ResponseWriter, r *http.Request, _ []byte, _ Launch, _ func(string)) {
 	s <- op.CallerOf(r.Context())
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -152,9 +152,12 @@ func (x *exchange) challenge(kind, scope string) {
 	x.w.Header().Set("WWW-Authenticate", value)
 }
 
-// scope is the role that the called method needs.
+// scope is what the called method needs and the caller has not.
 func (x *exchange) scope() string {
 	if m, ok := x.s.Registry.Find(methodOf(x.path)); ok {
+		if lacks := m.Lacks(x.caller); lacks != "" {
+			return lacks
+		}
 		return m.Role.String()
 	}
 	return ""
@@ -167,7 +170,7 @@ func (x *exchange) agent(l Launch) {
 		x.answer(http.StatusForbidden, fault.New(fault.Denied, "MCP needs the role viewer").WithReason("role"))
 		return
 	}
-	x.s.Agents.ServeMCP(x.w, x.r, x.body, l)
+	x.s.Agents.ServeMCP(x.w, x.r, x.body, l, func(scope string) { x.challenge("insufficient_scope", scope) })
 	x.mu.Lock()
 	begun := x.begun
 	x.mu.Unlock()

@@ -3,8 +3,12 @@ package tcp
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"net"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // perSecond is how many bytes of a message are waited for a second longer.
@@ -66,6 +70,18 @@ func (c *conn) count(b []byte) {
 		c.got += len(b)
 	}
 }
+
+// SyscallConn gives the socket below, which tells of a peer that has said that it sends nothing more whether it is still there.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	s, ok := c.raw.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return s.SyscallConn()
+}
+
+// HangsUp is the event of a socket whose peer has ended it: to end only its half is said within TLS.
+func (c *conn) HangsUp() int16 { return unix.POLLRDHUP }
 
 // farewell is how long the end of a connection may take to be said.
 const farewell = 250 * time.Millisecond

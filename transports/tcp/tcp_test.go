@@ -3,6 +3,7 @@ package tcp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -345,5 +346,36 @@ func TestManyCallsOfMany(t *testing.T) {
 	}
 	for range cap(done) {
 		must(t, <-done)
+	}
+}
+
+// TestHalfClosed: who has said that it sends nothing more still gets its answers, and then the connection ends; who has ended the
+// connection, at once or then, has its calls cancelled.
+func TestHalfClosed(t *testing.T) {
+	p := newPlane(t, nil)
+	c := p.hello(t, "good")
+	c.send(call(1, "toy.stubborn"))
+	<-p.began
+	must(t, c.CloseWrite())
+	close(p.release)
+	if a := c.want(""); string(a.ID) != "1" {
+		t.Errorf("%+v", a)
+	}
+	if d := c.wantEnd(); d > time.Second {
+		t.Errorf("it ends after %s", d)
+	}
+	for name, end := range map[string]func(*peer) error{
+		"at once":    (*peer).Close,
+		"later":      func(c *peer) error { return errors.Join(c.CloseWrite(), c.raw.Close()) },
+		"in silence": func(c *peer) error { return c.raw.Close() },
+	} {
+		c := p.hello(t, "good")
+		c.send(call(1, "toy.block"))
+		<-p.began
+		if open := len(p.Sessions.List()); open != 1 {
+			t.Fatalf("%d sessions", open)
+		}
+		must(t, end(c))
+		until(t, name+": its call has ended", func() bool { return len(p.Sessions.List()) == 0 })
 	}
 }

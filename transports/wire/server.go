@@ -327,7 +327,8 @@ func signal(c chan struct{}) {
 }
 
 // halfClosed goes on after the other end has said that it sends nothing more: calls in flight are answered, unless it
-// is gone altogether. Only a socket can tell the two apart; on other streams the end of input is the end.
+// is gone altogether. Only a socket can tell the two apart; on other streams the end of input is the end. On TLS the end of
+// input is said in a message, and the end of the connection is that of the socket's input: HangsUp names that event.
 func (s *server) halfClosed() {
 	s.mu.Lock()
 	s.half = true
@@ -341,10 +342,14 @@ func (s *server) halfClosed() {
 	if err != nil {
 		return
 	}
+	over := int16(unix.POLLHUP | unix.POLLERR)
+	if c, ok := s.conn.(interface{ HangsUp() int16 }); ok {
+		over |= c.HangsUp()
+	}
 	_ = raw.Read(func(fd uintptr) bool { // until hung up, or woken by a deadline when the last answer is out
-		p := []unix.PollFd{{Fd: int32(fd)}}
+		p := []unix.PollFd{{Fd: int32(fd), Events: over}}
 		_, err := unix.Poll(p, 0)
-		return err == nil && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		return err == nil && p[0].Revents&over != 0
 	})
 }
 

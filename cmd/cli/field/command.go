@@ -27,6 +27,9 @@ func Line(command string, fields []Field, in map[string]any) string {
 			flags = append(flags, f.flags(v)...)
 		}
 	}
+	if key, ok := in["idempotency_key"].(string); ok { // every changing call takes it
+		flags = append(flags, "--idempotency-key "+strings.Join(words(key), " "))
+	}
 	return strings.Join(append(append([]string{command}, args...), flags...), " ")
 }
 

@@ -143,6 +143,9 @@ func (s *Session) Call(ctx context.Context, method string, in map[string]any) (j
 	if over(err) {
 		s.drop(c)
 	}
+	if hangs(err) {
+		err = unanswered{err}
+	}
 	return raw, s.late(ctx, err)
 }
 
@@ -204,7 +207,15 @@ func Lost(err error) bool {
 }
 
 // over reports whether a call ended because its connection did: what hangs is not waited for, but not spoken to again either.
-func over(err error) bool { return Lost(err) || reason(err) == "remote_hung" }
+func over(err error) bool { return Lost(err) || hangs(err) }
+
+// unanswered is the end of a call that was made, unlike one whose daemon did not even let it in.
+type unanswered struct{ error }
+
+func (u unanswered) Unwrap() error { return u.error }
+
+// hangs reports whether a call ended because its daemon, on another machine, did not answer any more.
+func hangs(err error) bool { return reason(err) == "remote_hung" }
 
 func reason(err error) string {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
@@ -229,10 +240,14 @@ func (s *Session) back(ctx context.Context, err error) error {
 }
 
 // Reconnect waits for the daemon after a call that ended with err, and returns nil when the call may be made again. While
-// the home has a keeper that is worth waiting for; else, and when the connection was not what was lost, it returns err.
+// the home has a keeper that is worth waiting for; else, and when the connection was not what was lost, it returns err. One that
+// hangs is waited for like one that is away: a stream goes on where it was.
 func (s *Session) Reconnect(ctx context.Context, err error) error {
-	if !Lost(err) || s.Gone == nil {
+	if !over(err) || s.Gone == nil {
 		return err
+	}
+	if hangs(err) {
+		s.tellAway(err)
 	}
 	t := time.NewTicker(again)
 	defer t.Stop()
@@ -250,7 +265,7 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 		if s.gone(ctx) {
 			return err
 		}
-		s.tellAway()
+		s.tellAway(err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -260,7 +275,7 @@ func (s *Session) Reconnect(ctx context.Context, err error) error {
 }
 
 // tellAway tells a person why nothing happens: once, however many parts wait.
-func (s *Session) tellAway() {
+func (s *Session) tellAway(err error) {
 	s.mu.Lock()
 	told := s.told
 	s.told = true
@@ -270,6 +285,10 @@ func (s *Session) tellAway() {
 	}
 	if s.OnAway != nil {
 		s.OnAway()
+		return
+	}
+	if hangs(err) {
+		s.Note("%s; this goes on when it does", Fault(err).Message)
 		return
 	}
 	s.Note("%s", Away)

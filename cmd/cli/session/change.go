@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // grace is the time that the daemon has to say by itself that a wait is over.
@@ -63,6 +66,10 @@ func (c *changing) call(ctx context.Context, id string, in map[string]any) (json
 		if again && reason(err) == "outcome_unknown" { // it was begun, and may have had its effect
 			return c.resume(ctx, id, in, err)
 		}
+		if hangs(err) {
+			_, made := errors.AsType[unanswered](err)
+			return nil, c.hung(err, id, in, made || again)
+		}
 		if !Lost(err) {
 			return raw, err
 		}
@@ -70,4 +77,16 @@ func (c *changing) call(ctx context.Context, id string, in map[string]any) (json
 			return nil, err
 		}
 	}
+}
+
+// hung says what became of a change whose daemon hangs. When it was made, nobody knows whether it was begun, and that is found out
+// so: made again with its key it has its effect once, and answers what became of it.
+func (c *changing) hung(err error, id string, in map[string]any, made bool) error {
+	f := *Fault(err)
+	if !made {
+		f.Message += "; " + id + " was not begun"
+		return &f
+	}
+	f.Message += "; whether " + id + " was begun is not known"
+	return f.WithHint("%s\nonce it answers, the same call with its key tells, and has its effect once: %s", f.Hint, fault.Call{Method: id, Input: in})
 }
