@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Definition is a project's file read, checked and resolved: what the supervisor runs. It is kept as a numbered
 // revision; nothing in it depends on the moment or on the shell any more.
@@ -48,6 +51,27 @@ type Process struct {
 	Instances int               `json:"instances"`
 	DependsOn []Dependency      `json:"dependsOn,omitempty"` // on other processes of the same app
 	Logging   Logging           `json:"logging"`
+
+	Limits       *Limits `json:"limits,omitempty"`
+	SuccessCodes []int   `json:"successCodes,omitempty"` // empty: 0
+	Nice         *int    `json:"nice,omitempty"`
+	OOMScore     *int    `json:"oomScore,omitempty"`
+}
+
+// Succeeds reports whether an end with an exit code, or 128 + the number of a signal, is a success.
+func (p *Process) Succeeds(code int) bool {
+	if len(p.SuccessCodes) == 0 {
+		return code == 0
+	}
+	return slices.Contains(p.SuccessCodes, code)
+}
+
+// Limits is what each instance may use; 0 is no limit.
+type Limits struct {
+	Memory int64   `json:"memory,omitempty"` // bytes
+	CPU    float64 `json:"cpu,omitempty"`    // so many processors' time
+	NoFile int     `json:"nofile,omitempty"`
+	Best   bool    `json:"best,omitempty"` // what cannot be enforced is left out, and told
 }
 
 // Dependency is what has to be so of another before a start.

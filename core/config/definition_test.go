@@ -38,7 +38,7 @@ apps:
   - {name: migrate, command: "echo $$HOME; true", oneshot: true}
   - name: pool
     processes:
-      - {name: web, command: [web], instances: 3, dependsOn: [worker], ready: {delay: 90s}, health: {exec: [./check]}, logging: {maxSize: 3MiB}}
+      - {name: web, command: [web], instances: 3, dependsOn: [worker], limits: {memory: 100MB, cpu: 0.5, nofile: 2000, best: true}, successCodes: [0, 3], nice: -3, oomScore: 400, ready: {delay: 90s}, health: {exec: [./check]}, logging: {maxSize: 3MiB}}
       - {name: worker, command: [worker], ready: notify}
       - {name: tail, command: [x], ready: {log: "^a$"}, health: {tcp: 80}}
 `

@@ -205,7 +205,7 @@ func human(key string, v any, text string) string {
 	switch {
 	case isNumber && slices.Contains(durationKeys, key):
 		return unit.FormatDuration(time.Duration(n))
-	case isNumber && key == "maxSize":
+	case isNumber && (key == "maxSize" || key == "memory"):
 		return unit.FormatSize(int64(n))
 	case isNumber && key == "umask":
 		return fmt.Sprintf("%03o", int(n))

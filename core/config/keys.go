@@ -49,6 +49,17 @@ type (
 		Instances  schema.Value[int]
 		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
 		Logging    schema.Value[loggingKeys]
+
+		Limits       schema.Value[limitKeys]
+		SuccessCodes schema.Value[[]schema.Value[int]]
+		Nice         schema.Value[int]
+		OOMScore     schema.Value[int]
+	}
+	limitKeys struct {
+		Memory schema.Value[int64]
+		CPU    schema.Value[float64]
+		NoFile schema.Value[int]
+		Best   schema.Value[bool]
 	}
 	commandLine struct {
 		Shell string   // for /bin/sh -c

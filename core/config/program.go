@@ -52,6 +52,14 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	}
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
+	p.Limits = limits(app.Limits, k.Limits)
+	p.SuccessCodes = plain(either(k.SuccessCodes, app.SuccessCodes).V)
+	if n := either(k.Nice, app.Nice); n.Set() {
+		p.Nice = &n.V
+	}
+	if n := either(k.OOMScore, app.OOMScore); n.Set() {
+		p.OOMScore = &n.V
+	}
 	return p
 }
 

@@ -165,3 +165,18 @@ func (l *loader) logging(g Logging, k loggingKeys) Logging {
 	schema.Put(&g.OnFull, k.OnFull)
 	return g
 }
+
+// limits adds up limits, the later ones winning. No limits are nil.
+func limits(all ...schema.Value[limitKeys]) *Limits {
+	var out Limits
+	for _, k := range all {
+		schema.Put(&out.Memory, k.V.Memory)
+		schema.Put(&out.CPU, k.V.CPU)
+		schema.Put(&out.NoFile, k.V.NoFile)
+		schema.Put(&out.Best, k.V.Best)
+	}
+	if out == (Limits{}) {
+		return nil
+	}
+	return &out
+}

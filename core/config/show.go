@@ -124,6 +124,28 @@ func showProgram(p Process) yaml.MapSlice {
 	add("instances", p.Instances)
 	g := p.Logging
 	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}})
+	if l := p.Limits; l != nil {
+		limits := yaml.MapSlice{}
+		limit := func(key string, set bool, value any) {
+			if set {
+				limits = append(limits, yaml.MapItem{Key: key, Value: value})
+			}
+		}
+		limit("memory", l.Memory > 0, unit.FormatSize(l.Memory))
+		limit("cpu", l.CPU > 0, l.CPU)
+		limit("nofile", l.NoFile > 0, l.NoFile)
+		limit("best", l.Best, true)
+		add("limits", limits)
+	}
+	if len(p.SuccessCodes) > 0 {
+		add("successCodes", p.SuccessCodes)
+	}
+	if p.Nice != nil {
+		add("nice", *p.Nice)
+	}
+	if p.OOMScore != nil {
+		add("oomScore", *p.OOMScore)
+	}
 	return out
 }
 

@@ -90,14 +90,22 @@ func (k *keeper) sweep(lost bool) {
 	mine := map[string]bool{}
 	for _, g := range k.gens {
 		mine[g.rec.Cgroup] = true
+		for _, dir := range g.rec.Bounds {
+			mine[dir] = true
+		}
 	}
 	dirs := map[string]bool{}
 	for _, p := range cage.Candidates("omnitron-" + k.homeID) {
 		dirs[p.Dir] = true
 	}
+	for _, p := range cage.Bounders("omnitron-" + k.homeID) {
+		dirs[p.Dir] = true
+	}
 	for _, g := range old.Generations {
-		if g.Cgroup != "" {
-			dirs[filepath.Dir(g.Cgroup)] = true
+		for _, dir := range append(g.Bounds, g.Cgroup) {
+			if dir != "" {
+				dirs[filepath.Dir(dir)] = true
+			}
 		}
 	}
 	for dir := range dirs {
@@ -266,7 +274,7 @@ func (k *keeper) mourn(rec protocol.Generation) {
 			f.Close()
 		}
 	}
-	rec.Cgroup, rec.StubPID, rec.Handles = "", 0, nil
+	rec.Cgroup, rec.Bounds, rec.StubPID, rec.Handles = "", nil, 0, nil
 	k.gens[rec.ID] = &gen{pidfd: -1, notify: -1, rec: rec}
 }
 

@@ -55,6 +55,9 @@ func (p *Process) Identity() Identity {
 // Cgroup is the absolute directory of its cgroup, or "" where a stub holds the tree together.
 func (p *Process) Cgroup() string { return p.gen.Cgroup }
 
+// Skipped says in words which limits could not be set, where that was not insisted on.
+func (p *Process) Skipped() []string { return p.gen.Skipped }
+
 // Started is when the main process was started.
 func (p *Process) Started() time.Time { return p.gen.Started }
 

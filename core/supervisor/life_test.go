@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/probe"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -23,6 +25,7 @@ import (
 //
 //	wait:FILE   until there is such a file
 //	exit:N      end
+//	eat:N       so many MB of memory, and keep them
 //	KEY=VALUE   say so to the supervisor
 func program(args []string) int {
 	for _, a := range args {
@@ -34,6 +37,18 @@ func program(args []string) int {
 			n := 0
 			fmt.Sscan(arg, &n)
 			return n
+		case verb == "eat":
+			var n int
+			fmt.Sscan(arg, &n)
+			for ; n > 0; n-- {
+				b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+				if err != nil {
+					return 1
+				}
+				for i := 0; i < len(b); i += 4096 {
+					b[i] = 1
+				}
+			}
 		default:
 			c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
 			if err == nil {

@@ -216,7 +216,7 @@ func (r *Runner) carryOn(u *unit, start bool) {
 // was started, and after a start of the machine not what was disabled.
 func (r *Runner) wants(u *unit) bool {
 	x := u.exit
-	byItself := x != nil && x.Reason == "exited" && x.Known && x.Code == 0 && u.def.Restart.Policy != "always" && !u.ancient
+	byItself := x != nil && (x.Reason == "exited" || x.Reason == "signal") && x.Known && u.def.Succeeds(x.Code) && u.def.Restart.Policy != "always" && !u.ancient
 	return !u.parting && u.phase == idle && u.outcome == view.Stopped && !byItself && (r.enabled || !u.ancient)
 }
 

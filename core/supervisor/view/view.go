@@ -105,6 +105,7 @@ type Instance struct {
 	Restarts   int            `json:"restarts" jsonschema:"starts that nobody asked for"`
 	Ports      map[string]int `json:"ports,omitempty" jsonschema:"declared ports by name"`
 	LastExit   *Exit          `json:"last_exit,omitempty" jsonschema:"how the last run ended"`
+	Warnings   []string       `json:"warnings,omitempty" jsonschema:"limits of its definition that it runs without, because they cannot be enforced here"`
 
 	Former bool `json:"-"` // its program was another one when it was started last
 	Rests  bool `json:"-"` // it does not run, and is not started by itself
@@ -120,7 +121,7 @@ type Exit struct {
 	Code       int       `json:"code" jsonschema:"exit code, 128 + number where a signal ended it; it means nothing unless known"`
 	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
 	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
-	Reason     string    `json:"reason" jsonschema:"exited, signal, stopped, unready, unhealthy, spawn, lost"`
+	Reason     string    `json:"reason" jsonschema:"exited, signal, oom (the kernel ended it for want of memory), stopped, unready, unhealthy, spawn, lost"`
 	Message    string    `json:"message,omitempty" jsonschema:"the reason in a sentence"`
 	RanMS      int64     `json:"ran_ms" jsonschema:"how long it ran, in milliseconds"`
 	CPUMS      int64     `json:"cpu_ms,omitempty" jsonschema:"CPU time used, in milliseconds"`

@@ -1,0 +1,92 @@
+package supervisor
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/omnitron-dev/omnitron/core/keeper/cage"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
+)
+
+// TestOutOfMemory: what the kernel ends for want of memory has that as its reason, everywhere, and its neighbour lives on.
+func TestOutOfMemory(t *testing.T) {
+	w := newWorld(t)
+	if _, ok := cage.Bounders("x")["memory"]; !ok || os.Geteuid() != 0 {
+		t.Skip("no memory controller here")
+	}
+	w.begin()
+	w.up(`
+apps:
+  - {name: calm, command: [/bin/sleep, "600"], limits: {memory: 50MB}}
+  - {name: hungry, command: ` + w.prog("eat:300") + `, limits: {memory: 64MB}, restart: {maxRestarts: 0}, ready: {delay: 60s}, enabled: false}
+`)
+	calm := w.pid("calm")
+	if _, err := w.start("hungry"); err == nil {
+		t.Error("the start of what starves succeeded")
+	}
+	v := w.is("hungry", view.Crashed)
+	x := v.Instances[0].LastExit
+	if x == nil || x.Reason != "oom" || x.Signal != "SIGKILL" || !strings.Contains(x.Message, "limit of 64MB (limits.memory)") {
+		t.Errorf("it ended so: %+v", x)
+	}
+	if !strings.Contains(v.Reason, "needed more memory than its limit of 64MB") {
+		t.Errorf("reason: %s", v.Reason)
+	}
+	told := false
+	for _, ev := range w.bus.Recent(busFilter("apps"), 0, 4096) {
+		told = told || ev.Type == "exited" && ev.Data["reason"] == "oom" && strings.Contains(ev.Text, "limits.memory")
+	}
+	if !told {
+		t.Error("no event says so")
+	}
+	if w.pid("calm") != calm || w.app("calm").State != view.Running {
+		t.Error("its neighbour did not live on")
+	}
+}
+
+// TestLimitsOfAProcess: every limit of the file is in force for the program, and one that cannot be is an error, or a warning.
+func TestLimitsOfAProcess(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(`
+project: shop
+apps:
+  - {name: a, command: "ulimit -n > limits; nice >> limits; cat /proc/self/oom_score_adj >> limits; exec sleep 600", limits: {nofile: 444}, nice: 6, oomScore: 321, ready: {exec: [test, -s, limits]}}
+  - {name: best, command: [/bin/sleep, "600"], limits: {nofile: 1073741823, best: true}}
+  - {name: worst, command: [/bin/sleep, "600"], limits: {nofile: 1073741823}, enabled: false}
+`)
+	eventually(t, "its limits", func() bool { return strings.Join(w.file("limits"), " ") == "444 6 321" }, func() string { return strings.Join(w.file("limits"), " ") })
+	v := w.app("best")
+	if in := v.Instances[0]; v.State != view.Running || len(in.Warnings) != 1 || !strings.Contains(in.Warnings[0], "limits.nofile") || !strings.Contains(v.Reason, "limits.nofile") {
+		t.Errorf("what does without a limit says %+v", v)
+	}
+	if got := w.events("best", "apps"); !strings.Contains(strings.Join(got, " "), "unlimited") {
+		t.Errorf("events: %v", got)
+	}
+	if _, err := w.start("worst"); err == nil {
+		t.Error("a limit that cannot be set was left out")
+	}
+	if v := w.is("worst", view.Crashed); !strings.Contains(v.Reason, "limits.nofile") || v.Restarts != 0 {
+		t.Errorf("reason: %s, %d restarts", v.Reason, v.Restarts)
+	}
+}
+
+func TestSuccessCodes(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	if _, err := w.apply(`
+apps:
+  - {name: three, command: "exit 3", oneshot: true, successCodes: [0, 3]}
+  - {name: zero, command: "exit 0", oneshot: true, successCodes: [3]}
+  - {name: term, command: "kill -TERM $$$$", oneshot: true, successCodes: [0, 143]}
+  - {name: rests, command: "exit 3", successCodes: [3], restart: {maxRestarts: 0}}
+  - {name: plain, command: "exit 3", restart: {maxRestarts: 0}}
+`); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]view.State{"three": view.Completed, "zero": view.Failed, "term": view.Completed, "rests": view.Stopped, "plain": view.Crashed} {
+		_, _ = w.start(name) // what it comes to is looked at
+		w.is(name, want)
+	}
+}
