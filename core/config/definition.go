@@ -26,9 +26,10 @@ type App struct {
 	Oneshot      bool         `json:"oneshot,omitempty"`
 	OnDaemonExit string       `json:"onDaemonExit"` // adopt | stop
 	DependsOn    []Dependency `json:"dependsOn,omitempty"`
-	Supervision  Supervision  `json:"supervision"` // strategy among the processes
-	Processes    []Process    `json:"processes"`   // one, named as the app, for a classic app
-	Hash         string       `json:"hash"`        // of everything above and below: equal hash, nothing changed
+	Supervision  Supervision  `json:"supervision"`        // strategy among the processes
+	Processes    []Process    `json:"processes"`          // one, named as the app, for a classic app
+	Critical     bool         `json:"critical,omitempty"` // giving up on it stops its whole stack
+	Hash         string       `json:"hash"`               // of everything above and below: equal hash, nothing changed
 }
 
 // Process is one program of an app; it runs Instances times.
@@ -56,6 +57,8 @@ type Process struct {
 	SuccessCodes []int   `json:"successCodes,omitempty"` // empty: 0
 	Nice         *int    `json:"nice,omitempty"`
 	OOMScore     *int    `json:"oomScore,omitempty"`
+
+	Watchdog time.Duration `json:"watchdog,omitempty"` // how long it may be silent; 0: it need not say anything
 }
 
 // Succeeds reports whether an end with an exit code, or 128 + the number of a signal, is a success.
@@ -120,6 +123,7 @@ type Restart struct {
 	Window      time.Duration `json:"window"`
 	ResetAfter  time.Duration `json:"resetAfter"`
 	Backoff     Backoff       `json:"backoff"`
+	MaxMemory   int64         `json:"maxMemory,omitempty"` // bytes; 0: it is not restarted for its memory
 }
 
 // Backoff is how long to wait before the nth restart.

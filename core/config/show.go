@@ -52,7 +52,7 @@ func showApp(a App) yaml.MapSlice {
 	}
 	out = append(out, showDependencies("app", a.DependsOn)...)
 	return append(out, yaml.MapItem{Key: "supervision", Value: showSupervision(a.Supervision)}, yaml.MapItem{Key: "enabled", Value: a.Enabled},
-		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit})
+		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit}, yaml.MapItem{Key: "critical", Value: a.Critical})
 }
 
 func showDependencies(key string, ds []Dependency) yaml.MapSlice {
@@ -119,7 +119,11 @@ func showProgram(p Process) yaml.MapSlice {
 			yaml.MapItem{Key: "retries", Value: h.Retries}, yaml.MapItem{Key: "startPeriod", Value: unit.FormatDuration(h.StartPeriod)}))
 	}
 	r := p.Restart
-	add("restart", yaml.MapSlice{{Key: "policy", Value: r.Policy}, {Key: "maxRestarts", Value: r.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(r.Window)}, {Key: "resetAfter", Value: unit.FormatDuration(r.ResetAfter)}, {Key: "backoff", Value: showBackoff(r.Backoff)}})
+	restart := yaml.MapSlice{{Key: "policy", Value: r.Policy}, {Key: "maxRestarts", Value: r.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(r.Window)}, {Key: "resetAfter", Value: unit.FormatDuration(r.ResetAfter)}, {Key: "backoff", Value: showBackoff(r.Backoff)}}
+	if r.MaxMemory > 0 {
+		restart = append(restart, yaml.MapItem{Key: "maxMemory", Value: unit.FormatSize(r.MaxMemory)})
+	}
+	add("restart", restart)
 	add("stop", yaml.MapSlice{{Key: "signal", Value: p.Stop.Signal}, {Key: "timeout", Value: unit.FormatDuration(p.Stop.Timeout)}})
 	add("instances", p.Instances)
 	g := p.Logging
@@ -139,6 +143,9 @@ func showProgram(p Process) yaml.MapSlice {
 	}
 	if len(p.SuccessCodes) > 0 {
 		add("successCodes", p.SuccessCodes)
+	}
+	if p.Watchdog > 0 {
+		add("watchdog", unit.FormatDuration(p.Watchdog))
 	}
 	if p.Nice != nil {
 		add("nice", *p.Nice)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
 )
@@ -69,8 +71,8 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"When it is started again.", schema.Default("on-failure"), schema.Example("{policy: always, maxRestarts: 5, window: 60s}"), schema.Live()),
 		schema.Field("stop", stopKind, func(s *S) *schema.Value[stopKeys] { return &at(s).Stop },
 			"How it is ended.", schema.Example("{signal: SIGTERM, timeout: 10s}"), schema.Live()),
-		schema.Field("instances", schema.NotYet("max", schema.Int(1, 1000)), func(s *S) *schema.Value[int] { return &at(s).Instances },
-			"How many run at the same time.", schema.Default("1"), schema.Example("2"), schema.Live()),
+		schema.Field("instances", instancesKind, func(s *S) *schema.Value[int] { return &at(s).Instances },
+			"How many run at the same time; max is one for each processor.", schema.Default("1"), schema.Example("2"), schema.Live()),
 		schema.Field("dependsOn", dependencies, func(s *S) *schema.Value[[]schema.Value[dependencyKeys]] { return &at(s).DependsOn },
 			"What has to be there before it starts.", schema.Example("[pool]"), schema.Live()),
 		schema.Field("logging", loggingKind, func(s *S) *schema.Value[loggingKeys] { return &at(s).Logging },
@@ -78,7 +80,8 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 		later("sockets", "Listening sockets that are kept open and passed on."),
 		later("reload", "How it takes up a change without a gap."),
 		later("hooks", "Commands before and after start and stop."),
-		later("watchdog", "How often it has to report over the notify socket."),
+		schema.Field("watchdog", schema.Duration(100*ms), func(s *S) *schema.Value[time.Duration] { return &at(s).Watchdog },
+			"Once it is ready it has to say WATCHDOG=1 over NOTIFY_SOCKET again and again, and finds in WATCHDOG_USEC how often; silence for so long is a failure, and it is started again. Only with ready: notify.", schema.Default("not watched"), schema.Example("10s")),
 		later("tty", "A pseudo terminal."),
 		later("stdin", "What its standard input is."),
 		schema.Field("limits", limitsKind, func(s *S) *schema.Value[limitKeys] { return &at(s).Limits },
@@ -108,7 +111,8 @@ var appKind = schema.Object("an app", nil, append(programFields("an app", appDep
 		"It runs once and ends completed or failed.", schema.Default("false"), schema.Example("true")),
 	schema.Field("onDaemonExit", schema.Enum("adopt or stop", "adopt", "stop"), func(a *appKeys) *schema.Value[string] { return &a.OnDaemonExit },
 		"What happens to it when the daemon dies: it lives on and the next daemon takes it over, or it is stopped.", schema.Default("adopt"), schema.Example("stop")),
-	schema.Later[appKeys]("critical", "Giving up on it stops its whole stack."),
+	schema.Field("critical", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Critical },
+		"When it is given up, as crashed or as a oneshot that failed, all other apps of its stack are stopped, those that depend on others first. They stay so until they are started again.", schema.Default("false"), schema.Example("true"), schema.Live()),
 	schema.Later[appKeys]("schedule", "When it runs."),
 	schema.Later[appKeys]("needs", "Services of the infrastructure that it uses."),
 	schema.Later[appKeys]("deploy", "How a new version is put in place."),

@@ -55,10 +55,11 @@ type Exit struct {
 type Notice struct {
 	At                         time.Time
 	Ready, Stopping, Reloading bool
-	Watchdog                   bool   // at least one keep-alive came
-	Status                     string // foreign text
-	MainPID                    int    // 0 unless the program named one of its own processes
-	PID                        int    // sender
+	Watchdog                   bool          // at least one keep-alive came
+	Status                     string        // foreign text
+	Extend                     time.Duration // its start or stop takes so much longer from now on; 0: it did not say so
+	MainPID                    int           // 0 unless the program named one of its own processes
+	PID                        int           // sender
 }
 
 // Event is news about log files and the keeper itself.
@@ -120,7 +121,7 @@ func exitOf(e protocol.Exit) Exit {
 
 func noticeOf(n protocol.Notice) Notice {
 	return Notice{At: n.At, Ready: n.Ready, Stopping: n.Stopping, Reloading: n.Reloading, Watchdog: n.Watchdog,
-		Status: n.Status, MainPID: n.MainPID, PID: n.PID}
+		Status: n.Status, Extend: time.Duration(n.Extend) * time.Microsecond, MainPID: n.MainPID, PID: n.PID}
 }
 
 func faultOf(e *protocol.Error) error {

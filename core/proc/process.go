@@ -248,7 +248,7 @@ func (p *Process) notice(n protocol.Notice) {
 	select {
 	case old := <-p.notices:
 		o := protocol.Notice{At: old.At, Ready: old.Ready, Stopping: old.Stopping, Reloading: old.Reloading,
-			Watchdog: old.Watchdog, Status: old.Status, MainPID: old.MainPID, PID: old.PID}
+			Watchdog: old.Watchdog, Status: old.Status, Extend: old.Extend.Microseconds(), MainPID: old.MainPID, PID: old.PID}
 		o.Merge(n)
 		n = o
 	default:

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/omnitron-dev/omnitron/core/keeper/cage"
+	"github.com/omnitron-dev/omnitron/core/sample"
+	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -88,5 +90,77 @@ apps:
 	for name, want := range map[string]view.State{"three": view.Completed, "zero": view.Failed, "term": view.Completed, "rests": view.Stopped, "plain": view.Crashed} {
 		_, _ = w.start(name) // what it comes to is looked at
 		w.is(name, want)
+	}
+}
+
+// TestMaxMemory: an instance that uses too much is asked to end and started again, its sibling is left alone, and the reason is
+// told.
+func TestMaxMemory(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(`
+project: shop
+apps:
+  - name: leak
+    processes:
+      - {name: big, command: ` + w.prog("eat:120") + `, restart: {maxMemory: 100MB, maxRestarts: 1, backoff: {type: fixed, initial: 10ms}}}
+      - {name: small, command: [/bin/sleep, "600"], restart: {maxMemory: 100MB}}
+`)
+	first, samples := w.app("leak").Instances[0].PID, sample.New()
+	small := w.app("leak").Instances[1].PID
+	eventually(t, "another run of what is too big", func() bool {
+		w.Sample(samples)
+		in := w.app("leak").Instances[0]
+		return in.PID != 0 && in.PID != first
+	}, w.tell)
+	in := w.app("leak").Instances[0]
+	if x := in.LastExit; x == nil || x.Reason != "memory" || !strings.Contains(x.Message, "more than its restart.maxMemory of 100MB") || x.Signal != "SIGTERM" || in.Restarts != 1 {
+		t.Errorf("it ended so: %+v, %d restarts", x, in.Restarts)
+	}
+	eventually(t, "it to be given up", func() bool {
+		w.Sample(samples)
+		return w.app("leak").Instances[0].State == view.Crashed
+	}, w.tell)
+	if in := w.app("leak").Instances[0]; !strings.Contains(in.Reason, "restart.maxMemory") || !strings.Contains(in.Reason, "did not help") {
+		t.Errorf("reason: %s", in.Reason)
+	}
+	if w.app("leak").Instances[1].PID != small {
+		t.Error("its sibling was started again")
+	}
+}
+
+// TestCritical: when what the stack cannot do without is given up, the others are stopped, dependents first, and stay so.
+func TestCritical(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(`
+project: shop
+apps:
+  - {name: core, command: "until test -e die; do sleep 0.02; done; exit 9", critical: true, restart: {maxRestarts: 0}}
+  - {name: db, command: "trap 'echo db >> ends; exit 0' TERM; echo > db.up; while :; do sleep 0.02; done", ready: {exec: [test, -e, db.up]}}
+  - {name: web, command: "trap 'sleep 0.1; echo web >> ends; exit 0' TERM; echo > web.up; while :; do sleep 0.02; done", dependsOn: [db], ready: {exec: [test, -e, web.up]}}
+`)
+	w.touch("die")
+	w.is("core", view.Crashed)
+	w.is("db", view.Stopped)
+	if got := strings.Join(w.file("ends"), " "); got != "web db" {
+		t.Errorf("they ended in the order %s", got)
+	}
+	if v := w.app("core"); v.State != view.Crashed || !strings.Contains(v.Reason, "exited 9") {
+		t.Errorf("it is %s: %s", v.State, v.Reason)
+	}
+	told := false
+	for _, ev := range w.bus.Recent(busFilter("apps"), 0, 4096) {
+		told = told || ev.Type == "collapsed" && ev.Key == "shop/dev" && strings.Contains(ev.Text, "core is critical and was given up") && strings.Contains(ev.Text, "exited 9")
+	}
+	if !told {
+		t.Error("no event says why")
+	}
+	w.saved("web", func(a store.AppState) bool { return a.Desired == store.WantStopped })
+	if _, err := w.start("web"); err != nil { // somebody starts it again, and it stays
+		t.Error(err)
+	}
+	if w.app("web").State != view.Running || w.app("core").State != view.Crashed {
+		t.Error(w.tell())
 	}
 }

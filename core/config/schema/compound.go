@@ -235,19 +235,3 @@ func (v variable) Decode(d *Decoder, n *tree.Node) (Variable, bool) {
 	}
 	return v.Kind.Decode(d, n)
 }
-
-type notYet[T any] struct {
-	Kind[T]
-	word string
-}
-
-// NotYet refuses one word that the contract names and this version does not support.
-func NotYet[T any](word string, k Kind[T]) Kind[T] { return &notYet[T]{k, word} }
-
-func (k *notYet[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
-	if n.Kind == tree.Text && n.Text == k.word {
-		d.fail(n, "%s: %s is not supported yet", n.Name, k.word).Hint = "it must be " + k.Label()
-		return v, false
-	}
-	return k.Kind.Decode(d, n)
-}

@@ -200,6 +200,7 @@ type Notice struct {
 	Watchdog  bool      `json:"watchdog,omitempty"`
 	Status    string    `json:"status,omitempty"`
 	MainPID   int       `json:"main_pid,omitempty"`
+	Extend    int64     `json:"extend_us,omitempty"` // microseconds that its start or stop may take from now on
 	PID       int       `json:"pid"`
 }
 

@@ -51,6 +51,9 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 		spec.Umask = *p.Def.Umask
 	}
 	spec.Limits = limits(p.Def)
+	if d := p.Def.Watchdog; d > 0 {
+		spec.Env = append(spec.Env, "WATCHDOG_USEC="+strconv.FormatInt(d.Microseconds(), 10))
+	}
 	return spec
 }
 

@@ -59,6 +59,9 @@ func (r *Runner) exited(u *unit, g *generation) {
 		return
 	}
 	g.over = true
+	if g.dog != nil {
+		g.dog.Stop()
+	}
 	x := g.proc.Exit()
 	ran := g.ran(r.c.Now(), x)
 	u.exit = exitOf(x, g, u, ran)
@@ -232,6 +235,9 @@ func (r *Runner) tell(u *unit) {
 		ev.Data["max"] = u.rules(r.app).restart.MaxRestarts
 	}
 	r.c.Bus.Publish(ev)
+	if to == view.Crashed || to == view.Failed {
+		r.c.Others.GaveUp(r.app, u.reason)
+	}
 }
 
 // ended tells the world how a run ended.
@@ -278,9 +284,17 @@ func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *view.Exit {
 		case byStop:
 			e.Reason = "stopped"
 		case byUnready:
-			e.Reason, e.Message = "unready", fmt.Sprintf("was not ready within %s", g.readiness().Timeout)
+			e.Reason, e.Message = "unready", "was not ready within "+g.allowed()
 		case byUnhealthy:
 			e.Reason, e.Message = "unhealthy", "its health probe failed: "+g.healthNote
+		case byWatchdog:
+			if e.Reason, e.Message = "watchdog", g.fault; g.fault == "" {
+				e.Message = "did not say WATCHDOG=1 for as long as its watchdog allows"
+			}
+		case byMemory:
+			if e.Reason, e.Message = "memory", g.fault; g.fault == "" { // the daemon that saw it is no more
+				e.Message = "used more memory than its restart.maxMemory"
+			}
 		}
 	}
 	return e

@@ -121,7 +121,7 @@ type Exit struct {
 	Code       int       `json:"code" jsonschema:"exit code, 128 + number where a signal ended it; it means nothing unless known"`
 	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
 	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
-	Reason     string    `json:"reason" jsonschema:"exited, signal, oom (the kernel ended it for want of memory), stopped, unready, unhealthy, spawn, lost"`
+	Reason     string    `json:"reason" jsonschema:"exited, signal, oom (the kernel ended it for want of memory), stopped, unready, unhealthy, watchdog, memory (restart.maxMemory), spawn, lost"`
 	Message    string    `json:"message,omitempty" jsonschema:"the reason in a sentence"`
 	RanMS      int64     `json:"ran_ms" jsonschema:"how long it ran, in milliseconds"`
 	CPUMS      int64     `json:"cpu_ms,omitempty" jsonschema:"CPU time used, in milliseconds"`
