@@ -58,6 +58,7 @@ type Process struct {
 	Nice         *int    `json:"nice,omitempty"`
 	OOMScore     *int    `json:"oomScore,omitempty"`
 
+	Stdin    string        `json:"stdin,omitempty"`    // open; empty: null
 	Watchdog time.Duration `json:"watchdog,omitempty"` // how long it may be silent; 0: it need not say anything
 }
 
@@ -161,8 +162,9 @@ type Logging struct {
 	Level    string `json:"level"` // lowest level shown by default
 	MaxSize  int64  `json:"maxSize"`
 	MaxFiles int    `json:"maxFiles"`
-	Compress string `json:"compress"` // zstd | gzip | none
-	OnFull   string `json:"onFull"`   // block-then-drop | block | drop
+	Compress string `json:"compress"`        // zstd | gzip | none
+	OnFull   string `json:"onFull"`          // block-then-drop | block | drop
+	Merge    bool   `json:"merge,omitempty"` // both streams are one, out
 }
 
 // Kind is how a probe asks: http, tcp or exec; "" for none.

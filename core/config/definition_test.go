@@ -41,7 +41,7 @@ apps:
   - name: pool
     processes:
       - {name: web, command: [web], instances: 3, dependsOn: [worker], limits: {memory: 100MB, cpu: 0.5, nofile: 2000, best: true}, successCodes: [0, 3], nice: -3, oomScore: 400, ready: {delay: 90s}, health: {exec: [./check]}, logging: {maxSize: 3MiB}}
-      - {name: worker, command: [worker], ready: notify, watchdog: 1m30s}
+      - {name: worker, command: [worker], ready: notify, watchdog: 1m30s, stdin: open, logging: {merge: true}}
       - {name: tail, command: [x], ready: {log: "^a$"}, health: {tcp: 80}}
 `
 

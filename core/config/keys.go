@@ -56,6 +56,7 @@ type (
 		Nice         schema.Value[int]
 		OOMScore     schema.Value[int]
 		Watchdog     schema.Value[time.Duration]
+		Stdin        schema.Value[string]
 	}
 	limitKeys struct {
 		Memory schema.Value[int64]
@@ -128,6 +129,7 @@ type (
 		MaxFiles schema.Value[int]
 		Compress schema.Value[string]
 		OnFull   schema.Value[string]
+		Merge    schema.Value[bool]
 	}
 )
 
@@ -333,7 +335,8 @@ var loggingKind = schema.Object("logging", nil,
 		"How rotated files are compressed.", schema.Default("zstd"), schema.Example("gzip"), schema.Live()),
 	schema.Field("onFull", schema.Enum("block-then-drop, block or drop", "block-then-drop", "block", "drop"), func(l *loggingKeys) *schema.Value[string] { return &l.OnFull },
 		"What happens when the disk is full: hold the app for 10 s and then drop and count, hold it, or drop and count at once.", schema.Default("block-then-drop"), schema.Example("drop")),
-	schema.Later[loggingKeys]("merge", "One pipe for both streams, in exact order."),
+	schema.Field("merge", schema.Bool(), func(l *loggingKeys) *schema.Value[bool] { return &l.Merge },
+		"One pipe for both streams, so that their order is exact; all of it is then the stream out.", schema.Default("false"), schema.Example("true")),
 )
 
 var levels = []string{"trace", "debug", "info", "warn", "error", "fatal"}

@@ -53,6 +53,9 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	l.checkMemory(c, p.Restart, either(k.Restart, app.Restart))
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
+	if either(k.Stdin, app.Stdin).V == "open" {
+		p.Stdin = "open"
+	}
 	p.Limits = limits(app.Limits, k.Limits)
 	p.SuccessCodes = plain(either(k.SuccessCodes, app.SuccessCodes).V)
 	if n := either(k.Nice, app.Nice); n.Set() {

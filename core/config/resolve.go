@@ -165,6 +165,7 @@ func (l *loader) logging(g Logging, k loggingKeys) Logging {
 	schema.Put(&g.MaxFiles, k.MaxFiles)
 	schema.Put(&g.Compress, k.Compress)
 	schema.Put(&g.OnFull, k.OnFull)
+	schema.Put(&g.Merge, k.Merge)
 	return g
 }
 

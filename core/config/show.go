@@ -127,7 +127,10 @@ func showProgram(p Process) yaml.MapSlice {
 	add("stop", yaml.MapSlice{{Key: "signal", Value: p.Stop.Signal}, {Key: "timeout", Value: unit.FormatDuration(p.Stop.Timeout)}})
 	add("instances", p.Instances)
 	g := p.Logging
-	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}})
+	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}, {Key: "merge", Value: g.Merge}})
+	if p.Stdin != "" {
+		add("stdin", p.Stdin)
+	}
 	if l := p.Limits; l != nil {
 		limits := yaml.MapSlice{}
 		limit := func(key string, set bool, value any) {

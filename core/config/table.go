@@ -83,7 +83,8 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 		schema.Field("watchdog", schema.Duration(100*ms), func(s *S) *schema.Value[time.Duration] { return &at(s).Watchdog },
 			"Once it is ready it has to say WATCHDOG=1 over NOTIFY_SOCKET again and again, and finds in WATCHDOG_USEC how often; silence for so long is a failure, and it is started again. Only with ready: notify.", schema.Default("not watched"), schema.Example("10s")),
 		later("tty", "A pseudo terminal."),
-		later("stdin", "What its standard input is."),
+		schema.Field("stdin", schema.OrNull(schema.Enum("null or open", "null", "open")), func(s *S) *schema.Value[string] { return &at(s).Stdin },
+			"What its standard input is: null has nothing to read and is at its end at once; open has nothing to read either, but no end before the program's, for programs that end with their input.", schema.Default("null"), schema.Example("open")),
 		schema.Field("limits", limitsKind, func(s *S) *schema.Value[limitKeys] { return &at(s).Limits },
 			"What each instance may use, with everything that it starts. What cannot be enforced where the daemon runs fails the start, unless best is true.", schema.Default("no limits of its own"), schema.Example("{memory: 512MB, cpu: 1.5, nofile: 65536}")),
 		schema.Field("successCodes", schema.List("a list of exit codes", schema.Int(0, 255), 1), func(s *S) *schema.Value[[]schema.Value[int]] { return &at(s).SuccessCodes },
@@ -102,7 +103,7 @@ var processKind = schema.Object("a process", nil, programFields("a process", pro
 
 var appKind = schema.Object("an app", nil, append(programFields("an app", appDependencies, func(a *appKeys) *programKeys { return &a.programKeys }),
 	schema.Field("processes", schema.List("a list of processes", processKind, 1), func(a *appKeys) *schema.Value[[]schema.Value[programKeys]] { return &a.Processes },
-		"Several programs in one app, each with its own instances. What the app says of cwd, user, group, umask, env, envFile, inheritEnv, restart, stop, logging, limits, successCodes, nice and oomScore holds for those that say nothing.", schema.Example("[{name: web, command: [./web]}, {name: worker, command: [./worker]}]")),
+		"Several programs in one app, each with its own instances. What the app says of cwd, user, group, umask, env, envFile, inheritEnv, restart, stop, logging, limits, successCodes, nice, oomScore and stdin holds for those that say nothing.", schema.Example("[{name: web, command: [./web]}, {name: worker, command: [./worker]}]")),
 	schema.Field("supervision", supervisionKind, func(a *appKeys) *schema.Value[supervisionKeys] { return &a.Supervision },
 		"What a failure of one process means for the others of the app.", schema.Example("{strategy: one_for_all}"), schema.Live()),
 	schema.Field("enabled", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Enabled },

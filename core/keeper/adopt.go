@@ -22,7 +22,7 @@ func (k *keeper) adopt(rec protocol.Generation, fds []int, child bool) {
 		protocol.CloseAll(fds)
 		return
 	}
-	g := &gen{pidfd: -1, notify: -1, rec: rec, child: child && rec.StubPID == 0}
+	g := &gen{pidfd: -1, notify: -1, stdin: -1, rec: rec, child: child && rec.StubPID == 0}
 	g.rec.Handles = nil
 	l := stubLink{fd: -1, pidfd: -1, pid: rec.StubPID, child: child}
 	for i, fd := range fds {
@@ -39,6 +39,8 @@ func (k *keeper) adopt(rec protocol.Generation, fds []int, child bool) {
 			g.errs = k.newStream(g, fd)
 		case protocol.HandleNotify:
 			g.notify = fd
+		case protocol.HandleStdin:
+			g.stdin = fd
 		case protocol.HandleStub:
 			l.fd = fd
 		case protocol.HandleStubPidfd:
@@ -275,7 +277,7 @@ func (k *keeper) mourn(rec protocol.Generation) {
 		}
 	}
 	rec.Cgroup, rec.Bounds, rec.StubPID, rec.Handles = "", nil, 0, nil
-	k.gens[rec.ID] = &gen{pidfd: -1, notify: -1, rec: rec}
+	k.gens[rec.ID] = &gen{pidfd: -1, notify: -1, stdin: -1, rec: rec}
 }
 
 // stateFile is keeper.json: what the next keeper needs when nobody lives who could tell.

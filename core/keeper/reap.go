@@ -192,6 +192,7 @@ func (k *keeper) forget(g *gen) {
 	delete(k.gens, g.rec.ID)
 	k.release(g)
 	k.drop(&g.pidfd)
+	k.drop(&g.stdin)
 	k.dropNotify(g)
 	if g.stub != nil {
 		k.dropStub(g)

@@ -26,6 +26,7 @@ type gen struct {
 	out     *stream
 	errs    *stream // nil when it shares out's pipe
 	notify  int
+	stdin   int // the writing end of its input, or -1
 	stub    *stubLink
 	killers []func() // wait for the end of the tree
 	killing *timer
@@ -52,6 +53,7 @@ func (g *gen) record() (protocol.Generation, []int) {
 		add(protocol.HandleErr, g.errs.fd)
 	}
 	add(protocol.HandleNotify, g.notify)
+	add(protocol.HandleStdin, g.stdin)
 	if g.stub != nil {
 		add(protocol.HandleStub, g.stub.fd)
 		add(protocol.HandleStubPidfd, g.stub.pidfd)
@@ -66,8 +68,8 @@ func refusal(code, reason, format string, args ...any) *protocol.Error {
 // check refuses what this keeper cannot do: nothing is accepted and ignored.
 func check(s protocol.Spec) *protocol.Error {
 	switch {
-	case len(s.Passed) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null":
-		return refusal("invalid", "not_supported", "this keeper supports neither passed descriptors, a terminal nor an open stdin")
+	case len(s.Passed) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null" && s.Stdin != "open":
+		return refusal("invalid", "not_supported", "this keeper supports neither passed descriptors nor a terminal, and no stdin but null and open")
 	case s.ID == "" || len(s.Argv) == 0 || !strings.HasPrefix(s.Dir, "/"):
 		return refusal("invalid", "bad_spec", "a generation needs an id, a command and an absolute directory")
 	case !cage.ValidName(s.Group):
@@ -91,7 +93,7 @@ func (k *keeper) spawn(s protocol.Spec) (*gen, *protocol.Error) {
 	if k.adopting || k.exit != nil || k.daemon.quit {
 		return nil, refusal("unavailable", "not_ready", "the keeper does not start programs now")
 	}
-	g := &gen{pidfd: -1, notify: -1}
+	g := &gen{pidfd: -1, notify: -1, stdin: -1}
 	g.rec = protocol.Generation{ID: s.ID, Group: s.Group, Kind: s.Kind, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles,
 		OnFull: s.OnFull, DieWithDaemon: s.DieWithDaemon, Contain: k.contain}
 	if e := k.begin(g, s); e != nil {
@@ -140,6 +142,14 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 		}
 		ends = append(ends, w)
 		return st, w, nil
+	}
+	if s.Stdin == "open" {
+		var ps [2]int
+		if err := unix.Pipe2(ps[:], unix.O_CLOEXEC); err != nil {
+			return refusal("limited", "no_resources", "cannot make a pipe: %v", err)
+		}
+		ends = append(ends, ps[0])
+		p.Files[0], g.stdin = ps[0], ps[1]
 	}
 	if s.Out != "" {
 		if g.out, p.Files[1], e = open(s.Out); e != nil {
@@ -244,6 +254,7 @@ func (k *keeper) discard(g *gen) {
 		}
 	}
 	k.drop(&g.pidfd)
+	k.drop(&g.stdin)
 	k.dropNotify(g)
 	if g.stub != nil {
 		k.dropStub(g)

@@ -29,6 +29,7 @@ type Spec struct {
 	MaxSize       int64             // bytes after which a log file is rotated at the next end of a line; 0: never
 	MaxFiles      int               // rotated files a log that are never exceeded, whoever else tends to them; 0: no bound
 	OnFull        string            // block-then-drop (default) | block | drop
+	Stdin         string            // "" is /dev/null; open is a pipe that nobody writes to and that has no end while the generation is known
 	Notify        bool              // make a notify socket and set NOTIFY_SOCKET
 	NotifyUID     int               // who owns that socket; -1: UID
 	DieWithDaemon bool              // the keeper ends the tree when the daemon dies unasked
@@ -99,7 +100,7 @@ func (e *StuckError) Error() string { return fmt.Sprintf("processes %v would not
 func (s Spec) message() protocol.Spec {
 	return protocol.Spec{ID: s.ID, Group: s.Group, Kind: s.Kind, Argv: s.Argv, Dir: s.Dir, Env: s.Env, UID: s.UID, GID: s.GID,
 		Groups: s.Groups, Umask: s.Umask, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles, OnFull: s.OnFull,
-		Notify: s.Notify, NotifyUID: s.NotifyUID, DieWithDaemon: s.DieWithDaemon, Limits: s.Limits}
+		Notify: s.Notify, NotifyUID: s.NotifyUID, DieWithDaemon: s.DieWithDaemon, Limits: s.Limits, Stdin: s.Stdin}
 }
 
 func exitOf(e protocol.Exit) Exit {

@@ -164,3 +164,28 @@ apps:
 		t.Error(w.tell())
 	}
 }
+
+// TestInputAndOutput: stdin: open has no end, and logging.merge has both streams in one, in the order in which they were printed.
+func TestInputAndOutput(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(`
+project: shop
+apps:
+  - {name: reads, command: "cat; echo ended >> input", stdin: open}
+  - {name: eof, command: "cat; echo eof >> input", oneshot: true}
+  - {name: both, command: "for i in 1 2 3; do echo out$i; echo err$i >&2; done", oneshot: true, logging: {merge: true}}
+`)
+	w.is("eof", view.Completed)
+	w.is("both", view.Completed)
+	if v := w.app("reads"); v.State != view.Running || strings.Join(w.file("input"), " ") != "eof" {
+		t.Errorf("%s input: %v", w.tell(), w.file("input"))
+	}
+	text, _ := os.ReadFile(w.out.path("shop/dev/both:both#1", "out"))
+	if got := strings.Join(strings.Fields(string(text)), " "); got != "out1 err1 out2 err2 out3 err3" {
+		t.Errorf("the one stream has %s", got)
+	}
+	if _, err := os.Stat(w.out.path("shop/dev/both:both#1", "err")); err == nil {
+		t.Error("there is another stream")
+	}
+}

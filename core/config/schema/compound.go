@@ -235,3 +235,21 @@ func (v variable) Decode(d *Decoder, n *tree.Node) (Variable, bool) {
 	}
 	return v.Kind.Decode(d, n)
 }
+
+type orNull struct{ Kind[string] }
+
+// OrNull is a word that may also be left without a value: null stands for the word of that name.
+func OrNull(k Kind[string]) Kind[string] { return orNull{k} }
+
+func (orNull) takesNull() bool { return true }
+
+func (o orNull) Schema() map[string]any {
+	return map[string]any{"anyOf": []any{o.Kind.Schema(), map[string]any{"type": "null"}}}
+}
+
+func (o orNull) Decode(d *Decoder, n *tree.Node) (string, bool) {
+	if n.Kind == tree.Null {
+		return "null", true
+	}
+	return o.Kind.Decode(d, n)
+}

@@ -101,7 +101,7 @@ type Spec struct {
 	Limits        map[string]string `json:"limits,omitempty"` // the Limit… names; a keeper refuses those that it does not know
 	Passed        []string          `json:"passed,omitempty"` // names of passed descriptors; refused by this version
 	TTY           bool              `json:"tty,omitempty"`    // refused by this version
-	Stdin         string            `json:"stdin,omitempty"`  // "" and "null"; others refused by this version
+	Stdin         string            `json:"stdin,omitempty"`  // "" and "null": /dev/null; "open": a pipe without an end; others are refused
 }
 
 // The names of limits. Their values are decimal numbers.
@@ -150,6 +150,7 @@ const (
 	HandleOut       = "out"
 	HandleErr       = "err"
 	HandleNotify    = "notify"
+	HandleStdin     = "stdin" // the writing end, held so that there is no end
 	HandleStub      = "stub"
 	HandleStubPidfd = "stub_pidfd"
 )

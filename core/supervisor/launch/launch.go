@@ -50,7 +50,10 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 	if p.Def.Umask != nil {
 		spec.Umask = *p.Def.Umask
 	}
-	spec.Limits = limits(p.Def)
+	if p.Def.Logging.Merge {
+		spec.Err = spec.Out
+	}
+	spec.Stdin, spec.Limits = p.Def.Stdin, limits(p.Def)
 	if d := p.Def.Watchdog; d > 0 {
 		spec.Env = append(spec.Env, "WATCHDOG_USEC="+strconv.FormatInt(d.Microseconds(), 10))
 	}
