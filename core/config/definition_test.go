@@ -130,6 +130,21 @@ apps:
 	}
 }
 
+// TestHowLimitsAreTakenUp: what a program has from its start needs another one, what only the daemon acts upon does not.
+func TestHowLimitsAreTakenUp(t *testing.T) {
+	was := load(t, "apps: [{name: a, command: [a], ready: notify}]", nil)
+	is := load(t, "apps: [{name: a, command: [a], ready: notify, limits: {memory: 5MB, cpu: 1, nofile: 99, best: true}, nice: 1, oomScore: 2, watchdog: 10s, stdin: open, logging: {merge: true}, restart: {maxMemory: 7MB}, critical: true, successCodes: [0, 3]}]", nil)
+	got := map[string]string{}
+	for _, c := range Diff(was, is) {
+		got[c.Path] = c.New + " " + c.Takes
+	}
+	want := map[string]string{"limits.memory": "5MB restart", "limits.cpu": "1 restart", "limits.nofile": "99 restart", "limits.best": "true restart", "nice": "1 restart", "oomScore": "2 restart", "watchdog": "10s restart",
+		"stdin": "open restart", "logging.merge": "true restart", "restart.maxMemory": "7MB live", "critical": "true live", "successCodes": "[0,3] live"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // TestMaxInstances: max is one for each processor of the machine that the definition is made for.
 func TestMaxInstances(t *testing.T) {
 	src := Source{Files: []File{{Path: "/srv/omnitron.yaml", Text: "apps: [{name: a, command: [a], instances: max, ports: {http: 8000}}]"}}, CPUs: 6}

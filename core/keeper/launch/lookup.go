@@ -110,7 +110,7 @@ func (p Program) Explain(step string, errno unix.Errno) *protocol.Error {
 	case StepUser:
 		return refusal("denied", "not_permitted", "cannot run %s as uid %d, gid %d: %v; only root can change the user", path(p.Argv[0]), p.UID, p.GID, errno)
 	case StepNoFile:
-		return refusal("denied", "limit_unavailable", "cannot let %s open %d descriptors (limits.nofile): %v; more than the hard limit of the keeper needs root", path(p.Argv[0]), p.Limits.NoFile, errno)
+		return refusal("denied", "limit_unavailable", "cannot let %s open %d descriptors (limits.nofile): %v; more than the keeper itself may needs root, and nobody gets more than fs.nr_open", path(p.Argv[0]), p.Limits.NoFile, errno)
 	case StepNice:
 		return refusal("denied", "limit_unavailable", "cannot give %s the priority %d (nice): %v; a higher priority needs root", path(p.Argv[0]), *p.Limits.Nice, errno)
 	case StepOOMScore:
