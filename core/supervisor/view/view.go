@@ -2,6 +2,7 @@
 package view
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -172,7 +173,7 @@ func Same(a, b *App) bool {
 	}
 	for i := range a.Instances {
 		x, y := &a.Instances[i], &b.Instances[i]
-		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired {
+		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired || !slices.Equal(x.Warnings, y.Warnings) {
 			return false
 		}
 	}
