@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Definition is a project's file read, checked and resolved: what the supervisor runs. It is kept as a numbered
 // revision; nothing in it depends on the moment or on the shell any more.
@@ -23,9 +26,10 @@ type App struct {
 	Oneshot      bool         `json:"oneshot,omitempty"`
 	OnDaemonExit string       `json:"onDaemonExit"` // adopt | stop
 	DependsOn    []Dependency `json:"dependsOn,omitempty"`
-	Supervision  Supervision  `json:"supervision"` // strategy among the processes
-	Processes    []Process    `json:"processes"`   // one, named as the app, for a classic app
-	Hash         string       `json:"hash"`        // of everything above and below: equal hash, nothing changed
+	Supervision  Supervision  `json:"supervision"`        // strategy among the processes
+	Processes    []Process    `json:"processes"`          // one, named as the app, for a classic app
+	Critical     bool         `json:"critical,omitempty"` // giving up on it stops its whole stack
+	Hash         string       `json:"hash"`               // of everything above and below: equal hash, nothing changed
 }
 
 // Process is one program of an app; it runs Instances times.
@@ -48,6 +52,30 @@ type Process struct {
 	Instances int               `json:"instances"`
 	DependsOn []Dependency      `json:"dependsOn,omitempty"` // on other processes of the same app
 	Logging   Logging           `json:"logging"`
+
+	Limits       *Limits `json:"limits,omitempty"`
+	SuccessCodes []int   `json:"successCodes,omitempty"` // empty: 0
+	Nice         *int    `json:"nice,omitempty"`
+	OOMScore     *int    `json:"oomScore,omitempty"`
+
+	Stdin    string        `json:"stdin,omitempty"`    // open; empty: null
+	Watchdog time.Duration `json:"watchdog,omitempty"` // how long it may be silent; 0: it need not say anything
+}
+
+// Succeeds reports whether an end with an exit code, or 128 + the number of a signal, is a success.
+func (p *Process) Succeeds(code int) bool {
+	if len(p.SuccessCodes) == 0 {
+		return code == 0
+	}
+	return slices.Contains(p.SuccessCodes, code)
+}
+
+// Limits is what each instance may use; 0 is no limit.
+type Limits struct {
+	Memory int64   `json:"memory,omitempty"` // bytes
+	CPU    float64 `json:"cpu,omitempty"`    // so many processors' time
+	NoFile int     `json:"nofile,omitempty"`
+	Best   bool    `json:"best,omitempty"` // what cannot be enforced is left out, and told
 }
 
 // Dependency is what has to be so of another before a start.
@@ -96,6 +124,7 @@ type Restart struct {
 	Window      time.Duration `json:"window"`
 	ResetAfter  time.Duration `json:"resetAfter"`
 	Backoff     Backoff       `json:"backoff"`
+	MaxMemory   int64         `json:"maxMemory,omitempty"` // bytes; 0: it is not restarted for its memory
 }
 
 // Backoff is how long to wait before the nth restart.
@@ -133,8 +162,9 @@ type Logging struct {
 	Level    string `json:"level"` // lowest level shown by default
 	MaxSize  int64  `json:"maxSize"`
 	MaxFiles int    `json:"maxFiles"`
-	Compress string `json:"compress"` // zstd | gzip | none
-	OnFull   string `json:"onFull"`   // block-then-drop | block | drop
+	Compress string `json:"compress"`        // zstd | gzip | none
+	OnFull   string `json:"onFull"`          // block-then-drop | block | drop
+	Merge    bool   `json:"merge,omitempty"` // both streams are one, out
 }
 
 // Kind is how a probe asks: http, tcp or exec; "" for none.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -34,12 +35,13 @@ apps:
     ready: {http: /ready, port: http}
     health: {http: "http://127.0.0.1:9000/x", startPeriod: 1s500ms}
     dependsOn: [migrate, {app: pool, until: started}]
-    restart: {policy: always, backoff: {factor: 1.5}}
+    critical: true
+    restart: {policy: always, maxMemory: 300MB, backoff: {factor: 1.5}}
   - {name: migrate, command: "echo $$HOME; true", oneshot: true}
   - name: pool
     processes:
-      - {name: web, command: [web], instances: 3, dependsOn: [worker], ready: {delay: 90s}, health: {exec: [./check]}, logging: {maxSize: 3MiB}}
-      - {name: worker, command: [worker], ready: notify}
+      - {name: web, command: [web], instances: 3, dependsOn: [worker], limits: {memory: 100MB, cpu: 0.5, nofile: 2000, best: true}, successCodes: [0, 3], nice: -3, oomScore: 400, ready: {delay: 90s}, health: {exec: [./check]}, logging: {maxSize: 3MiB}}
+      - {name: worker, command: [worker], ready: notify, watchdog: 1m30s, stdin: open, logging: {merge: true}}
       - {name: tail, command: [x], ready: {log: "^a$"}, health: {tcp: 80}}
 `
 
@@ -125,6 +127,38 @@ apps:
 		if !strings.Contains(text, plain) {
 			t.Errorf("%q is not shown:\n%s", plain, text)
 		}
+	}
+}
+
+// TestHowLimitsAreTakenUp: what a program has from its start needs another one, what only the daemon acts upon does not.
+func TestHowLimitsAreTakenUp(t *testing.T) {
+	was := load(t, "apps: [{name: a, command: [a], ready: notify}]", nil)
+	is := load(t, "apps: [{name: a, command: [a], ready: notify, limits: {memory: 5MB, cpu: 1, nofile: 99, best: true}, nice: 1, oomScore: 2, watchdog: 10s, stdin: open, logging: {merge: true}, restart: {maxMemory: 7MB}, critical: true, successCodes: [0, 3]}]", nil)
+	got := map[string]string{}
+	for _, c := range Diff(was, is) {
+		got[c.Path] = c.New + " " + c.Takes
+	}
+	want := map[string]string{"limits.memory": "5MB restart", "limits.cpu": "1 restart", "limits.nofile": "99 restart", "limits.best": "true restart", "nice": "1 restart", "oomScore": "2 restart", "watchdog": "10s restart",
+		"stdin": "open restart", "logging.merge": "true restart", "restart.maxMemory": "7MB live", "critical": "true live", "successCodes": "[0,3] live"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestMaxInstances: max is one for each processor of the machine that the definition is made for.
+func TestMaxInstances(t *testing.T) {
+	src := Source{Files: []File{{Path: "/srv/omnitron.yaml", Text: "apps: [{name: a, command: [a], instances: max, ports: {http: 8000}}]"}}, CPUs: 6}
+	d, _, err := Load(src)
+	if err != nil || d.Apps[0].Processes[0].Instances != 6 {
+		t.Fatalf("%+v %v", d, err)
+	}
+	src.CPUs = 0
+	if d, _, err = Load(src); err != nil || d.Apps[0].Processes[0].Instances != runtime.NumCPU() {
+		t.Errorf("%+v %v", d, err)
+	}
+	src.Files[0].Text, src.CPUs = strings.Replace(src.Files[0].Text, "8000", "65533", 1), 6
+	if _, _, err = Load(src); err == nil {
+		t.Error("six instances from port 65533 on are taken")
 	}
 }
 

@@ -198,14 +198,14 @@ func flattenInto(out map[string]leaf, prefix string, m map[string]any) {
 }
 
 // durationKeys are the resolved values that JSON has as nanoseconds.
-var durationKeys = []string{"window", "resetAfter", "initial", "max", "timeout", "interval", "startPeriod", "delay"}
+var durationKeys = []string{"window", "resetAfter", "initial", "max", "timeout", "interval", "startPeriod", "delay", "watchdog"}
 
 func human(key string, v any, text string) string {
 	n, isNumber := v.(float64)
 	switch {
 	case isNumber && slices.Contains(durationKeys, key):
 		return unit.FormatDuration(time.Duration(n))
-	case isNumber && key == "maxSize":
+	case isNumber && (key == "maxSize" || key == "memory" || key == "maxMemory"):
 		return unit.FormatSize(int64(n))
 	case isNumber && key == "umask":
 		return fmt.Sprintf("%03o", int(n))

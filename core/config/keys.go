@@ -29,6 +29,7 @@ type (
 		Enabled      schema.Value[bool]
 		Oneshot      schema.Value[bool]
 		OnDaemonExit schema.Value[string]
+		Critical     schema.Value[bool]
 	}
 	programKeys struct {
 		Name       schema.Value[string]
@@ -49,6 +50,19 @@ type (
 		Instances  schema.Value[int]
 		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
 		Logging    schema.Value[loggingKeys]
+
+		Limits       schema.Value[limitKeys]
+		SuccessCodes schema.Value[[]schema.Value[int]]
+		Nice         schema.Value[int]
+		OOMScore     schema.Value[int]
+		Watchdog     schema.Value[time.Duration]
+		Stdin        schema.Value[string]
+	}
+	limitKeys struct {
+		Memory schema.Value[int64]
+		CPU    schema.Value[float64]
+		NoFile schema.Value[int]
+		Best   schema.Value[bool]
 	}
 	commandLine struct {
 		Shell string   // for /bin/sh -c
@@ -81,6 +95,7 @@ type (
 		MaxRestarts        schema.Value[int]
 		Window, ResetAfter schema.Value[time.Duration]
 		Backoff            schema.Value[backoffKeys]
+		MaxMemory          schema.Value[int64]
 	}
 	backoffKeys struct {
 		Type           schema.Value[string]
@@ -114,6 +129,7 @@ type (
 		MaxFiles schema.Value[int]
 		Compress schema.Value[string]
 		OnFull   schema.Value[string]
+		Merge    schema.Value[bool]
 	}
 )
 
@@ -183,6 +199,11 @@ func signalWords() (words []string) {
 var portKind = schema.OneOf("auto, or a port from 1 to 65535",
 	schema.AsNumber(schema.Int(1, 65535), func(n int) Port { return Port{Base: n} }),
 	schema.AsScalar(schema.WordOrInt("auto, or a port from 1 to 65535", "auto", 1, 65535), func(n int) Port { return Port{Base: n, Auto: n == 0} }))
+
+// instancesKind gives 0 for max.
+var instancesKind = schema.OneOf("a number from 1 to 1000, or max",
+	schema.AsNumber(schema.Int(1, 1000), func(n int) int { return n }),
+	schema.AsScalar(schema.WordOrInt("max, or a number from 1 to 1000", "max", 1, 1000), func(n int) int { return n }))
 
 // portRefKind is how a probe says which port it means: one of the declared names, or a number.
 var portRefKind = schema.OneOf("the name of a declared port, or a number",
@@ -271,7 +292,8 @@ var restartKind = schema.OneOf("a restart policy (always, on-failure, never), or
 		schema.Field("resetAfter", schema.Duration(ms), func(r *restartKeys) *schema.Value[time.Duration] { return &r.ResetAfter },
 			"After running so long without a break, the back-off starts over.", schema.Default("60s"), schema.Example("60s"), schema.Live()),
 		backoffField(func(r *restartKeys) *schema.Value[backoffKeys] { return &r.Backoff }),
-		schema.Later[restartKeys]("maxMemory", "Restart when it uses more memory."),
+		schema.Field("maxMemory", schema.Size(1<<20), func(r *restartKeys) *schema.Value[int64] { return &r.MaxMemory },
+			"An instance that uses more memory, with everything that it started, is asked to end and started again; that counts as a failure. It is looked at with each sample, every 5 s.", schema.Default("never for memory"), schema.Example("400MB"), schema.Live()),
 		schema.Later[restartKeys]("cron", "Restart at planned times."),
 	), func(r restartKeys) restartKeys { return r }))
 
@@ -313,7 +335,8 @@ var loggingKind = schema.Object("logging", nil,
 		"How rotated files are compressed.", schema.Default("zstd"), schema.Example("gzip"), schema.Live()),
 	schema.Field("onFull", schema.Enum("block-then-drop, block or drop", "block-then-drop", "block", "drop"), func(l *loggingKeys) *schema.Value[string] { return &l.OnFull },
 		"What happens when the disk is full: hold the app for 10 s and then drop and count, hold it, or drop and count at once.", schema.Default("block-then-drop"), schema.Example("drop")),
-	schema.Later[loggingKeys]("merge", "One pipe for both streams, in exact order."),
+	schema.Field("merge", schema.Bool(), func(l *loggingKeys) *schema.Value[bool] { return &l.Merge },
+		"One pipe for both streams, so that their order is exact; all of it is then the stream out.", schema.Default("false"), schema.Example("true")),
 )
 
 var levels = []string{"trace", "debug", "info", "warn", "error", "fatal"}

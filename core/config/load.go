@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -34,6 +35,14 @@ type Source struct {
 	Dir      string            // the folder that paths in messages are shown relative to, or ""
 	Home     string            // what ~ stands for
 	User     string            // the user that the daemon runs as, or "" where that is not known
+	CPUs     int               // the processors that max instances are counted by; 0: those of this machine
+}
+
+func (s Source) cpus() int {
+	if s.CPUs > 0 {
+		return s.CPUs
+	}
+	return min(runtime.NumCPU(), 1000)
 }
 
 // ReadFile reads a file of a project for a Source: never more than a little beyond what Load accepts, so that a file

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -33,7 +32,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	if app == nil {
 		app = &programKeys{}
 	}
-	p := Process{Name: k.Name.V, Dir: l.dir, User: either(k.User, app.User).V, Group: either(k.Group, app.Group).V, Instances: k.Instances.Or(1)}
+	p := Process{Name: k.Name.V, Dir: l.dir, User: either(k.User, app.User).V, Group: either(k.Group, app.Group).V, Instances: l.instances(k)}
 	if cwd := either(k.CWD, app.CWD); cwd.Set() {
 		p.Dir = l.path(l.dir, cwd.V)
 	}
@@ -46,12 +45,25 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	l.env(&p, k, app)
 	p.Ready = l.ready(c, &p, k.Ready)
 	p.Health = l.health(c, &p, k.Health)
+	p.Watchdog = l.watchdog(p.Ready, k.Watchdog)
 	p.Restart = l.restart(l.restart(c.app.Supervision.Restart, app.Restart), k.Restart)
 	if r := either(k.Restart, app.Restart); c.app.Oneshot && p.Restart.Policy == "always" {
 		l.mean(r.Node, "a oneshot runs once, so it cannot be restarted always").Hint = "never (the default) or on-failure"
 	}
+	l.checkMemory(c, p.Restart, either(k.Restart, app.Restart))
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
+	if either(k.Stdin, app.Stdin).V == "open" {
+		p.Stdin = "open"
+	}
+	p.Limits = limits(app.Limits, k.Limits)
+	p.SuccessCodes = plain(either(k.SuccessCodes, app.SuccessCodes).V)
+	if n := either(k.Nice, app.Nice); n.Set() {
+		p.Nice = &n.V
+	}
+	if n := either(k.OOMScore, app.OOMScore); n.Set() {
+		p.OOMScore = &n.V
+	}
 	return p
 }
 
@@ -121,8 +133,8 @@ func (l *loader) ports(k programKeys) []Port {
 	for _, e := range k.Ports.V {
 		port := e.Value.V
 		port.Name = e.Key.Text
-		if port.Base > 0 && port.Base+k.Instances.Or(1)-1 > 65535 {
-			l.mean(e.Value.Node, "%d instances from port %d on go beyond 65535", k.Instances.Or(1), port.Base)
+		if port.Base > 0 && port.Base+l.instances(k)-1 > 65535 {
+			l.mean(e.Value.Node, "%d instances from port %d on go beyond 65535", l.instances(k), port.Base)
 		}
 		if other := variables[portVariable(port.Name)]; other != nil {
 			l.mean(e.Key, "the ports %q and %q would share the variable %s", other.Text, port.Name, portVariable(port.Name))
@@ -383,9 +395,4 @@ func portNames(ports []Port) []string {
 		names[i] = p.Name
 	}
 	return names
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

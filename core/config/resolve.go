@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -70,7 +71,7 @@ func Fit(text string) string {
 func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) App {
 	k := v.V
 	a := App{Name: k.Name.V, Key: def.Project + "/" + def.Stack + "/" + k.Name.V, Classic: !k.Processes.Set(), Enabled: k.Enabled.Or(true), Oneshot: k.Oneshot.V,
-		OnDaemonExit: k.OnDaemonExit.Or("adopt"), Supervision: l.supervision(def.Supervision, k.Supervision.V)}
+		OnDaemonExit: k.OnDaemonExit.Or("adopt"), Critical: k.Critical.V, Supervision: l.supervision(def.Supervision, k.Supervision.V)}
 	if !k.Supervision.V.Strategy.Set() {
 		a.Supervision.Strategy = defaultSupervision.Strategy // the file's acts among apps
 	}
@@ -85,7 +86,7 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 	for _, misplaced := range []struct {
 		key string
 		at  *tree.Node
-	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"instances", k.Instances.Node}} {
+	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"instances", k.Instances.Node}, {"watchdog", k.Watchdog.Node}} {
 		if misplaced.at != nil {
 			l.mean(misplaced.at, "%q belongs to a process of this app, not to the app: it has processes", misplaced.key).Hint = "move it into one of the processes"
 		}
@@ -136,6 +137,7 @@ func (l *loader) restart(r Restart, v schema.Value[restartKeys]) Restart {
 	schema.Put(&r.Window, v.V.Window)
 	schema.Put(&r.ResetAfter, v.V.ResetAfter)
 	r.Backoff = l.backoff(r.Backoff, v.V.Backoff)
+	schema.Put(&r.MaxMemory, v.V.MaxMemory)
 	return r
 }
 
@@ -163,5 +165,57 @@ func (l *loader) logging(g Logging, k loggingKeys) Logging {
 	schema.Put(&g.MaxFiles, k.MaxFiles)
 	schema.Put(&g.Compress, k.Compress)
 	schema.Put(&g.OnFull, k.OnFull)
+	schema.Put(&g.Merge, k.Merge)
 	return g
+}
+
+// limits adds up limits, the later ones winning. No limits are nil.
+func limits(all ...schema.Value[limitKeys]) *Limits {
+	var out Limits
+	for _, k := range all {
+		schema.Put(&out.Memory, k.V.Memory)
+		schema.Put(&out.CPU, k.V.CPU)
+		schema.Put(&out.NoFile, k.V.NoFile)
+		schema.Put(&out.Best, k.V.Best)
+	}
+	if out == (Limits{}) {
+		return nil
+	}
+	return &out
+}
+
+// instances is how many instances a program is to have.
+func (l *loader) instances(k programKeys) int {
+	if k.Instances.Set() && k.Instances.V == 0 { // max
+		return l.src.cpus()
+	}
+	return k.Instances.Or(1)
+}
+
+// checkMemory refuses a restart for memory where nothing is restarted.
+func (l *loader) checkMemory(c programContext, r Restart, at schema.Value[restartKeys]) {
+	if r.MaxMemory == 0 || !at.Set() {
+		return
+	}
+	if at.V.MaxMemory.Set() {
+		at.Node = at.V.MaxMemory.Node
+	}
+	switch {
+	case c.app.Oneshot:
+		l.mean(at.Node, "a oneshot runs once, so it cannot be restarted for its memory").Hint = "limits: {memory: …} bounds it"
+	case r.Policy == "never":
+		l.mean(at.Node, "what is never restarted cannot be restarted for its memory").Hint = "policy: on-failure, or limits: {memory: …}"
+	}
+}
+
+func (l *loader) watchdog(ready Ready, v schema.Value[time.Duration]) time.Duration {
+	if v.Set() && ready.Kind != "notify" {
+		l.mean(v.Node, "a watchdog needs ready: notify: without it the program has no socket to report over").Hint = "add ready: notify, or remove it"
+	}
+	return v.V
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -109,6 +109,7 @@ func TestSchemaAgreesOnEveryKey(t *testing.T) {
 	each("apps.health", "{apps: [{name: n, command: [n], health: {%s}}]}")
 	each("apps.restart", "{apps: [{name: n, command: [n], restart: {%s}}]}")
 	each("apps.restart.backoff", "{apps: [{name: n, command: [n], restart: {backoff: {%s}}}]}")
+	each("apps.limits", "{apps: [{name: n, command: [n], limits: {%s}}]}")
 	each("apps.stop", "{apps: [{name: n, command: [n], stop: {%s}}]}")
 	each("apps.dependsOn", "{apps: [{name: n, command: [n], dependsOn: [{%s}]}]}")
 	each("apps.processes", "{apps: [{name: n, processes: [{%s}]}]}")
@@ -200,7 +201,7 @@ func allKeys(t *testing.T, root string, out map[string]bool) {
 
 // A key inside a map that several keys share counts wherever the map stands.
 func shared(path string) string {
-	for _, s := range []string{"backoff.", "ready.", "health.", "restart.", "stop.", "logging.", "supervision."} {
+	for _, s := range []string{"backoff.", "ready.", "health.", "restart.", "stop.", "logging.", "supervision.", "limits."} {
 		if i := strings.LastIndex(path, s); i >= 0 {
 			return path[i:]
 		}

@@ -52,7 +52,7 @@ func showApp(a App) yaml.MapSlice {
 	}
 	out = append(out, showDependencies("app", a.DependsOn)...)
 	return append(out, yaml.MapItem{Key: "supervision", Value: showSupervision(a.Supervision)}, yaml.MapItem{Key: "enabled", Value: a.Enabled},
-		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit})
+		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit}, yaml.MapItem{Key: "critical", Value: a.Critical})
 }
 
 func showDependencies(key string, ds []Dependency) yaml.MapSlice {
@@ -119,11 +119,43 @@ func showProgram(p Process) yaml.MapSlice {
 			yaml.MapItem{Key: "retries", Value: h.Retries}, yaml.MapItem{Key: "startPeriod", Value: unit.FormatDuration(h.StartPeriod)}))
 	}
 	r := p.Restart
-	add("restart", yaml.MapSlice{{Key: "policy", Value: r.Policy}, {Key: "maxRestarts", Value: r.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(r.Window)}, {Key: "resetAfter", Value: unit.FormatDuration(r.ResetAfter)}, {Key: "backoff", Value: showBackoff(r.Backoff)}})
+	restart := yaml.MapSlice{{Key: "policy", Value: r.Policy}, {Key: "maxRestarts", Value: r.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(r.Window)}, {Key: "resetAfter", Value: unit.FormatDuration(r.ResetAfter)}, {Key: "backoff", Value: showBackoff(r.Backoff)}}
+	if r.MaxMemory > 0 {
+		restart = append(restart, yaml.MapItem{Key: "maxMemory", Value: unit.FormatSize(r.MaxMemory)})
+	}
+	add("restart", restart)
 	add("stop", yaml.MapSlice{{Key: "signal", Value: p.Stop.Signal}, {Key: "timeout", Value: unit.FormatDuration(p.Stop.Timeout)}})
 	add("instances", p.Instances)
 	g := p.Logging
-	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}})
+	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}, {Key: "merge", Value: g.Merge}})
+	if p.Stdin != "" {
+		add("stdin", p.Stdin)
+	}
+	if l := p.Limits; l != nil {
+		limits := yaml.MapSlice{}
+		limit := func(key string, set bool, value any) {
+			if set {
+				limits = append(limits, yaml.MapItem{Key: key, Value: value})
+			}
+		}
+		limit("memory", l.Memory > 0, unit.FormatSize(l.Memory))
+		limit("cpu", l.CPU > 0, l.CPU)
+		limit("nofile", l.NoFile > 0, l.NoFile)
+		limit("best", l.Best, true)
+		add("limits", limits)
+	}
+	if len(p.SuccessCodes) > 0 {
+		add("successCodes", p.SuccessCodes)
+	}
+	if p.Watchdog > 0 {
+		add("watchdog", unit.FormatDuration(p.Watchdog))
+	}
+	if p.Nice != nil {
+		add("nice", *p.Nice)
+	}
+	if p.OOMScore != nil {
+		add("oomScore", *p.OOMScore)
+	}
 	return out
 }
 

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
 )
@@ -23,6 +25,17 @@ var processDependencies = dependencyKind("a process", schema.Field("process", sc
 var inheritKind = schema.OneOf("a list of variables, or true for all",
 	schema.AsList(schema.List("a list of variables", schema.Pattern("the name of a variable", dotenv.NamePattern, envHint), 0), func(names []schema.Value[string]) inheritance { return inheritance{Names: names} }),
 	schema.AsBool(schema.Bool(), func(all bool) inheritance { return inheritance{All: all} }))
+
+var limitsKind = schema.Object("limits", nil,
+	schema.Field("memory", schema.Size(1<<20), func(l *limitKeys) *schema.Value[int64] { return &l.Memory },
+		"Memory of all its processes together, swap not used instead. Beyond it the kernel ends one of them.", schema.Default("unlimited"), schema.Example("512MB")),
+	schema.Field("cpu", schema.Float(0.01, 4096), func(l *limitKeys) *schema.Value[float64] { return &l.CPU },
+		"Processors' time of all its processes together: 1.5 is that of one and a half.", schema.Default("unlimited"), schema.Example("1.5")),
+	schema.Field("nofile", schema.Int(16, 1<<30), func(l *limitKeys) *schema.Value[int] { return &l.NoFile },
+		"Open descriptors of each of its processes. More than the hard limit of the daemon needs root.", schema.Default("the daemon's own limit"), schema.Example("65536")),
+	schema.Field("best", schema.Bool(), func(l *limitKeys) *schema.Value[bool] { return &l.Best },
+		"Go on without a limit that cannot be enforced here, and show a warning.", schema.Default("false"), schema.Example("true")),
+)
 
 // programFields are the keys that a process has, and a classic app too.
 func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[dependencyKeys]], at func(*S) *programKeys) []schema.FieldOf[S] {
@@ -58,8 +71,8 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"When it is started again.", schema.Default("on-failure"), schema.Example("{policy: always, maxRestarts: 5, window: 60s}"), schema.Live()),
 		schema.Field("stop", stopKind, func(s *S) *schema.Value[stopKeys] { return &at(s).Stop },
 			"How it is ended.", schema.Example("{signal: SIGTERM, timeout: 10s}"), schema.Live()),
-		schema.Field("instances", schema.NotYet("max", schema.Int(1, 1000)), func(s *S) *schema.Value[int] { return &at(s).Instances },
-			"How many run at the same time.", schema.Default("1"), schema.Example("2"), schema.Live()),
+		schema.Field("instances", instancesKind, func(s *S) *schema.Value[int] { return &at(s).Instances },
+			"How many run at the same time; max is one for each processor.", schema.Default("1"), schema.Example("2"), schema.Live()),
 		schema.Field("dependsOn", dependencies, func(s *S) *schema.Value[[]schema.Value[dependencyKeys]] { return &at(s).DependsOn },
 			"What has to be there before it starts.", schema.Example("[pool]"), schema.Live()),
 		schema.Field("logging", loggingKind, func(s *S) *schema.Value[loggingKeys] { return &at(s).Logging },
@@ -67,13 +80,19 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 		later("sockets", "Listening sockets that are kept open and passed on."),
 		later("reload", "How it takes up a change without a gap."),
 		later("hooks", "Commands before and after start and stop."),
-		later("watchdog", "How often it has to report over the notify socket."),
+		schema.Field("watchdog", schema.Duration(100*ms), func(s *S) *schema.Value[time.Duration] { return &at(s).Watchdog },
+			"Once it is ready it has to say WATCHDOG=1 over NOTIFY_SOCKET again and again, and finds in WATCHDOG_USEC how often; silence for so long is a failure, and it is started again. Only with ready: notify.", schema.Default("not watched"), schema.Example("10s")),
 		later("tty", "A pseudo terminal."),
-		later("stdin", "What its standard input is."),
-		later("limits", "Memory, CPU and descriptors."),
-		later("successCodes", "Exit codes that are no failure."),
-		later("nice", "Its scheduling priority."),
-		later("oomScore", "How ready the kernel is to kill it."),
+		schema.Field("stdin", schema.OrNull(schema.Enum("null or open", "null", "open")), func(s *S) *schema.Value[string] { return &at(s).Stdin },
+			"What its standard input is: null has nothing to read and is at its end at once; open has nothing to read either, but no end before the program's, for programs that end with their input.", schema.Default("null"), schema.Example("open")),
+		schema.Field("limits", limitsKind, func(s *S) *schema.Value[limitKeys] { return &at(s).Limits },
+			"What each instance may use, with everything that it starts. What cannot be enforced where the daemon runs fails the start, unless best is true.", schema.Default("no limits of its own"), schema.Example("{memory: 512MB, cpu: 1.5, nofile: 65536}")),
+		schema.Field("successCodes", schema.List("a list of exit codes", schema.Int(0, 255), 1), func(s *S) *schema.Value[[]schema.Value[int]] { return &at(s).SuccessCodes },
+			"The exit codes that are no failure; 128 + number stands for an end by that signal. A list without 0 makes 0 a failure.", schema.Default("[0]"), schema.Example("[0, 143]"), schema.Live()),
+		schema.Field("nice", schema.Int(-20, 19), func(s *S) *schema.Value[int] { return &at(s).Nice },
+			"Its priority: the higher, the more it lets others go first. Less than the daemon's own needs root, else the start fails.", schema.Default("that of the daemon"), schema.Example("10")),
+		schema.Field("oomScore", schema.Int(-1000, 1000), func(s *S) *schema.Value[int] { return &at(s).OOMScore },
+			"How ready the kernel is to end it when memory is short: the higher, the sooner. Less than the daemon's own needs root, else the start fails.", schema.Default("that of the daemon"), schema.Example("500")),
 		later("watch", "Reload when files change."),
 		later("build", "What is built before it starts."),
 		later("node", "Settings of node programs."),
@@ -84,7 +103,7 @@ var processKind = schema.Object("a process", nil, programFields("a process", pro
 
 var appKind = schema.Object("an app", nil, append(programFields("an app", appDependencies, func(a *appKeys) *programKeys { return &a.programKeys }),
 	schema.Field("processes", schema.List("a list of processes", processKind, 1), func(a *appKeys) *schema.Value[[]schema.Value[programKeys]] { return &a.Processes },
-		"Several programs in one app, each with its own instances. What the app says of cwd, user, group, umask, env, envFile, inheritEnv, restart, stop and logging holds for those that say nothing.", schema.Example("[{name: web, command: [./web]}, {name: worker, command: [./worker]}]")),
+		"Several programs in one app, each with its own instances. What the app says of cwd, user, group, umask, env, envFile, inheritEnv, restart, stop, logging, limits, successCodes, nice, oomScore and stdin holds for those that say nothing.", schema.Example("[{name: web, command: [./web]}, {name: worker, command: [./worker]}]")),
 	schema.Field("supervision", supervisionKind, func(a *appKeys) *schema.Value[supervisionKeys] { return &a.Supervision },
 		"What a failure of one process means for the others of the app.", schema.Example("{strategy: one_for_all}"), schema.Live()),
 	schema.Field("enabled", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Enabled },
@@ -93,7 +112,8 @@ var appKind = schema.Object("an app", nil, append(programFields("an app", appDep
 		"It runs once and ends completed or failed.", schema.Default("false"), schema.Example("true")),
 	schema.Field("onDaemonExit", schema.Enum("adopt or stop", "adopt", "stop"), func(a *appKeys) *schema.Value[string] { return &a.OnDaemonExit },
 		"What happens to it when the daemon dies: it lives on and the next daemon takes it over, or it is stopped.", schema.Default("adopt"), schema.Example("stop")),
-	schema.Later[appKeys]("critical", "Giving up on it stops its whole stack."),
+	schema.Field("critical", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Critical },
+		"When it is given up, as crashed or as a oneshot that failed, all other apps of its stack are stopped, those that depend on others first. They stay so until they are started again.", schema.Default("false"), schema.Example("true"), schema.Live()),
 	schema.Later[appKeys]("schedule", "When it runs."),
 	schema.Later[appKeys]("needs", "Services of the infrastructure that it uses."),
 	schema.Later[appKeys]("deploy", "How a new version is put in place."),

@@ -70,6 +70,7 @@ var Reasons = map[string]Reason{
 	"cwd_missing":        {"The working directory does not exist or cannot be entered.", "Make it, or mend cwd: omnitron explain config.apps.cwd."},
 	"dependency_failed":  {"An app that it depends on did not get there.", "omnitron why on that app; then start this one again."},
 	"exec_not_found":     {"The program is not there: not at its path, or not on the PATH that the app has.", "Install it or mend command; omnitron env <app> shows which variables it has."},
+	"limit_unavailable":  {"A limit, or a priority, that its definition asks for cannot be set here: no control group with that controller may be made, or only root may raise it so far.", "Run the daemon where it may (as root, or as a service with Delegate=yes), ask for less, or say limits: {best: true}."},
 	"no_free_port":       {"No port is free for one that is declared as auto.", "See who holds them: ss -ltn."},
 	"no_resources":       {"The system has no processes or descriptors left to give.", "Raise the limit (ulimit -n, ulimit -u), or stop something."},
 	"no_socket_dir":      {"There is no folder in which the program's notify socket can be made.", "See whether the home and /run can be written."},

@@ -22,7 +22,7 @@ func (k *keeper) adopt(rec protocol.Generation, fds []int, child bool) {
 		protocol.CloseAll(fds)
 		return
 	}
-	g := &gen{pidfd: -1, notify: -1, rec: rec, child: child && rec.StubPID == 0}
+	g := &gen{pidfd: -1, notify: -1, stdin: -1, rec: rec, child: child && rec.StubPID == 0}
 	g.rec.Handles = nil
 	l := stubLink{fd: -1, pidfd: -1, pid: rec.StubPID, child: child}
 	for i, fd := range fds {
@@ -39,6 +39,8 @@ func (k *keeper) adopt(rec protocol.Generation, fds []int, child bool) {
 			g.errs = k.newStream(g, fd)
 		case protocol.HandleNotify:
 			g.notify = fd
+		case protocol.HandleStdin:
+			g.stdin = fd
 		case protocol.HandleStub:
 			l.fd = fd
 		case protocol.HandleStubPidfd:
@@ -90,14 +92,22 @@ func (k *keeper) sweep(lost bool) {
 	mine := map[string]bool{}
 	for _, g := range k.gens {
 		mine[g.rec.Cgroup] = true
+		for _, dir := range g.rec.Bounds {
+			mine[dir] = true
+		}
 	}
 	dirs := map[string]bool{}
 	for _, p := range cage.Candidates("omnitron-" + k.homeID) {
 		dirs[p.Dir] = true
 	}
+	for _, p := range cage.Bounders("omnitron-" + k.homeID) {
+		dirs[p.Dir] = true
+	}
 	for _, g := range old.Generations {
-		if g.Cgroup != "" {
-			dirs[filepath.Dir(g.Cgroup)] = true
+		for _, dir := range append(g.Bounds, g.Cgroup) {
+			if dir != "" {
+				dirs[filepath.Dir(dir)] = true
+			}
 		}
 	}
 	for dir := range dirs {
@@ -266,8 +276,8 @@ func (k *keeper) mourn(rec protocol.Generation) {
 			f.Close()
 		}
 	}
-	rec.Cgroup, rec.StubPID, rec.Handles = "", 0, nil
-	k.gens[rec.ID] = &gen{pidfd: -1, notify: -1, rec: rec}
+	rec.Cgroup, rec.Bounds, rec.StubPID, rec.Handles = "", nil, 0, nil
+	k.gens[rec.ID] = &gen{pidfd: -1, notify: -1, stdin: -1, rec: rec}
 }
 
 // stateFile is keeper.json: what the next keeper needs when nobody lives who could tell.

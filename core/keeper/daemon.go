@@ -351,4 +351,7 @@ func (k *keeper) clean() {
 	if k.contain != cage.Stub {
 		_ = cage.Remove(k.place.Dir) // only if it is empty
 	}
+	for _, p := range k.bounders {
+		_ = cage.Remove(p.Dir) // only if it is empty; most never were
+	}
 }

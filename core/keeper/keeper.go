@@ -39,8 +39,9 @@ type keeper struct {
 	homeID   string
 	instance string
 	contain  string
-	place    cage.Place // where groups are made, unless contain is stub
-	lock     int        // keeper.lock, held for life
+	place    cage.Place            // where groups are made, unless contain is stub
+	bounders map[string]cage.Place // where further groups are made that limit programs
+	lock     int                   // keeper.lock, held for life
 	listener int
 
 	epoll    int

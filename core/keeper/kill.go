@@ -63,8 +63,20 @@ func (k *keeper) killTree(g *gen) {
 	}
 }
 
-// empty reports whether nothing of the tree is left, and then removes its group.
+// empty reports whether nothing of the tree is left, and then removes its groups.
 func (k *keeper) empty(g *gen) bool {
+	if !k.deserted(g) {
+		return false
+	}
+	for _, dir := range g.rec.Bounds {
+		if cage.Remove(dir) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *keeper) deserted(g *gen) bool {
 	switch {
 	case g.rec.Cgroup != "":
 		return !cage.Populated(g.rec.Cgroup) && cage.Remove(g.rec.Cgroup) == nil

@@ -94,6 +94,9 @@ func (k *keeper) watchNotify(g *gen) {
 	}
 }
 
+// maxExtend is the longest time that a program can ask for, in microseconds; the daemon allows less.
+const maxExtend = int64(365 * 24 * time.Hour / time.Microsecond)
+
 // maxNotice is how much of a message on a notify socket is read, in bytes.
 const maxNotice = 4096
 
@@ -183,6 +186,10 @@ func (k *keeper) note(g *gen, sender int, text string) *protocol.Notice {
 			n.Watchdog = value == "1"
 		case "STATUS":
 			n.Status = strings.ToValidUTF8(value, "\ufffd")
+		case "EXTEND_TIMEOUT_USEC":
+			if us, err := strconv.ParseInt(value, 10, 64); err == nil && us > 0 && us <= maxExtend {
+				n.Extend = us
+			}
 		case "MAINPID":
 			if pid, err := strconv.Atoi(value); err == nil && k.owns(g, pid) {
 				n.MainPID = pid

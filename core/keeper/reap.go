@@ -177,6 +177,7 @@ func (k *keeper) ended(g *gen, e protocol.Exit) {
 	}
 	k.drain(g)
 	e.Alone = g.rec.Cgroup != "" && !cage.Populated(g.rec.Cgroup)
+	e.Starved = cage.Starved(append([]string{g.rec.Cgroup}, g.rec.Bounds...)...)
 	g.rec.Exit = &e
 	k.tell(protocol.Exited, protocol.ExitBody{ID: g.rec.ID, Exit: e})
 	k.save()
@@ -191,6 +192,7 @@ func (k *keeper) forget(g *gen) {
 	delete(k.gens, g.rec.ID)
 	k.release(g)
 	k.drop(&g.pidfd)
+	k.drop(&g.stdin)
 	k.dropNotify(g)
 	if g.stub != nil {
 		k.dropStub(g)

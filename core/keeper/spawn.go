@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ type gen struct {
 	out     *stream
 	errs    *stream // nil when it shares out's pipe
 	notify  int
+	stdin   int // the writing end of its input, or -1
 	stub    *stubLink
 	killers []func() // wait for the end of the tree
 	killing *timer
@@ -51,6 +53,7 @@ func (g *gen) record() (protocol.Generation, []int) {
 		add(protocol.HandleErr, g.errs.fd)
 	}
 	add(protocol.HandleNotify, g.notify)
+	add(protocol.HandleStdin, g.stdin)
 	if g.stub != nil {
 		add(protocol.HandleStub, g.stub.fd)
 		add(protocol.HandleStubPidfd, g.stub.pidfd)
@@ -65,8 +68,8 @@ func refusal(code, reason, format string, args ...any) *protocol.Error {
 // check refuses what this keeper cannot do: nothing is accepted and ignored.
 func check(s protocol.Spec) *protocol.Error {
 	switch {
-	case len(s.Limits) > 0 || len(s.Passed) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null":
-		return refusal("invalid", "not_supported", "this keeper supports neither limits, passed descriptors, a terminal nor an open stdin")
+	case len(s.Passed) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null" && s.Stdin != "open":
+		return refusal("invalid", "not_supported", "this keeper supports neither passed descriptors nor a terminal, and no stdin but null and open")
 	case s.ID == "" || len(s.Argv) == 0 || !strings.HasPrefix(s.Dir, "/"):
 		return refusal("invalid", "bad_spec", "a generation needs an id, a command and an absolute directory")
 	case !cage.ValidName(s.Group):
@@ -90,7 +93,7 @@ func (k *keeper) spawn(s protocol.Spec) (*gen, *protocol.Error) {
 	if k.adopting || k.exit != nil || k.daemon.quit {
 		return nil, refusal("unavailable", "not_ready", "the keeper does not start programs now")
 	}
-	g := &gen{pidfd: -1, notify: -1}
+	g := &gen{pidfd: -1, notify: -1, stdin: -1}
 	g.rec = protocol.Generation{ID: s.ID, Group: s.Group, Kind: s.Kind, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles,
 		OnFull: s.OnFull, DieWithDaemon: s.DieWithDaemon, Contain: k.contain}
 	if e := k.begin(g, s); e != nil {
@@ -109,6 +112,10 @@ func (k *keeper) spawn(s protocol.Spec) (*gen, *protocol.Error) {
 // begin makes everything that a generation needs and starts it; what it made is in g, for discard.
 func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 	p := launch.Program{Argv: s.Argv, Dir: s.Dir, UID: s.UID, GID: s.GID, Groups: s.Groups, Umask: s.Umask}
+	bounds, e := limits(s.Limits, &p.Limits)
+	if e != nil {
+		return e
+	}
 	p.Env = append(append([]string{}, s.Env...), "OMNITRON_GENERATION="+s.ID, "OMNITRON_HOME_ID="+k.homeID)
 	if s.Notify {
 		owner := s.NotifyUID
@@ -136,7 +143,14 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 		ends = append(ends, w)
 		return st, w, nil
 	}
-	var e *protocol.Error
+	if s.Stdin == "open" {
+		var ps [2]int
+		if err := unix.Pipe2(ps[:], unix.O_CLOEXEC); err != nil {
+			return refusal("limited", "no_resources", "cannot make a pipe: %v", err)
+		}
+		ends = append(ends, ps[0])
+		p.Files[0], g.stdin = ps[0], ps[1]
+	}
 	if s.Out != "" {
 		if g.out, p.Files[1], e = open(s.Out); e != nil {
 			return e
@@ -151,6 +165,9 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 		}
 	}
 	if k.contain == cage.Stub {
+		if e := k.bind(g, bounds, &p, s.Group); e != nil {
+			return e
+		}
 		return k.beginStub(g, p)
 	}
 	dir, err := k.place.Make(s.Group)
@@ -158,6 +175,9 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 		return refusal("internal", "cgroup_unavailable", "cannot make the control group of %s: %v", s.ID, err)
 	}
 	g.rec.Cgroup, p.Cgroup, p.Join = dir, dir, k.contain == cage.V1
+	if e := k.bind(g, bounds, &p, s.Group); e != nil {
+		return e
+	}
 	run, e := p.Start()
 	if e != nil {
 		return e
@@ -168,6 +188,61 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 		return refusal("internal", "spawn_failed", "cannot identify the process %d of %s", run.PID, s.ID)
 	}
 	g.rec.PID, g.rec.Start, g.rec.Started, g.pidfd, g.child = run.PID, st.Start, run.At, run.Pidfd, true
+	g.rec.Skipped = append(g.rec.Skipped, run.Skipped...)
+	return nil
+}
+
+// limits reads what a program is limited to, and refuses what this keeper does not know.
+func limits(said map[string]string, to *launch.Limits) (b cage.Bounds, e *protocol.Error) {
+	for name, text := range said {
+		var err error
+		number := func(low, high int) *int {
+			n, bad := strconv.Atoi(text)
+			if bad != nil || n < low || n > high {
+				err = strconv.ErrRange
+			}
+			return &n
+		}
+		switch name {
+		case protocol.LimitMemory:
+			b.Memory, err = strconv.ParseInt(text, 10, 64)
+		case protocol.LimitCPU:
+			b.CPU, err = strconv.ParseFloat(text, 64)
+		case protocol.LimitNoFile:
+			to.NoFile, err = strconv.ParseUint(text, 10, 64)
+		case protocol.LimitNice:
+			to.Nice = number(-20, 19)
+		case protocol.LimitOOMScore:
+			to.OOMScore = number(-1000, 1000)
+		case protocol.LimitBest:
+			to.Best = true
+		default:
+			return b, refusal("invalid", "not_supported", "this keeper does not know the limit %q", name)
+		}
+		if err != nil || b.Memory < 0 || b.CPU < 0 {
+			return b, refusal("invalid", "bad_spec", "%q is no value of the limit %q", text, name)
+		}
+	}
+	return b, nil
+}
+
+// bind has the bounds of a generation hold for its groups before anything is in them.
+func (k *keeper) bind(g *gen, b cage.Bounds, p *launch.Program, name string) *protocol.Error {
+	if len(b.Needs()) == 0 {
+		return nil
+	}
+	kind := k.contain
+	further, failed := cage.Bind(b, kind, g.rec.Cgroup, name, k.bounders)
+	g.rec.Bounds, p.Bounds = further, further
+	for _, c := range b.Needs() {
+		if err := failed[c]; err != nil {
+			e := refusal("invalid", "limit_unavailable", "limits.%s cannot be enforced here: %v", c, err)
+			if !p.Limits.Best {
+				return e
+			}
+			g.rec.Skipped = append(g.rec.Skipped, e.Message)
+		}
+	}
 	return nil
 }
 
@@ -179,13 +254,14 @@ func (k *keeper) discard(g *gen) {
 		}
 	}
 	k.drop(&g.pidfd)
+	k.drop(&g.stdin)
 	k.dropNotify(g)
 	if g.stub != nil {
 		k.dropStub(g)
 	}
-	if g.rec.Cgroup != "" {
-		if err := cage.Remove(g.rec.Cgroup); err != nil {
-			k.log("warn", "cannot remove a control group", "dir", g.rec.Cgroup, "err", err.Error())
+	for _, dir := range append(g.rec.Bounds, g.rec.Cgroup) {
+		if err := cage.Remove(dir); err != nil && dir != "" {
+			k.log("warn", "cannot remove a control group", "dir", dir, "err", err.Error())
 		}
 	}
 }
@@ -234,13 +310,14 @@ func (k *keeper) beginStub(g *gen, p launch.Program) *protocol.Error {
 		return refusal("internal", "spawn_failed", "the stub of %s has ended", g.rec.ID)
 	}
 	g.rec.PID, g.rec.Start, g.rec.Started, g.pidfd = s.PID, s.Start, s.At, fds[0]
-	g.rec.StubPID, g.rec.StubStart = pid, self.Start
+	g.rec.StubPID, g.rec.StubStart, g.rec.Skipped = pid, self.Start, append(g.rec.Skipped, s.Skipped...)
 	k.watchStub(g)
 	return nil
 }
 
 // pickContainment tries what there is: a group that can be made is no proof that a process can be started in it.
 func (k *keeper) pickContainment() {
+	k.bounders = cage.Bounders("omnitron-" + k.homeID)
 	want := k.o.Contain
 	for _, p := range cage.Candidates("omnitron-" + k.homeID) {
 		if want != "" && want != "auto" && want != p.Kind {

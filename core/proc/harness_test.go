@@ -375,6 +375,14 @@ func asNobody(t *testing.T, pattern string) {
 	}
 }
 
+// fifo makes a pipe with a name in the home.
+func (e *env) fifo(name string) {
+	e.t.Helper()
+	if err := unix.Mkfifo(filepath.Join(e.home, name), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 func homeID(e *env) string { return keeper.HomeID(e.home) }
 
 // halt stops a process, and returns when it has stopped: kill(2) does not wait for that.

@@ -94,6 +94,16 @@ func helper(name string, args []string) int {
 			return 1
 		}
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+	case "eat": // so many MB of memory
+		for n := num(0); n > 0; n-- {
+			b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+			if err != nil {
+				return 1
+			}
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+		}
 	case "burn":
 		for ru := (unix.Rusage{}); time.Duration(ru.Utime.Nano()+ru.Stime.Nano()) < time.Duration(num(0))*time.Millisecond; {
 			if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {

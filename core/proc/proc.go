@@ -16,22 +16,24 @@ import (
 
 // Spec is one generation to start.
 type Spec struct {
-	ID            string   // "<project>/<stack>/<app>:<process>#<n>@<generation>"; opaque to the keeper
-	Group         string   // leaf name of its cgroup, [a-z0-9._-]+, unique per generation
-	Kind          string   // app | probe | hook | build | step
-	Argv          []string // Argv[0] without a slash is looked up in the PATH of Env, with one it is relative to Dir
-	Dir           string   // working directory, absolute
-	Env           []string // the whole environment; NOTIFY_SOCKET and the markers are added
-	UID, GID      int      // -1: keep
-	Groups        []int    // supplementary groups when UID or GID is set
-	Umask         int      // -1: 022
-	Out, Err      string   // absolute paths of the log files; "" is /dev/null, equal ones share a pipe
-	MaxSize       int64    // bytes after which a log file is rotated at the next end of a line; 0: never
-	MaxFiles      int      // rotated files a log that are never exceeded, whoever else tends to them; 0: no bound
-	OnFull        string   // block-then-drop (default) | block | drop
-	Notify        bool     // make a notify socket and set NOTIFY_SOCKET
-	NotifyUID     int      // who owns that socket; -1: UID
-	DieWithDaemon bool     // the keeper ends the tree when the daemon dies unasked
+	ID            string            // "<project>/<stack>/<app>:<process>#<n>@<generation>"; opaque to the keeper
+	Group         string            // leaf name of its cgroup, [a-z0-9._-]+, unique per generation
+	Kind          string            // app | probe | hook | build | step
+	Argv          []string          // Argv[0] without a slash is looked up in the PATH of Env, with one it is relative to Dir
+	Dir           string            // working directory, absolute
+	Env           []string          // the whole environment; NOTIFY_SOCKET and the markers are added
+	UID, GID      int               // -1: keep
+	Groups        []int             // supplementary groups when UID or GID is set
+	Umask         int               // -1: 022
+	Out, Err      string            // absolute paths of the log files; "" is /dev/null, equal ones share a pipe
+	MaxSize       int64             // bytes after which a log file is rotated at the next end of a line; 0: never
+	MaxFiles      int               // rotated files a log that are never exceeded, whoever else tends to them; 0: no bound
+	OnFull        string            // block-then-drop (default) | block | drop
+	Stdin         string            // "" is /dev/null; open is a pipe that nobody writes to and that has no end while the generation is known
+	Notify        bool              // make a notify socket and set NOTIFY_SOCKET
+	NotifyUID     int               // who owns that socket; -1: UID
+	DieWithDaemon bool              // the keeper ends the tree when the daemon dies unasked
+	Limits        map[string]string // by the keeper's names of them, protocol.LimitMemory and the like
 }
 
 // Identity names one process for good: a pid alone names whoever has it now.
@@ -46,6 +48,7 @@ type Exit struct {
 	At         time.Time     // when it was noticed
 	User, Sys  time.Duration // CPU time of the process and the children it waited for; 0 when nobody waited for it
 	MaxRSS     int64         // bytes; 0 when nobody waited for it
+	Starved    int           // processes of the tree that the kernel had ended for want of memory, as far as its groups tell
 	Note       string        // how it is known when the keeper was not its parent: pidfd, stat or lost
 }
 
@@ -53,10 +56,11 @@ type Exit struct {
 type Notice struct {
 	At                         time.Time
 	Ready, Stopping, Reloading bool
-	Watchdog                   bool   // at least one keep-alive came
-	Status                     string // foreign text
-	MainPID                    int    // 0 unless the program named one of its own processes
-	PID                        int    // sender
+	Watchdog                   bool          // at least one keep-alive came
+	Status                     string        // foreign text
+	Extend                     time.Duration // its start or stop takes so much longer from now on; 0: it did not say so
+	MainPID                    int           // 0 unless the program named one of its own processes
+	PID                        int           // sender
 }
 
 // Event is news about log files and the keeper itself.
@@ -96,11 +100,11 @@ func (e *StuckError) Error() string { return fmt.Sprintf("processes %v would not
 func (s Spec) message() protocol.Spec {
 	return protocol.Spec{ID: s.ID, Group: s.Group, Kind: s.Kind, Argv: s.Argv, Dir: s.Dir, Env: s.Env, UID: s.UID, GID: s.GID,
 		Groups: s.Groups, Umask: s.Umask, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles, OnFull: s.OnFull,
-		Notify: s.Notify, NotifyUID: s.NotifyUID, DieWithDaemon: s.DieWithDaemon}
+		Notify: s.Notify, NotifyUID: s.NotifyUID, DieWithDaemon: s.DieWithDaemon, Limits: s.Limits, Stdin: s.Stdin}
 }
 
 func exitOf(e protocol.Exit) Exit {
-	x := Exit{Known: e.Known, At: e.At, User: time.Duration(e.User), Sys: time.Duration(e.Sys), MaxRSS: e.MaxRSS, Note: e.Note}
+	x := Exit{Known: e.Known, At: e.At, User: time.Duration(e.User), Sys: time.Duration(e.Sys), MaxRSS: e.MaxRSS, Starved: e.Starved, Note: e.Note}
 	if !e.Known {
 		return x
 	}
@@ -118,7 +122,7 @@ func exitOf(e protocol.Exit) Exit {
 
 func noticeOf(n protocol.Notice) Notice {
 	return Notice{At: n.At, Ready: n.Ready, Stopping: n.Stopping, Reloading: n.Reloading, Watchdog: n.Watchdog,
-		Status: n.Status, MainPID: n.MainPID, PID: n.PID}
+		Status: n.Status, Extend: time.Duration(n.Extend) * time.Microsecond, MainPID: n.MainPID, PID: n.PID}
 }
 
 func faultOf(e *protocol.Error) error {

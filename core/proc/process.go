@@ -55,6 +55,9 @@ func (p *Process) Identity() Identity {
 // Cgroup is the absolute directory of its cgroup, or "" where a stub holds the tree together.
 func (p *Process) Cgroup() string { return p.gen.Cgroup }
 
+// Skipped says in words which limits could not be set, where that was not insisted on.
+func (p *Process) Skipped() []string { return p.gen.Skipped }
+
 // Started is when the main process was started.
 func (p *Process) Started() time.Time { return p.gen.Started }
 
@@ -245,7 +248,7 @@ func (p *Process) notice(n protocol.Notice) {
 	select {
 	case old := <-p.notices:
 		o := protocol.Notice{At: old.At, Ready: old.Ready, Stopping: old.Stopping, Reloading: old.Reloading,
-			Watchdog: old.Watchdog, Status: old.Status, MainPID: old.MainPID, PID: old.PID}
+			Watchdog: old.Watchdog, Status: old.Status, Extend: old.Extend.Microseconds(), MainPID: old.MainPID, PID: old.PID}
 		o.Merge(n)
 		n = o
 	default:

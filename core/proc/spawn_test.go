@@ -375,3 +375,36 @@ func TestKeeperOfADyingOne(t *testing.T) {
 	e.dial()
 	e.stop()
 }
+
+// TestStdin: an open input has no end, whoever dies; without one it is at its end at once.
+func TestStdin(t *testing.T) {
+	contains(t, func(t *testing.T, contain string) {
+		e := start(t, contain)
+		if x, out, _ := e.run(e.spec("/bin/sh", "-c", "cat; echo end; readlink /proc/self/fd/0")); x.Code != 0 || out != "end\n/dev/null\n" {
+			t.Errorf("without an input: %+v, %q", x, out)
+		}
+		s := e.spec("/bin/sh", "-c", "echo begun; cat; echo end")
+		s.Stdin = "open"
+		p := e.spawn(s)
+		eventually(t, "it to read", func() bool { return read(t, s.Out) == "begun\n" })
+		e.killKeeper() // then only the daemon and the new keeper hold its input open
+		e.killKeeper()
+		probe := e.spec("/bin/true")
+		if x, _, _ := e.run(probe); x.Code != 0 {
+			t.Errorf("%+v", x)
+		}
+		select {
+		case <-p.Done():
+			t.Errorf("its input came to an end: %q", read(t, s.Out))
+		default:
+		}
+		if err := p.Kill(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+		s = e.spec("/bin/true")
+		s.Stdin = "socket"
+		if _, err := e.k.Spawn(ctx(t), s); reason(err) != "not_supported" {
+			t.Errorf("another input: %v", err)
+		}
+	})
+}

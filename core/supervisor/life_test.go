@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/probe"
@@ -23,6 +26,10 @@ import (
 //
 //	wait:FILE   until there is such a file
 //	exit:N      end
+//	eat:N       so many MB of memory, and keep them
+//	for:TIME    wait
+//	every:TIME:KEY=VALUE say so again and again
+//	term:KEY=VALUE when asked to end: say so, and end a good while later with 7
 //	KEY=VALUE   say so to the supervisor
 func program(args []string) int {
 	for _, a := range args {
@@ -34,19 +41,63 @@ func program(args []string) int {
 			n := 0
 			fmt.Sscan(arg, &n)
 			return n
-		default:
-			c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
-			if err == nil {
-				_, err = c.Write([]byte(a))
+		case verb == "eat":
+			var n int
+			fmt.Sscan(arg, &n)
+			for ; n > 0; n-- {
+				b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+				if err != nil {
+					return 1
+				}
+				for i := 0; i < len(b); i += 4096 {
+					b[i] = 1
+				}
 			}
-			if err != nil {
+		case verb == "for":
+			d, _ := time.ParseDuration(arg)
+			<-time.After(d)
+		case verb == "every":
+			pause, text, _ := strings.Cut(arg, ":")
+			d, _ := time.ParseDuration(pause)
+			for ; ; <-time.After(d) {
+				if say(text) != nil {
+					return 70
+				}
+			}
+		case verb == "term":
+			asked := make(chan os.Signal, 1)
+			signal.Notify(asked, unix.SIGTERM)
+			go func() {
+				<-asked
+				_ = say(arg)
+				<-time.After(900 * time.Millisecond)
+				os.Exit(7)
+			}()
+		default:
+			if err := say(a); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return 70
 			}
-			c.Close()
 		}
 	}
 	select {}
+}
+
+func say(text string) error {
+	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(text))
+	return err
+}
+
+// prog0 gives a program as words for a shell.
+func (w *world) prog0(args ...string) string {
+	exe, err := os.Executable()
+	must(w.t, err)
+	return exe + " program '" + strings.Join(args, "' '") + "'"
 }
 
 // prog gives the argv of a program in YAML.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -99,6 +100,27 @@ func (s *Supervisor) spread(failed *config.App) {
 		}
 		r.Again()
 	}
+}
+
+// collapse stops the other apps of a stack when one that it cannot do without was given up.
+func (s *Supervisor) collapse(lost *config.App, why string) {
+	if !lost.Critical || s.ending() {
+		return
+	}
+	var c Command
+	for _, v := range s.Apps() {
+		if v.Key != lost.Key && naming.InStack(v.Key) == naming.InStack(lost.Key) {
+			c.Targets = append(c.Targets, target.Of(v, "", 0))
+		}
+	}
+	text := fmt.Sprintf("%s is critical and was given up, so the other apps of the stack are stopped: %s", lost.Name, why)
+	s.Bus.Publish(bus.Event{At: s.Now(), Topic: "apps", Type: "collapsed", Key: naming.InStack(lost.Key), Text: text})
+	s.common.Go(func() {
+		ctx := s.common.Context()
+		if _, err := s.Stop(ctx, c); err != nil && ctx.Err() == nil {
+			s.Log.Error("cannot stop the stack of a critical app", "app", lost.Key, "err", err)
+		}
+	})
 }
 
 // needs reports whether an app depends on key, directly or not. The caller holds mu.

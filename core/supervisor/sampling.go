@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
@@ -33,6 +34,14 @@ func (s *Supervisor) Sample(to *sample.Sampler) {
 		targets = append(targets, sample.Target{Key: naming.Instance(key, process, n), PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
 	}
 	to.Tick(s.Now(), targets)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for key, r := range s.apps {
+		r.Weigh(func(process string, n int) (int64, time.Time) {
+			u, _ := to.Latest(naming.Instance(key, process, n))
+			return u.RSS, u.At
+		})
+	}
 }
 
 // Trees gives the living processes of an app's instances by slot.

@@ -256,4 +256,6 @@ func (o others) Stirred(key string) { o.s.stirred(key) }
 
 func (o others) Failed(app *config.App) { o.s.spread(app) }
 
+func (o others) GaveUp(app *config.App, why string) { o.s.collapse(app, why) }
+
 func (o others) Gone(r *runner.Runner) { o.s.drop(r) }

@@ -22,6 +22,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	keeperproc "github.com/omnitron-dev/omnitron/core/keeper"
+	"github.com/omnitron-dev/omnitron/core/keeper/cage"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/probe"
@@ -222,6 +223,9 @@ func (w *world) sweep() {
 			}
 			_ = os.Remove(d)
 		}
+	}
+	for _, p := range cage.Bounders(own) {
+		_ = cage.Remove(p.Dir) // only if it is empty
 	}
 	must(w.t, os.RemoveAll("/run/"+own)) // the sockets of what a killed keeper ran
 }

@@ -236,18 +236,20 @@ func (v variable) Decode(d *Decoder, n *tree.Node) (Variable, bool) {
 	return v.Kind.Decode(d, n)
 }
 
-type notYet[T any] struct {
-	Kind[T]
-	word string
+type orNull struct{ Kind[string] }
+
+// OrNull is a word that may also be left without a value: null stands for the word of that name.
+func OrNull(k Kind[string]) Kind[string] { return orNull{k} }
+
+func (orNull) takesNull() bool { return true }
+
+func (o orNull) Schema() map[string]any {
+	return map[string]any{"anyOf": []any{o.Kind.Schema(), map[string]any{"type": "null"}}}
 }
 
-// NotYet refuses one word that the contract names and this version does not support.
-func NotYet[T any](word string, k Kind[T]) Kind[T] { return &notYet[T]{k, word} }
-
-func (k *notYet[T]) Decode(d *Decoder, n *tree.Node) (v T, ok bool) {
-	if n.Kind == tree.Text && n.Text == k.word {
-		d.fail(n, "%s: %s is not supported yet", n.Name, k.word).Hint = "it must be " + k.Label()
-		return v, false
+func (o orNull) Decode(d *Decoder, n *tree.Node) (string, bool) {
+	if n.Kind == tree.Null {
+		return "null", true
 	}
-	return k.Kind.Decode(d, n)
+	return o.Kind.Decode(d, n)
 }

@@ -48,20 +48,8 @@ func candidates(info, own, name string) []Place {
 	var out []Place
 	mounts := parseMounts(info)
 	add := func(kind, controller string) {
-		path, ok := ownPath(own, controller)
-		if !ok {
-			return
-		}
-		for _, m := range mounts {
-			if kind == V2 && m.kind != "cgroup2" || kind == V1 && (m.kind != "cgroup" || !hasOption(m.options, controller)) {
-				continue
-			}
-			rel, err := filepath.Rel(m.root, path)
-			if err != nil || strings.HasPrefix(rel, "..") {
-				rel = "." // our place lies outside of what is mounted here
-			}
-			out = append(out, Place{Kind: kind, Dir: filepath.Join(m.point, rel, name)})
-			return
+		if dir := place(kind, controller, mounts, own, name); dir != "" {
+			out = append(out, Place{Kind: kind, Dir: dir})
 		}
 	}
 	add(V2, "")
@@ -69,6 +57,25 @@ func candidates(info, own, name string) []Place {
 		add(V1, c)
 	}
 	return out
+}
+
+// place is where a group of a name is below our own in the hierarchy of a controller; "" where there is none.
+func place(kind, controller string, mounts []mount, own, name string) string {
+	path, ok := ownPath(own, controller)
+	if !ok {
+		return ""
+	}
+	for _, m := range mounts {
+		if kind == V2 && m.kind != "cgroup2" || kind == V1 && (m.kind != "cgroup" || !hasOption(m.options, controller)) {
+			continue
+		}
+		rel, err := filepath.Rel(m.root, path)
+		if err != nil || strings.HasPrefix(rel, "..") {
+			rel = "." // our place lies outside of what is mounted here
+		}
+		return filepath.Join(m.point, rel, name)
+	}
+	return ""
 }
 
 func parseMounts(info string) []mount {

@@ -7,8 +7,10 @@ package launch
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,14 +32,27 @@ type Program struct {
 	Groups []int    `json:"groups"`
 	Umask  int      `json:"umask"` // -1: 022
 	Cgroup string   `json:"cgroup"`
-	Join   bool     `json:"join"` // enter Cgroup by writing to it, as the first version of control groups needs
-	Files  [3]int   `json:"-"`    // stdin, stdout, stderr
+	Join   bool     `json:"join"`             // enter Cgroup by writing to it, as the first version of control groups needs
+	Bounds []string `json:"bounds,omitempty"` // groups to enter in the same way, for their limits
+	Limits Limits   `json:"limits,omitzero"`
+	Files  [3]int   `json:"-"` // stdin, stdout, stderr
 }
+
+// Limits are what a process has of itself and hands on to those that it starts; nil and 0 leave them as ours are.
+type Limits struct {
+	NoFile   uint64 `json:"nofile,omitempty"`
+	Best     bool   `json:"best,omitempty"` // go on without NoFile where it is not allowed
+	Nice     *int   `json:"nice,omitempty"`
+	OOMScore *int   `json:"oom_score,omitempty"`
+}
+
+func (l Limits) any() bool { return l.NoFile > 0 || l.Nice != nil || l.OOMScore != nil }
 
 // Started is a program that has been executed.
 type Started struct {
 	PID, Pidfd int
 	At         time.Time
+	Skipped    []string // limits that it does without, in words
 }
 
 // Start executes the program. Nil error: it runs.
@@ -45,7 +60,7 @@ func (p Program) Start() (Started, *protocol.Error) {
 	if e := p.prepare(); e != nil {
 		return Started{}, e
 	}
-	if !p.Join {
+	if !p.Join && len(p.Bounds) == 0 && !p.Limits.any() {
 		s, err := p.fork()
 		if err == nil {
 			return s, nil
@@ -150,8 +165,9 @@ func (p Program) credential() *syscall.Credential {
 
 // report is what a step that failed says.
 type report struct {
-	Step  string
-	Errno int
+	Step    string
+	Errno   int
+	Skipped bool // it was gone on without
 }
 
 // byStep starts the program through `omnitron-keeper exec`, which takes one step after the other and says which failed.
@@ -186,13 +202,19 @@ func (p Program) byStep() (Started, *protocol.Error) {
 	if err != nil {
 		return fail(err)
 	}
-	answer := make([]byte, 512)
-	n, err := unix.Read(told[0], answer)
-	for err == unix.EINTR {
-		n, err = unix.Read(told[0], answer)
-	}
-	if n == 0 && err == nil { // closed by the exec: it runs
-		return Started{PID: pid, Pidfd: pidfd, At: time.Now()}, nil
+	s := Started{PID: pid, Pidfd: pidfd, At: time.Now()}
+	reports := json.NewDecoder(reader(told[0]))
+	var r report
+	for {
+		r = report{}
+		if err = reports.Decode(&r); err == io.EOF { // closed by the exec: it runs
+			s.At = time.Now()
+			return s, nil
+		}
+		if err != nil || !r.Skipped {
+			break
+		}
+		s.Skipped = append(s.Skipped, p.Explain(r.Step, unix.Errno(r.Errno)).Message)
 	}
 	var ws unix.WaitStatus
 	for {
@@ -201,11 +223,26 @@ func (p Program) byStep() (Started, *protocol.Error) {
 		}
 	}
 	unix.Close(pidfd)
-	var r report
-	if err != nil || json.Unmarshal(answer[:n], &r) != nil {
+	if err != nil {
 		return fail(err)
 	}
 	return Started{}, p.Explain(r.Step, unix.Errno(r.Errno))
+}
+
+// reader reads a descriptor until its end.
+type reader int
+
+func (fd reader) Read(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(fd), b)
+		switch {
+		case err == unix.EINTR:
+		case err == nil && n == 0:
+			return 0, io.EOF
+		default:
+			return max(n, 0), err
+		}
+	}
 }
 
 // Step is `omnitron-keeper exec`: the order is descriptor 3, the pipe for bad news descriptor 4. It returns only when the
@@ -227,11 +264,15 @@ func Step() int {
 	unix.CloseOnExec(3)
 	unix.CloseOnExec(4)
 	step, err := p.steps()
+	tell(step, err, false)
+	return 127
+}
+
+func tell(step string, err error, skipped bool) {
 	errno := unix.EIO
 	errors.As(err, &errno)
-	bad, _ := json.Marshal(report{step, int(errno)}) // two plain fields
-	_, _ = unix.Write(4, bad)                        // nobody else to tell
-	return 127
+	bad, _ := json.Marshal(report{step, int(errno), skipped}) // plain fields
+	_, _ = unix.Write(4, bad)                                 // nobody else to tell
 }
 
 // orphaned reports whether nobody reads the pipe for bad news any more.
@@ -250,6 +291,14 @@ func (p Program) steps() (string, error) {
 		if err := cage.Join(p.Cgroup); err != nil {
 			return StepGroup, err
 		}
+	}
+	for _, dir := range p.Bounds {
+		if err := cage.Join(dir); err != nil {
+			return StepGroup, err
+		}
+	}
+	if step, err := p.Limits.set(); err != nil { // while we may
+		return step, err
 	}
 	if c := p.credential(); c != nil {
 		groups := make([]int, len(c.Groups))
@@ -276,4 +325,28 @@ func (p Program) steps() (string, error) {
 		return StepGroup, unix.ESRCH
 	}
 	return StepExec, syscall.Exec(p.Path, p.Argv, p.env())
+}
+
+// set takes the limits on, and names the one that was refused.
+func (l Limits) set() (string, error) {
+	if l.NoFile > 0 {
+		// By way of syscall: what it was told to set it does not undo at the exec.
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: l.NoFile, Max: l.NoFile}); err != nil {
+			if !l.Best {
+				return StepNoFile, err
+			}
+			tell(StepNoFile, err, true)
+		}
+	}
+	if l.OOMScore != nil {
+		if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(*l.OOMScore)), 0); err != nil {
+			return StepOOMScore, err
+		}
+	}
+	if l.Nice != nil { // of this thread, which becomes the program
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *l.Nice); err != nil {
+			return StepNice, err
+		}
+	}
+	return "", nil
 }

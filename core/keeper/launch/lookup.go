@@ -96,6 +96,10 @@ const (
 	StepUser  = "user"
 	StepDir   = "dir"
 	StepExec  = "exec"
+
+	StepNoFile   = "nofile"
+	StepNice     = "nice"
+	StepOOMScore = "oom_score"
 )
 
 // Explain says in words what a failed step means.
@@ -105,6 +109,12 @@ func (p Program) Explain(step string, errno unix.Errno) *protocol.Error {
 		return refusal("internal", "cgroup_unavailable", "cannot put %s into its control group: %v", path(p.Argv[0]), errno)
 	case StepUser:
 		return refusal("denied", "not_permitted", "cannot run %s as uid %d, gid %d: %v; only root can change the user", path(p.Argv[0]), p.UID, p.GID, errno)
+	case StepNoFile:
+		return refusal("denied", "limit_unavailable", "cannot let %s open %d descriptors (limits.nofile): %v; more than the keeper itself may needs root, and nobody gets more than fs.nr_open", path(p.Argv[0]), p.Limits.NoFile, errno)
+	case StepNice:
+		return refusal("denied", "limit_unavailable", "cannot give %s the priority %d (nice): %v; a higher priority needs root", path(p.Argv[0]), *p.Limits.Nice, errno)
+	case StepOOMScore:
+		return refusal("denied", "limit_unavailable", "cannot set the OOM score of %s to %d (oomScore): %v; less than the keeper's own needs root", path(p.Argv[0]), *p.Limits.OOMScore, errno)
 	case StepDir:
 		what := errno.Error()
 		switch errno {

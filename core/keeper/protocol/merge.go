@@ -14,6 +14,9 @@ func (n *Notice) Merge(later Notice) {
 	if later.Status != "" {
 		n.Status = later.Status
 	}
+	if later.Extend != 0 {
+		n.Extend = later.Extend
+	}
 	if later.MainPID != 0 {
 		n.MainPID = later.MainPID
 	}

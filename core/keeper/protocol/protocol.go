@@ -98,11 +98,21 @@ type Spec struct {
 	Notify        bool              `json:"notify,omitempty"`
 	NotifyUID     int               `json:"notify_uid,omitempty"`
 	DieWithDaemon bool              `json:"die_with_daemon,omitempty"`
-	Limits        map[string]string `json:"limits,omitempty"` // refused by this version
+	Limits        map[string]string `json:"limits,omitempty"` // the Limit… names; a keeper refuses those that it does not know
 	Passed        []string          `json:"passed,omitempty"` // names of passed descriptors; refused by this version
 	TTY           bool              `json:"tty,omitempty"`    // refused by this version
-	Stdin         string            `json:"stdin,omitempty"`  // "" and "null"; others refused by this version
+	Stdin         string            `json:"stdin,omitempty"`  // "" and "null": /dev/null; "open": a pipe without an end; others are refused
 }
+
+// The names of limits. Their values are decimal numbers.
+const (
+	LimitMemory   = "memory"    // bytes of the whole tree
+	LimitCPU      = "cpu"       // processors' time of the whole tree, such as 1.5
+	LimitNoFile   = "nofile"    // descriptors of each process
+	LimitNice     = "nice"      // -20 to 19
+	LimitOOMScore = "oom_score" // -1000 to 1000
+	LimitBest     = "best"      // whatever its value: what cannot be limited is left out of memory, cpu and nofile, and told
+)
 
 // Generation is what is kept of a started generation: enough for another keeper to go on with it.
 type Generation struct {
@@ -121,7 +131,9 @@ type Generation struct {
 	NS            string    `json:"ns"`
 	Started       time.Time `json:"started"`
 	Contain       string    `json:"contain"`
-	Cgroup        string    `json:"cgroup,omitempty"` // absolute directory
+	Cgroup        string    `json:"cgroup,omitempty"`  // absolute directory
+	Bounds        []string  `json:"bounds,omitempty"`  // further groups that it is in, for their limits
+	Skipped       []string  `json:"skipped,omitempty"` // limits that could not be set and were not insisted on, in words
 	StubPID       int       `json:"stub_pid,omitempty"`
 	StubStart     uint64    `json:"stub_start,omitempty"`
 	Tag           uint64    `json:"tag,omitempty"` // limit of file locks that the stub and everything below it have
@@ -138,6 +150,7 @@ const (
 	HandleOut       = "out"
 	HandleErr       = "err"
 	HandleNotify    = "notify"
+	HandleStdin     = "stdin" // the writing end, held so that there is no end
 	HandleStub      = "stub"
 	HandleStubPidfd = "stub_pidfd"
 )
@@ -162,14 +175,15 @@ type RetainBody struct {
 
 // Exit is how a main process ended.
 type Exit struct {
-	Known  bool      `json:"known"`
-	Status int       `json:"status"` // as wait(2) gives it; meaningless unless Known
-	At     time.Time `json:"at"`
-	User   int64     `json:"user_ns"`
-	Sys    int64     `json:"sys_ns"`
-	MaxRSS int64     `json:"max_rss"`         // bytes
-	Note   string    `json:"note,omitempty"`  // how it is known when it was not waited for: pidfd | stat | lost
-	Alone  bool      `json:"alone,omitempty"` // nothing else of its tree was left then, so nothing of it can be later
+	Known   bool      `json:"known"`
+	Status  int       `json:"status"` // as wait(2) gives it; meaningless unless Known
+	At      time.Time `json:"at"`
+	User    int64     `json:"user_ns"`
+	Sys     int64     `json:"sys_ns"`
+	MaxRSS  int64     `json:"max_rss"`           // bytes
+	Note    string    `json:"note,omitempty"`    // how it is known when it was not waited for: pidfd | stat | lost
+	Alone   bool      `json:"alone,omitempty"`   // nothing else of its tree was left then, so nothing of it can be later
+	Starved int       `json:"starved,omitempty"` // processes of the tree that the kernel had ended for want of memory, as far as its groups tell
 }
 
 // ExitBody tells of an exit.
@@ -187,6 +201,7 @@ type Notice struct {
 	Watchdog  bool      `json:"watchdog,omitempty"`
 	Status    string    `json:"status,omitempty"`
 	MainPID   int       `json:"main_pid,omitempty"`
+	Extend    int64     `json:"extend_us,omitempty"` // microseconds that its start or stop may take from now on
 	PID       int       `json:"pid"`
 }
 

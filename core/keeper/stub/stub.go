@@ -25,6 +25,8 @@ type State struct {
 	Start uint64         `json:"start"`
 	At    time.Time      `json:"at"`
 	Exit  *protocol.Exit `json:"exit,omitempty"`
+
+	Skipped []string `json:"skipped,omitempty"` // limits that it does without, in words
 }
 
 // stub is the running state: one loop, no other goroutine touches it.
@@ -68,7 +70,7 @@ func Main() int {
 	if err != nil {
 		return 125
 	}
-	s.main = State{PID: run.PID, Start: st.Start, At: run.At}
+	s.main = State{PID: run.PID, Start: st.Start, At: run.At, Skipped: run.Skipped}
 	if err := protocol.Write(Control, protocol.Frame{Type: protocol.Spawn, Re: f.Seq}, s.main, []int{run.Pidfd}); err != nil {
 		s.ending = true
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
+	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
@@ -49,7 +50,40 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 	if p.Def.Umask != nil {
 		spec.Umask = *p.Def.Umask
 	}
+	if p.Def.Logging.Merge {
+		spec.Err = spec.Out
+	}
+	spec.Stdin, spec.Limits = p.Def.Stdin, limits(p.Def)
+	if d := p.Def.Watchdog; d > 0 {
+		spec.Env = append(spec.Env, "WATCHDOG_USEC="+strconv.FormatInt(d.Microseconds(), 10))
+	}
 	return spec
+}
+
+// limits gives the limits of a process by the keeper's names of them.
+func limits(def *config.Process) map[string]string {
+	out := map[string]string{}
+	if l := def.Limits; l != nil {
+		if l.Memory > 0 {
+			out[protocol.LimitMemory] = strconv.FormatInt(l.Memory, 10)
+		}
+		if l.CPU > 0 {
+			out[protocol.LimitCPU] = strconv.FormatFloat(l.CPU, 'g', -1, 64)
+		}
+		if l.NoFile > 0 {
+			out[protocol.LimitNoFile] = strconv.Itoa(l.NoFile)
+		}
+		if l.Best {
+			out[protocol.LimitBest] = "true"
+		}
+	}
+	if def.Nice != nil {
+		out[protocol.LimitNice] = strconv.Itoa(*def.Nice)
+	}
+	if def.OOMScore != nil {
+		out[protocol.LimitOOMScore] = strconv.Itoa(*def.OOMScore)
+	}
+	return out
 }
 
 // Environment is the whole environment of an instance: what its definition resolved to, its secrets, then what is ours.
@@ -92,7 +126,7 @@ func Permanent(err error) bool {
 	}
 	switch e.Reason {
 	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted",
-		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port":
+		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port", "limit_unavailable":
 		return true
 	}
 	return false

@@ -43,10 +43,11 @@ type Common struct {
 // Others is what a runner may know of the other apps, and what they have to be told. None of it waits for a runner.
 type Others interface {
 	needs.World
-	Changed(key string)     // those that depend on an app directly look again
-	Stirred(key string)     // so does everything above: who waits further up sees nothing of it in the apps between
-	Failed(app *config.App) // it is being started again because it failed, which may be the matter of its whole stack
-	Gone(r *Runner)         // nothing is left of an app that was removed
+	Changed(key string)                 // those that depend on an app directly look again
+	Stirred(key string)                 // so does everything above: who waits further up sees nothing of it in the apps between
+	Failed(app *config.App)             // it is being started again because it failed, which may be the matter of its whole stack
+	GaveUp(app *config.App, why string) // it is not started again by itself, which is the end of its stack if it is critical
+	Gone(r *Runner)                     // nothing is left of an app that was removed
 }
 
 // Keeper is the part of *proc.Keeper that starts programs.
@@ -79,6 +80,9 @@ func (c *Common) Go(fn func()) { c.calls.Go(fn) }
 
 // Wait waits for everything that was started.
 func (c *Common) Wait() { c.calls.Wait() }
+
+// Context ends when the daemon lets go.
+func (c *Common) Context() context.Context { return c.ctx }
 
 // Over is closed when the daemon lets go.
 func (c *Common) Over() <-chan struct{} { return c.ctx.Done() }

@@ -3,6 +3,7 @@ package runner
 import (
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
@@ -89,6 +90,7 @@ func (r *Runner) takeUp(u *unit) {
 	switch {
 	case u.phase == starting && !reflect.DeepEqual(was.Ready, g.live.Ready):
 		g.quiet()
+		g.deadline = time.Time{}
 		g.watchReady(r, u)
 	case u.phase == running && !reflect.DeepEqual(was.Health, g.live.Health):
 		g.health, g.healthNote = "", ""

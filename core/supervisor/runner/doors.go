@@ -1,7 +1,12 @@
 package runner
 
 import (
+	"fmt"
+	"slices"
+	"time"
+
 	"github.com/omnitron-dev/omnitron/core/config"
+	units "github.com/omnitron-dev/omnitron/core/config/unit"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
@@ -144,4 +149,26 @@ func (r *Runner) perform(t op.Target, fn func([]*unit) (bool, error)) <-chan vie
 		return nil
 	}
 	return done
+}
+
+// Weigh has every instance that uses more memory than its definition allows ended and started again. used gives the bytes
+// that one was seen to use, and when.
+func (r *Runner) Weigh(used func(process string, number int) (int64, time.Time)) {
+	if !slices.ContainsFunc(r.Declared().Processes, func(p config.Process) bool { return p.Restart.MaxMemory > 0 }) {
+		return
+	}
+	r.mail.Post(func() {
+		for _, u := range r.units {
+			g := u.gen
+			if g == nil || g.over || u.phase != starting && u.phase != running {
+				continue
+			}
+			most := g.live.Restart.MaxMemory
+			if n, at := used(u.process, u.number); most > 0 && n > most && at.After(g.at) {
+				g.fault = fmt.Sprintf("used %s of memory, more than its restart.maxMemory of %s", units.FormatSize(n/1e6*1e6), units.FormatSize(most))
+				u.reason = g.fault
+				r.send(u, evHeavy, ended{})
+			}
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
+	units "github.com/omnitron-dev/omnitron/core/config/unit"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -43,6 +44,9 @@ func (r *Runner) spawn(u *unit) {
 			}
 			u.gen = g
 			r.takeUp(u) // another definition may have come meanwhile
+			for _, text := range g.proc.Skipped() {
+				r.c.Bus.Publish(bus.Event{At: r.c.Now(), Topic: "apps", Type: "unlimited", Key: r.Key, Slot: u.name(r.app.Name), Text: "runs without a limit: " + text})
+			}
 			g.watch(r, u)
 			r.send(u, evSpawned, ended{})
 		})
@@ -55,6 +59,9 @@ func (r *Runner) exited(u *unit, g *generation) {
 		return
 	}
 	g.over = true
+	if g.dog != nil {
+		g.dog.Stop()
+	}
 	x := g.proc.Exit()
 	ran := g.ran(r.c.Now(), x)
 	u.exit = exitOf(x, g, u, ran)
@@ -62,7 +69,7 @@ func (r *Runner) exited(u *unit, g *generation) {
 		u.reason = u.exit.Message
 	}
 	r.ended(u, u.exit)
-	r.send(u, evExited, ended{success: x.Known && x.Signal == "" && x.Code == 0, ran: ran})
+	r.send(u, evExited, ended{success: x.Known && g.live.Succeeds(x.Code), ran: ran})
 }
 
 // ran is how long a generation has run, on a clock that nobody sets where that can be had.
@@ -228,6 +235,9 @@ func (r *Runner) tell(u *unit) {
 		ev.Data["max"] = u.rules(r.app).restart.MaxRestarts
 	}
 	r.c.Bus.Publish(ev)
+	if to == view.Crashed || to == view.Failed {
+		r.c.Others.GaveUp(r.app, u.reason)
+	}
 }
 
 // ended tells the world how a run ended.
@@ -246,10 +256,20 @@ func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *view.Exit {
 	switch {
 	case !x.Known:
 		e.Reason, e.Message = "lost", "ended "+after+", nobody saw how"
+	case x.Signal == "SIGKILL" && x.Starved > 0 && g.limit() > 0:
+		e.Reason, e.Message = "oom", fmt.Sprintf("ended by the kernel %s because it needed more memory than its limit of %s (limits.memory)", after, units.FormatSize(g.limit()))
+	case x.Signal == "SIGKILL" && x.Starved > 0:
+		e.Reason, e.Message = "oom", "ended by the kernel "+after+" because memory was short"
 	case x.Signal != "":
 		e.Reason, e.Message = "signal", "ended by "+x.Signal+" "+after
 	default:
 		e.Reason, e.Message = "exited", fmt.Sprintf("exited %d %s", x.Code, after)
+	}
+	if n := x.Starved; n > 0 && e.Reason != "oom" {
+		e.Message += fmt.Sprintf("; before, the kernel had ended %d of its processes for want of memory", n)
+		if g.limit() > 0 {
+			e.Message += fmt.Sprintf(": its limit is %s (limits.memory)", units.FormatSize(g.limit()))
+		}
 	}
 	switch g.proc.Ending() {
 	case protocol.DaemonDied:
@@ -264,10 +284,26 @@ func exitOf(x proc.Exit, g *generation, u *unit, ran time.Duration) *view.Exit {
 		case byStop:
 			e.Reason = "stopped"
 		case byUnready:
-			e.Reason, e.Message = "unready", fmt.Sprintf("was not ready within %s", g.readiness().Timeout)
+			e.Reason, e.Message = "unready", "was not ready within "+g.allowed()
 		case byUnhealthy:
 			e.Reason, e.Message = "unhealthy", "its health probe failed: "+g.healthNote
+		case byWatchdog:
+			if e.Reason, e.Message = "watchdog", g.fault; g.fault == "" {
+				e.Message = "did not say WATCHDOG=1 for as long as its watchdog allows"
+			}
+		case byMemory:
+			if e.Reason, e.Message = "memory", g.fault; g.fault == "" { // the daemon that saw it is no more
+				e.Message = "used more memory than its restart.maxMemory"
+			}
 		}
 	}
 	return e
+}
+
+// limit is how much memory it may use, in bytes; 0: it has no limit of its own.
+func (g *generation) limit() int64 {
+	if g.def.Limits == nil {
+		return 0
+	}
+	return g.def.Limits.Memory
 }

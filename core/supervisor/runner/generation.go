@@ -2,11 +2,13 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	units "github.com/omnitron-dev/omnitron/core/config/unit"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
@@ -35,6 +37,12 @@ type generation struct {
 	status     string // what it says of itself
 	health     string
 	healthNote string
+	beat       time.Time                // when it said last that it is alive, or when that began to count
+	doubted    bool                     // nothing was heard of it in time: it is looked at once more
+	dog        *time.Timer              // the next look
+	deadline   time.Time                // until when it has to be ready, where it says so itself
+	extended   bool                     // it asked for more time than its definition gives
+	fault      string                   // what it is ended for, in words, where no probe says it
 	steady     bool                     // a start of it has succeeded: for a one-shot that is a moment after it is ready
 	stop       context.CancelFunc       // of the watchers of readiness and health
 	from       map[journal.Stream]int64 // where its output begins, for ready: {log: …}
@@ -103,12 +111,81 @@ func (r *Runner) noticed(u *unit, g *generation, n proc.Notice) {
 	if n.Status != "" {
 		g.status = n.Status
 	}
+	if n.Watchdog {
+		g.beat, g.doubted = time.Now(), false
+	}
+	switch {
+	case n.Ready && u.reason == reloading:
+		u.reason = ""
+	case n.Reloading && u.phase == running:
+		u.reason = reloading
+	}
+	if n.Extend > 0 {
+		r.extend(u, min(n.Extend, mostExtension))
+	}
 	if n.Stopping {
 		u.reason = "it says that it is stopping"
 	}
 	if n.Ready && g.readiness().Kind == "notify" {
 		r.send(u, evReady, ended{})
 	}
+}
+
+// reloading is the reason of an instance that says RELOADING=1, until it is ready again.
+const reloading = "it says that it is reloading"
+
+// mostExtension is how far a program can move the end of its start or stop at one go.
+const mostExtension = time.Hour
+
+// extend moves the end of a start or of a stop, as the program asks for with EXTEND_TIMEOUT_USEC: it takes so much longer from
+// now on, unless there is more time left anyhow.
+func (r *Runner) extend(u *unit, d time.Duration) {
+	g := u.gen
+	switch until := time.Now().Add(d); {
+	case u.phase == starting && g.readiness().Kind == "notify" && until.After(g.deadline):
+		g.quiet()
+		g.deadline, g.extended = until, true
+		g.watchReady(r, u)
+	case u.phase == ending && u.timer != nil && r.c.Now().Sub(u.since)+d > u.delay:
+		u.delay = r.c.Now().Sub(u.since) + d // what is left of it, its children get
+		r.waitFor(u, evLate, d)
+	}
+}
+
+// allowed is how long it may take until it is ready, in words.
+func (g *generation) allowed() string {
+	if g.extended {
+		return "the time that it asked for"
+	}
+	return g.readiness().Timeout.String()
+}
+
+// watchDog has a ready program report again and again. Silence is looked at twice: what it said may be on its way to us still.
+func (r *Runner) watchDog(u *unit, in time.Duration) {
+	g := u.gen
+	if g.def.Watchdog <= 0 {
+		return
+	}
+	g.dog = time.AfterFunc(in, func() {
+		r.mail.Post(func() {
+			if u.gen != g || g.over || u.phase != running {
+				return
+			}
+			left := g.def.Watchdog - time.Since(g.beat)
+			switch {
+			case left > 0:
+				g.doubted = false
+				r.watchDog(u, left)
+			case !g.doubted:
+				g.doubted = true
+				r.watchDog(u, min(g.def.Watchdog/4, time.Second))
+			default:
+				g.fault = fmt.Sprintf("did not say WATCHDOG=1 for %s, which is longer than its watchdog allows", units.FormatDuration(g.def.Watchdog))
+				u.reason = g.fault
+				r.send(u, evSilent, ended{})
+			}
+		})
+	})
 }
 
 // readiness says when its start has succeeded. One that was given no socket to say so goes on by what it began with.

@@ -29,10 +29,13 @@ import (
 //	spawning  spawnfailed  → backoff    timer          (idle when it cannot be helped)
 //	starting  ready        → running    health
 //	starting  unready      → ending     signal,timer
+//	starting  heavy        → ending     signal,timer
 //	starting  exited       → killing    kill
 //	starting  stop         → ending     signal,timer
 //	running   exited       → killing    kill
 //	running   unhealthy    → ending     signal,timer
+//	running   heavy        → ending     signal,timer
+//	running   silent       → ending     signal,timer
 //	running   stop         → ending     signal,timer
 //	ending    exited       → killing    linger
 //	ending    late         → killing    kill
@@ -70,6 +73,8 @@ const (
 	evReady       event = "ready"       //
 	evUnready     event = "unready"     // not ready in time
 	evUnhealthy   event = "unhealthy"   // probes failed retries times
+	evHeavy       event = "heavy"       // it uses more memory than it may
+	evSilent      event = "silent"      // its watchdog heard nothing of it for too long
 	evExited      event = "exited"      // the main process is gone
 	evLate        event = "late"        // the stop timeout is over
 	evGone        event = "gone"        // nothing of the tree is left
@@ -99,6 +104,8 @@ const (
 	byStop      cause = "stop"      // somebody asked
 	byUnready   cause = "unready"   //
 	byUnhealthy cause = "unhealthy" //
+	byWatchdog  cause = "watchdog"  // it did not report in time
+	byMemory    cause = "memory"    // it used more than its definition allows
 	bySpawn     cause = "spawn"     // it never started
 )
 
@@ -183,6 +190,12 @@ func step(s slot, e event, end ended, r rules, roll float64) (slot, []action) {
 			if s.phase == running {
 				return s.finish(byUnhealthy, r)
 			}
+		case evSilent:
+			if s.phase == running {
+				return s.finish(byWatchdog, r)
+			}
+		case evHeavy:
+			return s.finish(byMemory, r)
 		case evStop:
 			s.again = false
 			return s.finish(byStop, r)

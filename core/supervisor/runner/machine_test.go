@@ -15,7 +15,7 @@ import (
 
 var (
 	allPhases = []phase{idle, waiting, spawning, starting, running, ending, killing, stuck, backoff}
-	allEvents = []event{evStart, evStop, evMet, evSpawned, evSpawnFailed, evReady, evUnready, evUnhealthy, evExited, evLate, evGone, evWontDie, evOver}
+	allEvents = []event{evStart, evStop, evMet, evSpawned, evSpawnFailed, evReady, evUnready, evUnhealthy, evHeavy, evSilent, evExited, evLate, evGone, evWontDie, evOver}
 	usual     = config.Restart{Policy: "on-failure", MaxRestarts: 5, Window: time.Minute, ResetAfter: time.Minute, Backoff: config.Backoff{Type: "exponential", Initial: time.Second, Max: 30 * time.Second, Factor: 2}}
 	plain     = rules{restart: usual, stop: 10 * time.Second}
 )
@@ -112,6 +112,8 @@ func TestEnds(t *testing.T) {
 		{"restart", plain, ended{}, []event{evStop, evStart, evExited, evGone}, view.Waiting},
 		{"start and stop while it stops", plain, ended{}, []event{evStop, evStart, evStop, evExited, evGone}, view.Stopped},
 		{"unhealthy starts again", plain, ended{success: true}, []event{evUnhealthy, evExited, evGone}, view.Backoff},
+		{"silence starts again", plain, ended{success: true}, []event{evSilent, evExited, evGone}, view.Backoff},
+		{"too much memory starts again, however well it ends", plain, ended{success: true}, []event{evHeavy, evExited, evGone}, view.Backoff},
 		{"does not die", plain, ended{}, []event{evStop, evLate, evWontDie}, view.Stuck},
 		{"dies after all", plain, ended{}, []event{evStop, evLate, evWontDie, evGone}, view.Stopped},
 	} {
@@ -155,9 +157,9 @@ func TestStopWins(t *testing.T) {
 			case spawning:
 				return []event{evStart, evStop, evSpawned, evSpawnFailed}
 			case starting:
-				return []event{evStart, evStop, evReady, evUnready, evExited}
+				return []event{evStart, evStop, evReady, evUnready, evHeavy, evExited}
 			case running:
-				return []event{evStart, evStop, evUnhealthy, evExited}
+				return []event{evStart, evStop, evUnhealthy, evHeavy, evSilent, evExited}
 			case ending:
 				return []event{evStart, evStop, evExited, evLate}
 			case killing, stuck:

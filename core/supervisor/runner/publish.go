@@ -76,6 +76,9 @@ func (r *Runner) instance(u *unit) view.Instance {
 	if g := u.gen; g != nil {
 		at := g.at
 		in.PID, in.StartedAt, in.Ports, in.Status, in.Revision = g.proc.Identity().PID, &at, g.ports, g.status, g.rev
+		if in.Warnings = g.proc.Skipped(); len(in.Warnings) > 0 && in.Reason == "" {
+			in.Reason = in.Warnings[0]
+		}
 		if g.over {
 			in.PID = 0
 		}

@@ -203,12 +203,20 @@ func (r *Runner) carryOn(u *unit, start bool) {
 	case why == string(byUnhealthy):
 		u.phase = running
 		r.send(u, evUnhealthy, ended{})
+	case why == string(byWatchdog):
+		u.phase = running
+		r.send(u, evSilent, ended{})
+	case why == string(byMemory):
+		u.phase = running
+		r.send(u, evHeavy, ended{})
 	case over(u.gen.proc):
 		r.exited(u, u.gen)
 	case u.phase == starting:
 		u.gen.watchReady(r, u)
 	default:
 		u.gen.watchHealth(r, u)
+		u.gen.beat = time.Now() // while no daemon was there nobody was listening in time
+		r.watchDog(u, u.gen.def.Watchdog)
 	}
 }
 
@@ -216,7 +224,7 @@ func (r *Runner) carryOn(u *unit, start bool) {
 // was started, and after a start of the machine not what was disabled.
 func (r *Runner) wants(u *unit) bool {
 	x := u.exit
-	byItself := x != nil && x.Reason == "exited" && x.Known && x.Code == 0 && u.def.Restart.Policy != "always" && !u.ancient
+	byItself := x != nil && (x.Reason == "exited" || x.Reason == "signal") && x.Known && u.def.Succeeds(x.Code) && u.def.Restart.Policy != "always" && !u.ancient
 	return !u.parting && u.phase == idle && u.outcome == view.Stopped && !byItself && (r.enabled || !u.ancient)
 }
 

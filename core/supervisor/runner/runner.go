@@ -230,6 +230,8 @@ func (r *Runner) act(u *unit, a action) {
 	case actHealth:
 		u.gen.readyAt = r.c.Now()
 		u.gen.watchHealth(r, u)
+		u.gen.beat = time.Now()
+		r.watchDog(u, u.gen.def.Watchdog)
 	case actSignal:
 		u.gen.quiet()
 		if !over(u.gen.proc) { // else it has ended for another reason
@@ -271,8 +273,16 @@ func (r *Runner) wait(u *unit, e event) {
 	if e == evOver {
 		u.nextTry = r.c.Now().Add(u.delay)
 	}
+	r.waitFor(u, e, u.delay)
+}
+
+// waitFor lets an event happen to a slot after d, instead of what was to happen.
+func (r *Runner) waitFor(u *unit, e event, d time.Duration) {
+	if u.timer != nil {
+		u.timer.Stop()
+	}
 	var t *time.Timer
-	t = time.AfterFunc(u.delay, func() {
+	t = time.AfterFunc(d, func() {
 		r.mail.Post(func() {
 			if u.timer == t {
 				u.timer = nil

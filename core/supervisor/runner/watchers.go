@@ -43,8 +43,12 @@ func (g *generation) watchReady(r *Runner, u *unit) {
 	ctx, cancel := context.WithCancel(r.c.ctx)
 	g.stop = cancel
 	ready := *g.readiness()
+	if g.deadline.IsZero() {
+		g.deadline = time.Now().Add(ready.Timeout)
+	}
+	until := g.deadline
 	r.c.Go(func() {
-		err := g.ready(ctx, r, u, ready)
+		err := g.ready(ctx, r, u, ready, until)
 		r.mail.Post(func() {
 			if ctx.Err() != nil || u.gen != g || u.phase != starting {
 				return
@@ -57,9 +61,9 @@ func (g *generation) watchReady(r *Runner, u *unit) {
 			case !errors.Is(err, context.DeadlineExceeded):
 				u.reason = fmt.Sprintf("cannot see whether it is ready: %v", err)
 			case g.healthNote != "":
-				u.reason = fmt.Sprintf("was not ready within %s: %s", ready.Timeout, g.healthNote)
+				u.reason = fmt.Sprintf("was not ready within %s: %s", g.allowed(), g.healthNote)
 			default:
-				u.reason = fmt.Sprintf("was not ready within %s", ready.Timeout)
+				u.reason = "was not ready within " + g.allowed()
 			}
 			r.send(u, evUnready, ended{})
 		})
@@ -67,16 +71,19 @@ func (g *generation) watchReady(r *Runner, u *unit) {
 }
 
 // ready returns when the program is ready, or with an error when the time is up.
-func (g *generation) ready(ctx context.Context, r *Runner, u *unit, ready config.Ready) error {
+func (g *generation) ready(ctx context.Context, r *Runner, u *unit, ready config.Ready, until time.Time) error {
 	if ready.Kind == "alive" || ready.Kind == "delay" {
 		return pause(ctx, ready.Delay)
+	}
+	if ready.Kind == "notify" { // noticed sends the event; only the time-out is ours, and the program may move it
+		ctx, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, ready.Timeout)
 	defer cancel()
 	switch {
-	case ready.Kind == "notify": // noticed sends the event; only the time-out is ours
-		<-ctx.Done()
-		return ctx.Err()
 	case ready.Kind == "log" && g.from != nil:
 		return r.c.Lines.Await(ctx, g.from, ready.Log)
 	case ready.Kind == "log": // adopted: what it printed before counts too

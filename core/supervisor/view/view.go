@@ -2,6 +2,7 @@
 package view
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -105,6 +106,7 @@ type Instance struct {
 	Restarts   int            `json:"restarts" jsonschema:"starts that nobody asked for"`
 	Ports      map[string]int `json:"ports,omitempty" jsonschema:"declared ports by name"`
 	LastExit   *Exit          `json:"last_exit,omitempty" jsonschema:"how the last run ended"`
+	Warnings   []string       `json:"warnings,omitempty" jsonschema:"limits of its definition that it runs without, because they cannot be enforced here"`
 
 	Former bool `json:"-"` // its program was another one when it was started last
 	Rests  bool `json:"-"` // it does not run, and is not started by itself
@@ -120,7 +122,7 @@ type Exit struct {
 	Code       int       `json:"code" jsonschema:"exit code, 128 + number where a signal ended it; it means nothing unless known"`
 	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
 	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
-	Reason     string    `json:"reason" jsonschema:"exited, signal, stopped, unready, unhealthy, spawn, lost"`
+	Reason     string    `json:"reason" jsonschema:"exited, signal, oom (the kernel ended it for want of memory), stopped, unready, unhealthy, watchdog, memory (restart.maxMemory), spawn, lost"`
 	Message    string    `json:"message,omitempty" jsonschema:"the reason in a sentence"`
 	RanMS      int64     `json:"ran_ms" jsonschema:"how long it ran, in milliseconds"`
 	CPUMS      int64     `json:"cpu_ms,omitempty" jsonschema:"CPU time used, in milliseconds"`
@@ -171,7 +173,7 @@ func Same(a, b *App) bool {
 	}
 	for i := range a.Instances {
 		x, y := &a.Instances[i], &b.Instances[i]
-		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired {
+		if x.State != y.State || x.PID != y.PID || x.Generation != y.Generation || x.Reason != y.Reason || x.LastExit != y.LastExit || x.Status != y.Status || x.Health != y.Health || x.Desired != y.Desired || !slices.Equal(x.Warnings, y.Warnings) {
 			return false
 		}
 	}
