@@ -50,6 +50,7 @@ var Reasons = map[string]Reason{
 	"project_elsewhere":    {"The project's apps run from another folder.", "Give this one another project: name, or omnitron down --project NAME there first."},
 	"project_renamed":      {"The folder's project has another name now, and apps run under the old one.", "omnitron down --project OLD, then again; or keep the name."},
 	"project_unknown":      {"There is no project of that name.", "omnitron ls --all shows every project; omnitron up in its folder declares it."},
+	"stack_unknown":        {"The project has no stack of that name.", "The candidates are those that it has; omnitron ls --all shows where each app is."},
 	"slot_unknown":         {"The app has no process or instance of that name.", "omnitron inspect <app> shows its processes and instances."},
 	"stream":               {"The method answers with a stream, and the call takes one answer.", "Call it as a stream."},
 	"too_large":            {"The input has more bytes than may be sent.", "Send less at once, or let the daemon read a file."},

@@ -30,6 +30,28 @@ func (s *Supervisor) Compare(def *config.Definition) []plan.Change {
 	}})
 }
 
+// Current gives what holds now of a stack as one definition: its apps as they are declared, and what holds for all of them as the
+// revision says that was applied last. Nil where the stack has no apps.
+func (s *Supervisor) Current(ctx context.Context, project, stack string) *config.Definition {
+	s.mu.RLock()
+	rev := s.projectDir[project+"/"+stack].rev
+	s.mu.RUnlock()
+	now := &config.Definition{Project: project, Stack: stack}
+	for _, v := range s.Apps() {
+		if r := s.runner(v.Key); r != nil && v.Project == project && v.Stack == stack {
+			now.Apps = append(now.Apps, *r.Declared())
+		}
+	}
+	if len(now.Apps) == 0 {
+		return nil
+	}
+	if kept, err := s.Loader.Definition(ctx, project, stack, rev); err == nil { // else only the apps can be told of
+		kept.Apps = now.Apps
+		return kept
+	}
+	return now
+}
+
 // Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
 // that are wanted to run the instances of another program are started anew, the missing started and the surplus stopped,
 // removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does

@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/recorded"
 	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
@@ -73,7 +74,7 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 		if name != "" && name != rev.Project {
 			continue
 		}
-		src, err := s.source(rev)
+		src, err := recorded.Source(rev, s.user)
 		if f, ok := errors.AsType[*fault.Error](err); ok {
 			missing = append(missing, absent{rev.Project + "/" + rev.Stack, f})
 			continue
@@ -106,38 +107,6 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 func renamed(rev records.Revision, def *config.Definition) *fault.Error {
 	return fault.New(fault.Conflict, "the file of project %s calls it %s now", rev.Project, def.Project).WithReason("project_renamed").
 		WithHint("omnitron down --project %s, then omnitron up in %s", rev.Project, def.Dir)
-}
-
-// source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
-func (s *Service) source(rev records.Revision) (config.Source, error) {
-	src := config.Source{Stack: rev.Stack, EnvFiles: map[string]string{}, Env: map[string]string{}}
-	if rev.Unreadable != nil {
-		return src, fault.Wrap(rev.Unreadable, fault.Conflict, "%v", rev.Unreadable).WithReason("revision_unreadable").
-			WithHint("omnitron up in the project's folder reads its files and keeps them anew")
-	}
-	var files []config.File
-	if err := json.Unmarshal(rev.Files, &files); err != nil {
-		return src, fmt.Errorf("cannot read the files of %s revision %d: %w", rev.Project, rev.Rev, err)
-	}
-	if err := json.Unmarshal(rev.Env, &src.Env); err != nil {
-		return src, fmt.Errorf("cannot read the environment of %s revision %d: %w", rev.Project, rev.Rev, err)
-	}
-	src.Home, src.User = src.Env["HOME"], s.user
-	for _, f := range files {
-		text, err := config.ReadFile(f.Path)
-		if err != nil {
-			return src, fault.New(fault.Conflict, "cannot read %s of project %s: %v", f.Path, rev.Project, err).WithReason("file_unreadable").
-				WithHint("omnitron up in the folder where the file is now, or name another project")
-		}
-		src.Files = append(src.Files, config.File{Path: f.Path, Text: text})
-	}
-	refs, _ := config.References(src) // what is wrong with the files is said by load, with its line
-	for _, path := range refs {
-		if text, err := config.ReadFile(path); err == nil {
-			src.EnvFiles[path] = text
-		}
-	}
-	return src, nil
 }
 
 // Reload reads config.yaml and the files of the projects again and follows them. All are read and checked, and all are
