@@ -2,6 +2,7 @@
 package recorded
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -9,6 +10,24 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/store/records"
 )
+
+// Heads gives of every stack the revision that is in force, in the order of their names: what applied says, which gives 0 for a stack
+// of which nothing is; then the newest one counts. One that was kept and did not come to be, because the daemon died or the disk
+// was full, says nothing of where a project's files are.
+func Heads(ctx context.Context, revs *records.Revisions, applied func(project, stack string) int64) ([]records.Revision, error) {
+	heads, err := revs.Heads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, h := range heads {
+		if n := applied(h.Project, h.Stack); n != 0 && n != h.Rev {
+			if in, err := revs.Get(ctx, h.Project, h.Stack, n); err == nil { // else the newest one is all that is left
+				heads[i] = in
+			}
+		}
+	}
+	return heads, nil
+}
 
 // Source reads the files of a revision, and the env files that they name, with the environment that was captured with it; user
 // is who the daemon runs as. What is wrong inside of them is no matter here: whoever loads them says it with its line.

@@ -20,6 +20,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/recorded"
 	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -58,7 +59,7 @@ type absent struct {
 // read reads the files of the projects again: all of them, before any of it is acted upon. A project whose files are not
 // there is no matter of the others, as long as there are others.
 func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []absent, error) {
-	heads, err := s.revs.Heads(ctx)
+	heads, err := recorded.Heads(ctx, s.revs, s.sup.Applied)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,8 +111,9 @@ func renamed(rev records.Revision, def *config.Definition) *fault.Error {
 }
 
 // Reload reads config.yaml and the files of the projects again and follows them. All are read and checked, and all are
-// kept, before the first is applied; then every one is applied, also when an app of another does not come up, or its files
-// are not there: such a project is named, and stays as it is. Where config.yaml or a project is not right, everything does;
+// kept, before the first is applied; then they are applied in one step, all or none. That an app does not come up, or that a
+// project's files are not there, is no reason against the others: such a project is named, and stays as it is. Where config.yaml or
+// a project is not right, everything does;
 // where no project's files are there, config.yaml is taken up all the same. Faults: invalid (config_invalid), conflict
 // (file_unreadable: of every project), not_found, failed (with one result an app; file_unreadable: of some), internal
 // (state_not_durable).
@@ -128,6 +130,7 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	if err != nil {
 		return out, err
 	}
+	var revised []supervisor.Revised
 	for _, r := range list {
 		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Results: []view.Result{}}
 		for _, c := range s.sup.Compare(r.def) {
@@ -139,16 +142,18 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 			return out, err
 		}
 		out.Projects = append(out.Projects, p)
+		revised = append(revised, supervisor.Revised{Def: r.def, Rev: p.Revision})
+	}
+	all, first := s.sup.ApplyAll(ctx, revised, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
+	if first != nil && len(all) == 0 { // nothing was applied
+		return Reread{Projects: []RereadProject{}}, first
 	}
 	s.settings.Use(settings)
-	var first error
-	var all []view.Result
-	for i, r := range list {
-		p := &out.Projects[i]
-		results, err := s.sup.Apply(ctx, r.def, p.Revision, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
-		p.Results, all = append(p.Results, results...), append(all, results...)
-		if err != nil && first == nil {
-			first = err
+	for _, r := range all {
+		for i, p := range out.Projects {
+			if naming.InStack(r.Key) == p.Project+"/"+p.Stack {
+				out.Projects[i].Results = append(p.Results, r)
+			}
 		}
 	}
 	if len(missing) > 0 {
