@@ -298,3 +298,37 @@ func maskAll(words []string) []string {
 func secretFlag(word string) bool {
 	return strings.HasPrefix(word, "-") && !strings.Contains(word, "=") && secretName.MatchString(strings.TrimLeft(word, "-"))
 }
+
+// Origins says which keys the files behind the first decide, a line each, in the order of the files; nil where there is one file.
+func Origins(src Source) []string {
+	if len(src.Files) < 2 {
+		return nil
+	}
+	l := newLoader(src)
+	var out []string
+	places := Locate(src)
+	for _, f := range src.Files[1:] {
+		name := l.shown(f.Path)
+		type entry struct {
+			line int
+			key  string
+		}
+		var found []entry
+		for app, keys := range places {
+			for path, at := range keys {
+				if at.File != name || path == "name" || app == "" && path == "apps" {
+					continue
+				}
+				if app != "" {
+					path = "apps." + app + "." + path
+				}
+				found = append(found, entry{at.Line, path})
+			}
+		}
+		slices.SortFunc(found, func(a, b entry) int { return 2*(a.line-b.line) + strings.Compare(a.key, b.key) })
+		for _, e := range found {
+			out = append(out, fmt.Sprintf("%s:%d: %s", name, e.line, e.key))
+		}
+	}
+	return out
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/omnitron-dev/omnitron/core/config"
+	"github.com/omnitron-dev/omnitron/core/config/tree"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/recorded"
@@ -53,6 +54,7 @@ type PlannedKey struct {
 	Key   string `json:"key" table:"1" jsonschema:"the key's path, as omnitron.yaml has it"`
 	From  string `json:"from,omitempty" table:"2" jsonschema:"its value now, secrets masked; absent: not set"`
 	To    string `json:"to,omitempty" table:"2" jsonschema:"its value then, secrets masked; absent: not set"`
+	Where string `json:"where,omitempty" table:"3" jsonschema:"file and line that say so; absent: a default, an env file or the shell does"`
 	Takes string `json:"takes" table:"1" enum:"live,restart,next" jsonschema:"how it is taken up: live, by a restart, or by the next restart (a value of the shell that no file names, which is no reason for one)"`
 }
 
@@ -77,10 +79,10 @@ func (s *Service) Plan(ctx context.Context, in Planning) (Planned, error) {
 	if err := s.sup.Claim(def); err != nil {
 		return Planned{}, err
 	}
-	return s.planned(ctx, def, warnings), nil
+	return s.planned(ctx, def, warnings, config.Locate(src)), nil
 }
 
-func (s *Service) planned(ctx context.Context, def *config.Definition, warnings []config.Warning) Planned {
+func (s *Service) planned(ctx context.Context, def *config.Definition, warnings []config.Warning, places tree.Places) Planned {
 	out := Planned{Project: def.Project, Stack: def.Stack, Apps: []PlannedApp{}}
 	for _, w := range warnings {
 		out.Warnings = append(out.Warnings, w.Where+": "+w.Message)
@@ -88,7 +90,11 @@ func (s *Service) planned(ctx context.Context, def *config.Definition, warnings 
 	keys := map[string][]PlannedKey{}
 	for _, c := range config.Diff(s.sup.Current(ctx, def.Project, def.Stack), def) {
 		if c.Path != "" {
-			keys[c.App] = append(keys[c.App], PlannedKey{Key: c.Path, From: c.Old, To: c.New, Takes: c.Takes})
+			key := PlannedKey{Key: c.Path, From: c.Old, To: c.New, Takes: c.Takes}
+			if at, ok := places.Of(naming.App(c.App), c.Path); ok && c.New != "" {
+				key.Where = at.String()
+			}
+			keys[c.App] = append(keys[c.App], key)
 		}
 	}
 	out.Shared = keys[""]
@@ -121,7 +127,7 @@ func (s *Service) head(ctx context.Context, in Planning) (records.Revision, erro
 	if err != nil {
 		return records.Revision{}, err
 	}
-	heads, err := s.revs.Heads(ctx)
+	heads, err := recorded.Heads(ctx, s.revs, s.sup.Applied)
 	if err != nil {
 		return records.Revision{}, err
 	}

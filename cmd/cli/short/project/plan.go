@@ -12,6 +12,7 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/method"
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
+	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
@@ -74,7 +75,11 @@ func (p *planning) run(ctx context.Context) error {
 			render.Text(p.Stdout, v, spec.Out, o)
 			return
 		}
-		out.write(p.Stdout, o)
+		dir := "" // where each key is said is of use where there are several files
+		if files, _ := in["files"].([]config.File); len(files) > 1 {
+			dir = p.Dir
+		}
+		out.write(p.Stdout, dir, o)
 	}); err != nil {
 		return err
 	}
@@ -102,8 +107,8 @@ type plannedKey struct{ Key, From, To, Takes, Where string }
 // signs say at the beginning of a line what happens to an app.
 var signs = map[string]struct{ sign, color string }{"added": {"+", render.Good}, "changed": {"~", render.Warn}, "removed": {"-", render.Bad}, "unchanged": {" ", render.Dim}}
 
-// write shows a plan to a person: only what is different, each app with its keys below it.
-func (d planned) write(w io.Writer, o render.Options) {
+// write shows a plan to a person: only what is different, each app with its keys below it; dir: with their files, relative to that.
+func (d planned) write(w io.Writer, dir string, o render.Options) {
 	for _, text := range d.Warnings {
 		fmt.Fprintf(w, "%s %s\n", o.Style.Paint(render.Warn, "warning:"), render.EscapeLines(text))
 	}
@@ -117,11 +122,11 @@ func (d planned) write(w io.Writer, o render.Options) {
 		}
 		s := signs[a.Change]
 		fmt.Fprintf(w, "%s %s  %s\n", o.Style.Paint(s.color, s.sign), o.Style.Paint(render.Loud, render.Escape(a.Name)), o.Style.Paint(render.Dim, render.Escape(a.Effect)))
-		writeKeys(w, a.Keys, o)
+		writeKeys(w, a.Keys, dir, o)
 	}
 	if len(d.Shared) > 0 {
 		fmt.Fprintf(w, "%s %s\n", o.Style.Paint(render.Warn, "~"), "for all apps")
-		writeKeys(w, d.Shared, o)
+		writeKeys(w, d.Shared, dir, o)
 	}
 	for _, a := range d.Apps {
 		for _, k := range a.Keys {
@@ -151,7 +156,7 @@ func (d planned) write(w io.Writer, o render.Options) {
 // takes are the words for how a key is taken up.
 var takes = map[string]string{"live": "live", "restart": "restart", "next": "at the next restart"}
 
-func writeKeys(w io.Writer, keys []plannedKey, o render.Options) {
+func writeKeys(w io.Writer, keys []plannedKey, dir string, o render.Options) {
 	name, value := 0, 0
 	texts := make([]string, len(keys))
 	for i, k := range keys {
@@ -161,8 +166,8 @@ func writeKeys(w io.Writer, keys []plannedKey, o render.Options) {
 	}
 	for i, k := range keys {
 		line := fmt.Sprintf("    %s%*s  %s%*s  %s", render.Escape(k.Key), name-render.Width(render.Escape(k.Key)), "", texts[i], max(0, value-render.Width(texts[i])), "", o.Style.Paint(render.Dim, takes[k.Takes]))
-		if k.Where != "" {
-			line += o.Style.Paint(render.Dim, "  "+render.Escape(k.Where))
+		if k.Where != "" && dir != "" {
+			line += o.Style.Paint(render.Dim, "  "+render.Escape(strings.TrimPrefix(k.Where, dir+"/")))
 		}
 		fmt.Fprintln(w, line)
 	}
