@@ -15,6 +15,7 @@ var Reasons = map[string]Reason{
 	"app_unknown":          {"There is no app of that name.", "omnitron ls --all shows every app; omnitron up declares those of a file."},
 	"bad_cursor":           {"The cursor is none that this list or stream has given.", "Pass next_cursor of the answer before, or leave it out to begin anew."},
 	"bad_filter":           {"The --jq expression cannot be read, or does not fit the answer.", "Try it on the whole answer: -o json."},
+	"bad_template":         {"The template cannot be read, or fails on this answer.", "A Go template; its names are those of -o json."},
 	"bad_flag":             {"A flag has a value that it does not take, or does not go with another.", "--help shows what is taken."},
 	"bad_head":             {"What was given is no head of a record of calls.", "omnitron audit verify --jq .head gives one."},
 	"bad_regexp":           {"The regular expression cannot be read; the syntax is RE2.", "Mend the place that the message names; a backslash takes a character as it is."},
