@@ -111,9 +111,7 @@ apps:
 		{"an old one ends", func(w *world, s *step) {
 			go func() {
 				defer close(s.reached)
-				for w.file("ends") == nil && w.t.Context().Err() == nil {
-					runtime.Gosched()
-				}
+				_ = poll(w.t.Context(), func() bool { return w.file("ends") != nil })
 			}()
 		}, true},
 		{"before the first start", func(w *world, s *step) { w.common.Keeper = &starter{Keeper: w.k, nth: 1, before: s} }, true},
@@ -214,4 +212,43 @@ func (w *world) sleepers(line string) (n int) {
 		}
 	}
 	return n
+}
+
+// counted counts what is written.
+type counted struct {
+	runner.Memory
+	puts int
+}
+
+func (c *counted) Put(ctx context.Context, change func(*store.State) error) error {
+	c.puts++
+	return c.Memory.Put(ctx, change)
+}
+
+// TestAllOrNone: several definitions are followed together, in one write; where one may not be, none is.
+func TestAllOrNone(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.up(one)
+	pid := w.pid("api")
+	in := func(dir, yaml string) Revised {
+		def := w.load(yaml)
+		def.Dir = dir
+		return Revised{def, w.defs.add(def)}
+	}
+	changed := strings.Replace(one, "1000", "2000", 1)
+	const blog = "project: blog\napps:\n  - {name: cms, command: \"exec sleep 1000\", ready: {delay: 10ms}}\n"
+	shop := in(w.home, changed)
+	if _, err := w.ApplyAll(w.ctx(), []Revised{shop, in(w.home, blog)}, Command{Seq: w.next(), Wait: true}); reason(err) != "conflict/project_renamed" {
+		t.Errorf("one that may not be: %v", err)
+	}
+	if w.pid("api") != pid || w.app("api").Revision == shop.Rev || w.app("cms") != nil {
+		t.Errorf("something was followed: %s", w.tell())
+	}
+	c := &counted{Memory: w.st}
+	w.State = c
+	rs, err := w.ApplyAll(w.ctx(), []Revised{shop, in(t.TempDir(), blog)}, Command{Seq: w.next(), Wait: true})
+	if err != nil || len(rs) != 1 || w.pid("api") == pid || w.app("api").Revision != shop.Rev || w.app("cms") == nil || c.puts != 1 {
+		t.Errorf("%+v %v, %d writes\n%s", rs, err, c.puts, w.tell())
+	}
 }
