@@ -120,6 +120,7 @@ func specs() []op.Spec {
 		op.Of("apps", "Apps.",
 			reads[listing, op.List[app]]("list", "List applications.", op.Top("ls"), op.Shows("every one", `{"all":true}`)),
 			reads[op.One, app]("get", "Show one application.", op.Shows("one", `{"name":"api"}`)),
+			reads[application, applied]("plan", "Say what applying would change."),
 			changes[application, applied]("apply", op.Interrupts, "Apply files."),
 			changes[order, op.List[result]]("start", op.Sets, "Start applications.", op.Top("start"), op.Alias("apps.launch"), op.Shows("one app, for a minute", `{"names":["api"],"timeout_s":60}`)),
 			changes[order, op.List[result]]("stop", op.Interrupts, "Stop applications.", op.Top("stop")),

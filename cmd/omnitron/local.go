@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -93,7 +94,14 @@ func showConfig(src config.Source) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.Show(def), nil
+	var head strings.Builder
+	if origins := config.Origins(src); len(origins) > 0 {
+		head.WriteString("# what the files behind the first decide:\n")
+		for _, line := range origins {
+			head.WriteString("#   " + line + "\n")
+		}
+	}
+	return append([]byte(head.String()), config.Show(def)...), nil
 }
 
 // forAgent is how an agent gets at the daemon, which is started when the agent begins, and later when it has died. What a

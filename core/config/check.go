@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -31,7 +30,7 @@ func (l *loader) checkApps(def *Definition, keys []schema.Value[appKeys]) {
 	for i, k := range keys {
 		a := &def.Apps[i]
 		if first := seen[a.Name]; first != nil {
-			l.mean(k.V.Name.Node, "the app %q is there twice", a.Name).Hint = fmt.Sprintf("the first one is in line %d", first.Line)
+			l.mean(k.V.Name.Node, "the app %q is there twice", a.Name).Hint = first.Beside(k.V.Name.Node)
 		} else if k.V.Name.Set() {
 			seen[a.Name] = k.V.Name.Node
 		}

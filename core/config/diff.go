@@ -36,6 +36,7 @@ func Diff(old, new *Definition) []Change {
 	if old != nil && new != nil {
 		out = compare("", flattenShared(old), flattenShared(new), fileKind.Keys())
 	}
+	hide := hidden(old, new)
 	before := map[string]App{}
 	if old != nil {
 		for _, a := range old.Apps {
@@ -47,7 +48,7 @@ func Diff(old, new *Definition) []Change {
 		for _, a := range new.Apps {
 			after[a.Key] = true
 			if was, ok := before[a.Key]; ok {
-				out = append(out, diffApp(was, a)...)
+				out = append(out, between(was, a, hide)...)
 			} else {
 				out = append(out, Change{App: a.Key, Kind: "added"})
 			}
@@ -80,6 +81,26 @@ func diffApp(old, new App) []Change {
 	return compare(new.Key, flatten(old), flatten(new), appKind.Keys())
 }
 
+// between is diffApp for people: nothing in it that is masked anywhere, and of a process that comes or goes only its name.
+func between(old, new App, hide *strings.Replacer) []Change {
+	was, is := flatten(maskApp(old, hide)), flatten(maskApp(new, hide))
+	stay := map[string]bool{}
+	for _, p := range old.Processes {
+		stay[p.Name] = slices.ContainsFunc(new.Processes, func(q Process) bool { return q.Name == p.Name })
+	}
+	var out []Change
+	for _, c := range diffApp(old, new) {
+		if rest, ok := strings.CutPrefix(c.Path, "processes["); ok {
+			if name, _, _ := strings.Cut(rest, "]"); !stay[name] {
+				continue
+			}
+		}
+		c.Old, c.New = was[c.Path].shown, is[c.Path].shown
+		out = append(out, c)
+	}
+	return out
+}
+
 func compare(app string, was, is map[string]leaf, keys []*schema.Key) []Change {
 	paths := maps.Clone(was)
 	maps.Copy(paths, is)
@@ -91,8 +112,13 @@ func compare(app string, was, is map[string]leaf, keys []*schema.Key) []Change {
 			continue
 		}
 		c := Change{App: app, Kind: "changed", Path: path, Old: a.shown, New: b.shown, Takes: takes(keys, path)}
-		if (a.captured || !inOld) && (b.captured || !inNew) && (a.captured || b.captured) {
+		switch {
+		case (a.captured || !inOld) && (b.captured || !inNew) && (a.captured || b.captured):
 			c.Takes = NextRestart
+		case inOld && inNew && a.raw == b.raw: // only who says it is another
+			c.Takes = Live
+		case path == "processes": // those that stay do not notice
+			c.Takes = Live
 		}
 		out = append(out, c)
 	}
@@ -134,8 +160,8 @@ func flatten(a App) map[string]leaf {
 		if !a.Classic {
 			prefix = "processes[" + p.Name + "]."
 		}
-		captured, env, secrets := p.Captured, p.Env, p.Secrets
-		p.Captured, p.Env, p.Secrets = nil, nil, nil
+		captured, env, secrets, ports := p.Captured, p.Env, p.Secrets, p.Ports
+		p.Captured, p.Env, p.Secrets, p.Ports = nil, nil, nil, nil
 		m := plainMap(p)
 		for _, k := range []string{"name", "env", "captured"} {
 			delete(m, k)
@@ -143,6 +169,13 @@ func flatten(a App) map[string]leaf {
 		flattenInto(out, prefix, m)
 		for name, value := range env {
 			out[prefix+"env."+name] = leaf{value, MaskValue(name, value), slices.Contains(captured, name)}
+		}
+		for _, port := range ports {
+			number := fmt.Sprint(port.Base)
+			if port.Auto {
+				number = "auto"
+			}
+			out[prefix+"ports."+port.Name] = leaf{raw: number, shown: number}
 		}
 		for name, secret := range secrets { // another value of the same secret is no change: it is taken up by the next start
 			out[prefix+"env."+name] = leaf{raw: "\x00" + secret, shown: "{secret: " + secret + "}"} // no variable has a zero byte

@@ -28,7 +28,7 @@ type File struct {
 
 // Source is everything that a definition is made of.
 type Source struct {
-	Files    []File            // the YAML file; its folder is the project's
+	Files    []File            // the YAML files, the later laid over the earlier; the folder of the first is the project's
 	EnvFiles map[string]string // text by absolute path: those that References named and that exist
 	Env      map[string]string // of the shell that ran up
 	Stack    string            // asked for, or ""
@@ -133,13 +133,12 @@ func (l *loader) read() *tree.Node {
 	case len(l.src.Files) == 0:
 		l.problems.Add(l.start(), tree.Syntax, "no file was given")
 		return nil
-	case len(l.src.Files) > 1:
-		second := l.src.Files[1]
-		f := tree.NewFile(second.Path, l.shown(second.Path), second.Text)
-		l.problems.Add(tree.Pos{File: f, Line: 1, Column: 1, Width: 1}, tree.Syntax, "several files in one call are not supported yet").Hint = "give one -c, and no omnitron.override.yaml beside it"
+	case len(l.src.Files) > maxFiles:
+		l.problems.Add(l.start(), tree.Syntax, "%d files are to be merged, and the most is %d", len(l.src.Files), maxFiles)
 		return nil
 	}
 	root := tree.Parse(l.file, &l.problems)
+	later := l.later()
 	if root == nil {
 		return nil
 	}
@@ -148,7 +147,26 @@ func (l *loader) read() *tree.Node {
 		l.dotenv[v.Name] = v.Value
 	}
 	root.Walk(l.expand)
+	for _, over := range later { // names decide what is merged with what, and may hold variables
+		over.Walk(l.expand)
+		root = tree.Merge(root, over, "apps")
+	}
 	return root
+}
+
+// maxFiles is how many files may be merged.
+const maxFiles = 16
+
+// later gives the trees of the files behind the first; an empty one says nothing.
+func (l *loader) later() []*tree.Node {
+	var out []*tree.Node
+	for _, f := range l.src.Files[1:] {
+		if over := tree.ParseOptional(tree.NewFile(f.Path, l.shown(f.Path), f.Text), &l.problems); over != nil {
+			over.TakeAway()
+			out = append(out, over)
+		}
+	}
+	return out
 }
 
 // envFile reads an env file once; nil where there is none.
@@ -260,12 +278,12 @@ func (l *loader) variables() []string {
 // find is the place of a piece of a scalar's text, as exactly as the source shows it.
 func (l *loader) find(n *tree.Node, text string) tree.Pos {
 	for i := range 1000 {
-		line, skip := l.file.Line(n.Line+i), 0
+		line, skip := n.File.Line(n.Line+i), 0
 		if i == 0 {
 			skip = byteOf(line, n.Column-1)
 		}
 		if j := strings.Index(line[skip:], text); j >= 0 {
-			return tree.Pos{File: l.file, Line: n.Line + i, Column: utf8.RuneCountInString(line[:skip+j]) + 1, Width: utf8.RuneCountInString(text)}
+			return tree.Pos{File: n.File, Line: n.Line + i, Column: utf8.RuneCountInString(line[:skip+j]) + 1, Width: utf8.RuneCountInString(text)}
 		}
 	}
 	return n.Pos
@@ -281,3 +299,6 @@ func byteOf(line string, n int) int {
 	}
 	return len(line)
 }
+
+// Locate finds the places of everything that the files say, as they are merged; of files that cannot be read it knows nothing.
+func Locate(src Source) tree.Places { return tree.Locate(newLoader(src).read()) }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -34,7 +33,10 @@ func (l *loader) mean(n *tree.Node, format string, args ...any) *tree.Problem {
 
 // resolve makes the definition out of what the file says.
 func (l *loader) resolve(root *tree.Node, keys fileKeys) *Definition {
-	def := &Definition{Stack: DefaultStack, Dir: l.dir, Files: []string{l.file.Path}, Apps: []App{}}
+	def := &Definition{Stack: DefaultStack, Dir: l.dir, Apps: []App{}}
+	for _, f := range l.src.Files {
+		def.Files = append(def.Files, f.Path)
+	}
 	if l.src.Stack != "" && l.src.Stack != DefaultStack {
 		l.problems.Add(l.start(), tree.Meaning, "there is no stack %q: a file without stacks has the one stack %s", l.src.Stack, DefaultStack)
 	}
@@ -94,7 +96,7 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 	seen := map[string]*tree.Node{}
 	for _, p := range k.Processes.V {
 		if first := seen[p.V.Name.V]; first != nil {
-			l.mean(p.V.Name.Node, "the process %q is there twice", p.V.Name.V).Hint = fmt.Sprintf("the first one is in line %d", first.Line)
+			l.mean(p.V.Name.Node, "the process %q is there twice", p.V.Name.V).Hint = first.Beside(p.V.Name.Node)
 		} else if p.V.Name.Set() {
 			seen[p.V.Name.V] = p.V.Name.Node
 		}

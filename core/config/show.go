@@ -237,32 +237,44 @@ func Mask(d *Definition) *Definition {
 	out := *d
 	out.Apps = slices.Clone(d.Apps)
 	for i := range out.Apps {
-		out.Apps[i].Processes = slices.Clone(out.Apps[i].Processes)
-		for j := range out.Apps[i].Processes {
-			p := &out.Apps[i].Processes[j]
-			p.Env = maps.Clone(p.Env)
-			for name, value := range p.Env {
-				p.Env[name] = hide.Replace(MaskValue(name, value))
-			}
-			p.Argv = hideAll(hide, p.Argv)
-			p.Ready.Probe, p.Ready.Log = maskProbe(hide, p.Ready.Probe), hide.Replace(p.Ready.Log)
-			if p.Health != nil {
-				h := *p.Health
-				h.Probe = maskProbe(hide, h.Probe)
-				p.Health = &h
-			}
-		}
+		out.Apps[i] = maskApp(out.Apps[i], hide)
 	}
 	return &out
+}
+
+// maskApp copies an app as it may be shown.
+func maskApp(a App, hide *strings.Replacer) App {
+	a.Processes = slices.Clone(a.Processes)
+	for j := range a.Processes {
+		p := &a.Processes[j]
+		p.Env = maps.Clone(p.Env)
+		for name, value := range p.Env {
+			p.Env[name] = hide.Replace(MaskValue(name, value))
+		}
+		p.Argv = hideAll(hide, p.Argv)
+		p.Ready.Probe, p.Ready.Log = maskProbe(hide, p.Ready.Probe), hide.Replace(p.Ready.Log)
+		if p.Health != nil {
+			h := *p.Health
+			h.Probe = maskProbe(hide, h.Probe)
+			p.Health = &h
+		}
+	}
+	return a
 }
 
 // telling is how long a value has to be for it to be hidden wherever it stands: with a shorter one too much else would go.
 const telling = 8
 
-// hidden gives what takes the values of secret-looking variables, and the passwords of URLs, out of a text.
-func hidden(d *Definition) *strings.Replacer {
+// hidden gives what takes the values of secret-looking variables of some definitions, and the passwords of URLs, out of a text.
+func hidden(ds ...*Definition) *strings.Replacer {
+	var apps []App
+	for _, d := range ds {
+		if d != nil {
+			apps = append(apps, d.Apps...)
+		}
+	}
 	var values []string
-	for _, a := range d.Apps {
+	for _, a := range apps {
 		for _, p := range a.Processes {
 			for name, value := range p.Env {
 				if secretName.MatchString(name) {
@@ -317,4 +329,38 @@ func maskAll(words []string) []string {
 
 func secretFlag(word string) bool {
 	return strings.HasPrefix(word, "-") && !strings.Contains(word, "=") && secretName.MatchString(strings.TrimLeft(word, "-"))
+}
+
+// Origins says which keys the files behind the first decide, a line each, in the order of the files; nil where there is one file.
+func Origins(src Source) []string {
+	if len(src.Files) < 2 {
+		return nil
+	}
+	l := newLoader(src)
+	var out []string
+	places := Locate(src)
+	for _, f := range src.Files[1:] {
+		name := l.shown(f.Path)
+		type entry struct {
+			line int
+			key  string
+		}
+		var found []entry
+		for app, keys := range places {
+			for path, at := range keys {
+				if at.File != name || path == "name" || app == "" && path == "apps" {
+					continue
+				}
+				if app != "" {
+					path = "apps." + app + "." + path
+				}
+				found = append(found, entry{at.Line, path})
+			}
+		}
+		slices.SortFunc(found, func(a, b entry) int { return 2*(a.line-b.line) + strings.Compare(a.key, b.key) })
+		for _, e := range found {
+			out = append(out, fmt.Sprintf("%s:%d: %s", name, e.line, e.key))
+		}
+	}
+	return out
 }

@@ -30,15 +30,57 @@ func (s *Supervisor) Compare(def *config.Definition) []plan.Change {
 	}})
 }
 
-// Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
-// that are wanted to run the instances of another program are started anew, the missing started and the surplus stopped,
-// removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
+// Current gives what holds now of a stack as one definition: its apps as they are declared, and what holds for all of them as the
+// revision says that was applied last. Nil where the stack has no apps.
+func (s *Supervisor) Current(ctx context.Context, project, stack string) *config.Definition {
+	s.mu.RLock()
+	rev := s.projectDir[project+"/"+stack].rev
+	s.mu.RUnlock()
+	now := &config.Definition{Project: project, Stack: stack}
+	for _, v := range s.Apps() {
+		if r := s.runner(v.Key); r != nil && v.Project == project && v.Stack == stack {
+			now.Apps = append(now.Apps, *r.Declared())
+		}
+	}
+	if len(now.Apps) == 0 {
+		return nil
+	}
+	if kept, err := s.Loader.Definition(ctx, project, stack, rev); err == nil { // else only the apps can be told of
+		kept.Apps = now.Apps
+		return kept
+	}
+	return now
+}
+
+// Applied gives the number of the definition of a stack that is in force; 0 when none is. A newer one may have been kept that never
+// came to be.
+func (s *Supervisor) Applied(project, stack string) int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.projectDir[project+"/"+stack].rev
+}
+
+// Revised is a definition with the number of the revision that keeps it.
+type Revised struct {
+	Def *config.Definition
+	Rev int64
+}
+
+// Apply is ApplyAll of one definition.
+func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]view.Result, error) {
+	return s.ApplyAll(ctx, []Revised{{def, rev}}, c)
+}
+
+// ApplyAll makes the daemon follow definitions that are kept as revisions, all of them or none: new apps are known (not started), of
+// changed ones that are wanted to run the instances of another program are started anew, the missing started and the surplus
+// stopped, removed ones are stopped and forgotten. All of it is durable in one write before anything is done: a daemon that dies
+// before that leaves everything as it was, and after one that dies later the next goes on. It goes on, too, when the caller does
 // not wait. Faults: conflict (superseded: a later revision, which says something else, was there first),
 // unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
-func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]view.Result, error) {
+func (s *Supervisor) ApplyAll(ctx context.Context, all []Revised, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
-	kept, gone, renew, err := s.follow(ctx, def, rev)
+	kept, gone, renew, err := s.follow(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -61,45 +103,41 @@ func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int6
 	return s.collect(ctx, runner.Restart, append(stops, starts...), c.Wait)
 }
 
-// follow makes the state and the runners follow a definition. It gives the apps that it has, those that have to go and
+// following is a definition on its way to be followed.
+type following struct {
+	def     *config.Definition
+	rev     int64
+	changes []plan.Change
+	former  []string
+	byKey   map[string]*config.App
+}
+
+// follow makes the state and the runners follow definitions. It gives the apps that they have, those that have to go and
 // those that have to start anew.
-func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int64) (kept, gone, renew []op.Target, err error) {
+func (s *Supervisor) follow(ctx context.Context, all []Revised) (kept, gone, renew []op.Target, err error) {
 	select {
 	case s.applying <- struct{}{}:
 		defer func() { <-s.applying }()
 	case <-ctx.Done():
 		return nil, nil, nil, fault.Wrap(ctx.Err(), fault.Cancelled, "another definition is being applied, and the caller gave up")
 	}
-	stack := def.Project + "/" + def.Stack
-	s.mu.RLock()
-	newest, ending := s.projectDir[stack].rev, s.halting
-	s.mu.RUnlock()
-	if ending {
-		return nil, nil, nil, errEnding()
-	}
-	if newest > rev && s.same(ctx, def, newest) {
-		rev = newest // what overtook it says the same
-	}
-	if newest > rev {
-		return nil, nil, nil, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", rev, stack, newest).WithReason("superseded").WithHint("%s", fault.Do("apps.list"))
-	}
-	if err := s.Claim(def); err != nil {
-		return nil, nil, nil, err
-	}
-	changes, former := s.Compare(def), s.former(def)
-	byKey := map[string]*config.App{}
-	for i := range def.Apps {
-		byKey[def.Apps[i].Key] = &def.Apps[i]
+	list := make([]following, len(all))
+	for i, r := range all {
+		if list[i], err = s.judge(ctx, r); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	down := false // then nothing is started
 	err = s.State.Put(ctx, func(st *store.State) error {
 		down = st.HomeDown
-		for _, ch := range changes {
-			if ch.What == "removed" {
-				st.Delete(ch.Key)
-				continue
+		for _, f := range list {
+			for _, ch := range f.changes {
+				if ch.What == "removed" {
+					st.Delete(ch.Key)
+					continue
+				}
+				st.Edit(ch.Key, func(a *store.AppState) { intent.Declare(a, f.byKey[ch.Key], f.rev, ch.Enabled) })
 			}
-			st.Edit(ch.Key, func(a *store.AppState) { intent.Declare(a, byKey[ch.Key], rev, ch.Enabled) })
 		}
 		return nil
 	})
@@ -108,12 +146,48 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.projectDir[stack] = project{dir: def.Dir, rev: rev, strategy: def.Supervision.Strategy}
-	for _, name := range former {
+	for _, f := range list {
+		k, g, r := s.pursue(ctx, f, down)
+		kept, gone, renew = append(kept, k...), append(gone, g...), append(renew, r...)
+	}
+	s.link()
+	return kept, gone, renew, nil
+}
+
+// judge says whether a definition may be followed, and what that would change.
+func (s *Supervisor) judge(ctx context.Context, r Revised) (following, error) {
+	f := following{def: r.Def, rev: r.Rev, byKey: map[string]*config.App{}}
+	stack := f.def.Project + "/" + f.def.Stack
+	s.mu.RLock()
+	newest, ending := s.projectDir[stack].rev, s.halting
+	s.mu.RUnlock()
+	if ending {
+		return f, errEnding()
+	}
+	if newest > f.rev && s.same(ctx, f.def, newest) {
+		f.rev = newest // what overtook it says the same
+	}
+	if newest > f.rev {
+		return f, fault.New(fault.Conflict, "revision %d of %s was overtaken by revision %d", f.rev, stack, newest).WithReason("superseded").WithHint("%s", fault.Do("apps.list"))
+	}
+	if err := s.Claim(f.def); err != nil {
+		return f, err
+	}
+	f.changes, f.former = s.Compare(f.def), s.former(f.def)
+	for i := range f.def.Apps {
+		f.byKey[f.def.Apps[i].Key] = &f.def.Apps[i]
+	}
+	return f, nil
+}
+
+// pursue has the runners follow a definition that the state has. The caller holds mu.
+func (s *Supervisor) pursue(ctx context.Context, f following, down bool) (kept, gone, renew []op.Target) {
+	s.projectDir[f.def.Project+"/"+f.def.Stack] = project{dir: f.def.Dir, rev: f.rev, strategy: f.def.Supervision.Strategy}
+	for _, name := range f.former {
 		delete(s.projectDir, name)
 	}
-	for _, ch := range changes {
-		r, app := s.apps[ch.Key], byKey[ch.Key]
+	for _, ch := range f.changes {
+		r, app := s.apps[ch.Key], f.byKey[ch.Key]
 		switch {
 		case ch.What == "removed" && r == nil: // an earlier one has just been done with
 			continue
@@ -123,8 +197,8 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 			continue
 		}
 		kept = append(kept, op.Target{Key: ch.Key})
-		if r == nil || !r.Follow(app, rev, ch.What == "changed") { // the second: it has just gone
-			s.admit(ctx, app, rev)
+		if r == nil || !r.Follow(app, f.rev, ch.What == "changed") { // the second: it has just gone
+			s.admit(ctx, app, f.rev)
 			continue
 		}
 		r.Declare(app)
@@ -132,8 +206,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 			renew = append(renew, target.Of(r.View(), "", 0))
 		}
 	}
-	s.link()
-	return kept, gone, renew, nil
+	return kept, gone, renew
 }
 
 // same reports whether a revision holds just this definition.

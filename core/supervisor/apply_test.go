@@ -214,7 +214,7 @@ func TestOfTwoAppliesTheLaterStays(t *testing.T) {
 	go func() { _, err := w.Apply(w.ctx(), newer, later, c); first <- err }()
 	eventually(t, "the later definition to be on its way", func() bool { return len(w.applying) == 1 }, w.tell)
 	ctx := arrival{w.ctx(), make(chan struct{}, 1)}
-	go func() { _, _, _, err := w.follow(ctx, older, earlier); second <- err }()
+	go func() { _, _, _, err := w.follow(ctx, []Revised{{older, earlier}}); second <- err }()
 	<-ctx.at
 	open()
 	if err := <-first; err != nil {

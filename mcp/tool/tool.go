@@ -153,7 +153,7 @@ func title(service, verb string) string {
 var unlisted = []string{"project", "stack", "dry_run", "idempotency_key"}
 
 // unlistedInFull are those that the long list of the profile full leaves out as well.
-var unlistedInFull = append([]string{"no_wait", "timeout_s", "limit", "max_items", "max_seconds"}, unlisted...)
+var unlistedInFull = append([]string{"no_wait", "timeout_s", "limit", "max_items", "max_seconds", "env_files", "env"}, unlisted...)
 
 // familiar are arguments whose descriptions the instructions have, so that a list need not repeat them.
 var familiar = []string{"names", "limit", "cursor", "confirm", "max_items", "max_seconds", "no_wait", "timeout_s", "since", "until"}

@@ -16,7 +16,9 @@ import (
 
 // paged reports whether the command shows lines of output however many pages they are, because its answer is not one
 // document whose reader can go on himself.
-func (c *Command) paged() bool { return c.paint != nil && !c.Session.Whole() }
+func (c *Command) paged() bool {
+	return c.paint != nil && !c.Session.Whole() && !tabular(c.Session.Options())
+}
 
 // pages shows as many whole lines as were asked for. Pages come the newest first and are shown the oldest first, so they
 // are read before the first is shown.

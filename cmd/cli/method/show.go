@@ -33,7 +33,7 @@ func (c *Command) show(ctx context.Context, raw json.RawMessage) error {
 		switch {
 		case checkup(c.Spec) && o.Width > 0 && len(o.Columns) == 0:
 			findings(c.Session.Stdout, obj, o)
-		case c.paint == nil:
+		case c.paint == nil || tabular(o):
 			render.Text(c.Session.Stdout, v, c.Spec.Out, o)
 			c.more(obj, o)
 		default:
@@ -47,6 +47,9 @@ func (c *Command) show(ctx context.Context, raw json.RawMessage) error {
 		}
 	})
 }
+
+// tabular reports whether columns were asked for: then what would be shown as it was printed is a table like anything else.
+func tabular(o render.Options) bool { return o.Wide || len(o.Columns) > 0 }
 
 // more says to a person that a list goes on.
 func (c *Command) more(obj render.Object, o render.Options) {
@@ -152,7 +155,7 @@ func (c *Command) next(n op.Next) string {
 // itemText writes an item of a stream for a person.
 func (c *Command) itemText() func(any, render.Options) {
 	var line func(render.Object) string
-	if c.paint != nil {
+	if c.paint != nil && !tabular(c.Session.Options()) {
 		line = c.paint(c, c.Session.Options())
 	}
 	return func(v any, o render.Options) {

@@ -34,13 +34,14 @@ type Session struct {
 	// OnAway tells a person that the daemon is away; nil: a line says so.
 	OnAway func()
 
-	output, jq         string
+	output, jq, layout string
 	asJSON             bool
 	color, noColor     bool
 	timeout            string
 	patience           time.Duration
 	format             string
 	filter             *render.Filter
+	template           *render.Template
 	mu                 sync.Mutex // of the next three
 	client             Client
 	had, told          bool // whether there was a connection; whether it was told that the daemon is away
@@ -110,6 +111,7 @@ func (s *Session) Bind(set *pflag.FlagSet) {
 	set.StringVarP(&s.output, "output", "o", "", "output format: "+strings.Join(render.Formats, ", "))
 	set.BoolVar(&s.asJSON, "json", false, "same as -o json")
 	set.StringVar(&s.jq, "jq", "", "filter the JSON answer with a jq expression")
+	set.StringVar(&s.layout, "template", "", "write the answer with a Go `template`; its names are those of -o json")
 	set.StringSliceVar(&s.Columns, "columns", nil, "columns of a table")
 	set.StringVar(&s.Home, "home", "", "home of the daemon (default ~/.omnitron, or OMNITRON_HOME)")
 	if s.Remotes.Dial != nil {
@@ -143,6 +145,16 @@ func (s *Session) settle() error {
 		}
 		if s.output == "" {
 			format = render.JSON
+		}
+	}
+	if s.layout != "" {
+		if s.output != "" || s.asJSON || s.jq != "" {
+			return fault.New(fault.Invalid, "--template does not go with -o, --json and --jq: it says by itself what is written").WithReason("bad_flag")
+		}
+		format = render.Table
+		var err error
+		if s.template, err = render.NewTemplate(s.layout); err != nil {
+			return err
 		}
 	}
 	if format == "" {
@@ -221,7 +233,7 @@ func (s *Session) Machine() bool { return render.Machine(s.format) || s.filter !
 // Whole reports whether an answer has to be there before it is shown: it is one document, is filtered as one, or is not
 // shown at all.
 func (s *Session) Whole() bool {
-	return s.filter != nil || s.format == render.JSON || s.format == render.YAML || s.Quiet && !s.Machine()
+	return s.filter != nil || s.template != nil || s.format == render.JSON || s.format == render.YAML || s.Quiet && !s.Machine()
 }
 
 // dumb is a terminal that neither moves its cursor nor has colours.

@@ -30,6 +30,9 @@ func (s *Session) Show(ctx context.Context, raw json.RawMessage, t reflect.Type,
 	if s.Quiet {
 		return nil
 	}
+	if s.template != nil {
+		return s.template.Apply(s.Stdout, raw, s.terminal.Out)
+	}
 	if text == nil {
 		text = func(v any, o render.Options) { render.Text(s.Stdout, v, t, o) }
 	}
@@ -77,6 +80,13 @@ func (s *Session) ShowItem(ctx context.Context, raw json.RawMessage, t reflect.T
 	}
 	if render.Machine(s.format) {
 		return render.Item(s.Stdout, s.format, raw)
+	}
+	if s.template != nil {
+		err := s.template.Apply(s.Stdout, raw, s.terminal.Out)
+		if err == nil {
+			_, err = fmt.Fprintln(s.Stdout)
+		}
+		return err
 	}
 	if text == nil {
 		text = func(v any, o render.Options) { fmt.Fprintln(s.Stdout, render.Line(v, t, o)) }

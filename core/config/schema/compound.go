@@ -95,6 +95,9 @@ func (m *dict[T]) Decode(d *Decoder, n *tree.Node) (out []Entry[T], ok bool) {
 		if !m.re.MatchString(p.Key.Text) {
 			d.fail(p.Key, "%q cannot be a name here", clip(p.Key.Text)).Hint = m.hint
 		}
+		if p.Value.Gone && !null {
+			continue
+		}
 		if p.Value.Kind == tree.Null && !null {
 			d.fail(p.Key, "%q has no value: it must be %s", clip(p.Key.Text), m.item.Label())
 			continue

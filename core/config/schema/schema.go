@@ -186,6 +186,7 @@ func (o *object[S]) Decode(d *Decoder, n *tree.Node) (s S, ok bool) {
 			o.unknown(d, p.Key)
 		case f.key.Later:
 			d.fail(p.Key, "%q is not supported yet", p.Key.Text).Hint = "remove it; no key is accepted and then ignored"
+		case p.Value.Gone:
 		case p.Value.Kind == tree.Null && !f.null:
 			d.Problems.Add(p.Key.Pos, tree.Structure, "%q has no value: it must be %s", p.Key.Text, f.key.Label).Hint = "give it one or remove the line"
 		default:
@@ -224,7 +225,7 @@ func (o *object[S]) unknown(d *Decoder, key *tree.Node) {
 func (o *object[S]) obey(d *Decoder, n *tree.Node, r Rule) {
 	var given []*tree.Node
 	for _, p := range n.Pairs {
-		if slices.Contains(r.exactlyOne, p.Key.Text) {
+		if slices.Contains(r.exactlyOne, p.Key.Text) && !p.Value.Gone {
 			given = append(given, p.Key)
 		}
 	}

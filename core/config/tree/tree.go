@@ -3,6 +3,7 @@
 package tree
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -41,6 +42,7 @@ type Node struct {
 	Text     string  // of a scalar: its text; of a number or bool: as written
 	Quoted   bool    // a scalar in quotes or a block
 	Expanded bool    // its text had a ${} in it: it may stand for any scalar, and is never repeated in a message
+	Gone     bool    // a null that takes away what an earlier file says of the key: as if the key were not there
 	Broken   bool    // its ${} could not be replaced: that has been said, nothing more is
 	Items    []*Node // of a list
 	Pairs    []Pair  // of a map, in the file's order
@@ -51,17 +53,25 @@ type Node struct {
 // Pair is a key of a map with its value.
 type Pair struct{ Key, Value *Node }
 
-// Find gives the value of a key, or nil.
+// Find gives the value of a key, or nil: also of one that was taken away.
 func (n *Node) Find(key string) *Node {
 	if n == nil {
 		return nil
 	}
 	for _, p := range n.Pairs {
-		if p.Key.Text == key {
+		if p.Key.Text == key && !p.Value.Gone {
 			return p.Value
 		}
 	}
 	return nil
+}
+
+// Beside says where n is to somebody who looks at another one of the same name.
+func (n *Node) Beside(other *Node) string {
+	if n.File == other.File {
+		return fmt.Sprintf("the first one is in line %d", n.Line)
+	}
+	return fmt.Sprintf("the first one is at %s:%d", n.File.Name, n.Line)
 }
 
 // Scalar reports whether n is one value.

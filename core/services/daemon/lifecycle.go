@@ -17,8 +17,10 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config/setting"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/recorded"
 	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
+	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -57,7 +59,7 @@ type absent struct {
 // read reads the files of the projects again: all of them, before any of it is acted upon. A project whose files are not
 // there is no matter of the others, as long as there are others.
 func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []absent, error) {
-	heads, err := s.revs.Heads(ctx)
+	heads, err := recorded.Heads(ctx, s.revs, s.sup.Applied)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,7 +75,7 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 		if name != "" && name != rev.Project {
 			continue
 		}
-		src, err := s.source(rev)
+		src, err := recorded.Source(rev, s.user)
 		if f, ok := errors.AsType[*fault.Error](err); ok {
 			missing = append(missing, absent{rev.Project + "/" + rev.Stack, f})
 			continue
@@ -108,41 +110,10 @@ func renamed(rev records.Revision, def *config.Definition) *fault.Error {
 		WithHint("omnitron down --project %s, then omnitron up in %s", rev.Project, def.Dir)
 }
 
-// source reads the files that a revision was made of, at their recorded paths, with the environment that was captured.
-func (s *Service) source(rev records.Revision) (config.Source, error) {
-	src := config.Source{Stack: rev.Stack, EnvFiles: map[string]string{}, Env: map[string]string{}}
-	if rev.Unreadable != nil {
-		return src, fault.Wrap(rev.Unreadable, fault.Conflict, "%v", rev.Unreadable).WithReason("revision_unreadable").
-			WithHint("omnitron up in the project's folder reads its files and keeps them anew")
-	}
-	var files []config.File
-	if err := json.Unmarshal(rev.Files, &files); err != nil {
-		return src, fmt.Errorf("cannot read the files of %s revision %d: %w", rev.Project, rev.Rev, err)
-	}
-	if err := json.Unmarshal(rev.Env, &src.Env); err != nil {
-		return src, fmt.Errorf("cannot read the environment of %s revision %d: %w", rev.Project, rev.Rev, err)
-	}
-	src.Home, src.User = src.Env["HOME"], s.user
-	for _, f := range files {
-		text, err := config.ReadFile(f.Path)
-		if err != nil {
-			return src, fault.New(fault.Conflict, "cannot read %s of project %s: %v", f.Path, rev.Project, err).WithReason("file_unreadable").
-				WithHint("omnitron up in the folder where the file is now, or name another project")
-		}
-		src.Files = append(src.Files, config.File{Path: f.Path, Text: text})
-	}
-	refs, _ := config.References(src) // what is wrong with the files is said by load, with its line
-	for _, path := range refs {
-		if text, err := config.ReadFile(path); err == nil {
-			src.EnvFiles[path] = text
-		}
-	}
-	return src, nil
-}
-
 // Reload reads config.yaml and the files of the projects again and follows them. All are read and checked, and all are
-// kept, before the first is applied; then every one is applied, also when an app of another does not come up, or its files
-// are not there: such a project is named, and stays as it is. Where config.yaml or a project is not right, everything does;
+// kept, before the first is applied; then they are applied in one step, all or none. That an app does not come up, or that a
+// project's files are not there, is no reason against the others: such a project is named, and stays as it is. Where config.yaml or
+// a project is not right, everything does;
 // where no project's files are there, config.yaml is taken up all the same. Faults: invalid (config_invalid), conflict
 // (file_unreadable: of every project), not_found, failed (with one result an app; file_unreadable: of some), internal
 // (state_not_durable).
@@ -159,6 +130,7 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 	if err != nil {
 		return out, err
 	}
+	var revised []supervisor.Revised
 	for _, r := range list {
 		p := RereadProject{Project: r.def.Project, Stack: r.def.Stack, Results: []view.Result{}}
 		for _, c := range s.sup.Compare(r.def) {
@@ -170,16 +142,18 @@ func (s *Service) Reload(ctx context.Context, in Rereading) (Reread, error) {
 			return out, err
 		}
 		out.Projects = append(out.Projects, p)
+		revised = append(revised, supervisor.Revised{Def: r.def, Rev: p.Revision})
+	}
+	all, first := s.sup.ApplyAll(ctx, revised, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
+	if first != nil && len(all) == 0 { // nothing was applied
+		return Reread{Projects: []RereadProject{}}, first
 	}
 	s.settings.Use(settings)
-	var first error
-	var all []view.Result
-	for i, r := range list {
-		p := &out.Projects[i]
-		results, err := s.sup.Apply(ctx, r.def, p.Revision, supervisor.Command{Seq: op.SeqOf(ctx), Wait: true})
-		p.Results, all = append(p.Results, results...), append(all, results...)
-		if err != nil && first == nil {
-			first = err
+	for _, r := range all {
+		for i, p := range out.Projects {
+			if naming.InStack(r.Key) == p.Project+"/"+p.Stack {
+				out.Projects[i].Results = append(p.Results, r)
+			}
 		}
 	}
 	if len(missing) > 0 {

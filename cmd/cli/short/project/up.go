@@ -77,7 +77,8 @@ func (u *bringUp) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in := u.application(src)
+	in := u.Fit("apps.apply", application(src))
+	in["no_wait"] = true
 	start := map[string]any{}
 	if u.timeout != "" {
 		d, err := field.Duration(u.timeout, time.Second)
@@ -139,20 +140,20 @@ func (u *bringUp) daemon(ctx context.Context, src config.Source) error {
 	return Ensure(ctx, u.Session)
 }
 
-// application makes the input of apps.apply.
-func (u *bringUp) application(src config.Source) map[string]any {
+// application makes the input of a method that takes what files say.
+func application(src config.Source) map[string]any {
 	env := make([]any, 0, len(src.EnvFiles))
 	for path, text := range src.EnvFiles {
 		env = append(env, map[string]any{"path": path, "text": text})
 	}
-	in := map[string]any{"files": src.Files, "env": src.Env, "no_wait": true}
+	in := map[string]any{"files": src.Files, "env": src.Env}
 	if len(env) > 0 {
 		in["env_files"] = env
 	}
 	if src.Stack != "" {
 		in["stack"] = src.Stack
 	}
-	return u.Fit("apps.apply", in)
+	return in
 }
 
 // tell says what applying changed.
