@@ -4,6 +4,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -30,10 +32,14 @@ type Source struct {
 	Files    []File            // the YAML file; its folder is the project's
 	EnvFiles map[string]string // text by absolute path: those that References named and that exist
 	Env      map[string]string // of the shell that ran up
-	Stack    string            // asked for, or ""
+	Stack    string            // asked for, or ""; else it is dev, or the only one of the file
 	Dir      string            // the folder that paths in messages are shown relative to, or ""
 	Home     string            // what ~ stands for
 	User     string            // the user that the daemon runs as, or "" where that is not known
+
+	// Created gives the stacks of a project that were created beside its file: what each says, as the file would, by name.
+	// nil: there are none.
+	Created func(project string) map[string]string
 }
 
 // ReadFile reads a file of a project for a Source: never more than a little beyond what Load accepts, so that a file
@@ -73,6 +79,10 @@ func Load(src Source) (*Definition, []Warning, error) {
 	d := schema.Decoder{Problems: &l.problems}
 	keys, _ := fileKind.Decode(&d, root)
 	def := l.resolve(root, keys)
+	if keys.Stacks.Set() {
+		sum := sha256.Sum256([]byte(l.file.Text))
+		def.Text = hex.EncodeToString(sum[:8])
+	}
 	if err := l.problems.Err(); err != nil {
 		return nil, l.warnings, err
 	}
@@ -91,6 +101,8 @@ type loader struct {
 	warnings []Warning
 	envFiles map[string][]dotenv.Var // read so far, by path
 	dotenv   map[string]string       // of .env beside the file
+	picked   string                  // the stack that is meant; "" when that is not clear
+	muted    map[*tree.Node]bool     // what only other stacks have: a ${} in it may be unknown
 }
 
 func newLoader(src Source) *loader {
@@ -138,6 +150,7 @@ func (l *loader) read() *tree.Node {
 	for _, v := range l.envFile(filepath.Join(l.dir, ".env")) {
 		l.dotenv[v.Name] = v.Value
 	}
+	l.pick(root)
 	root.Walk(l.expand)
 	return root
 }
@@ -188,7 +201,7 @@ func References(src Source) ([]string, error) {
 	seen := map[string]bool{paths[0]: true}
 	root.Walk(func(n *tree.Node) {
 		files := n.Find("envFile")
-		if files == nil {
+		if files == nil || l.muted[n] {
 			return
 		}
 		files.Walk(func(f *tree.Node) {
@@ -218,6 +231,10 @@ func (l *loader) expand(n *tree.Node) {
 	out, used, err := variable.Expand(n.Text, l.lookup)
 	if err == nil {
 		n.Text, n.Expanded = out, n.Expanded || used
+		return
+	}
+	if l.muted[n] {
+		n.Expanded, n.Broken = true, true
 		return
 	}
 	at := n.Pos
@@ -251,12 +268,12 @@ func (l *loader) variables() []string {
 // find is the place of a piece of a scalar's text, as exactly as the source shows it.
 func (l *loader) find(n *tree.Node, text string) tree.Pos {
 	for i := range 1000 {
-		line, skip := l.file.Line(n.Line+i), 0
+		line, skip := n.File.Line(n.Line+i), 0
 		if i == 0 {
 			skip = byteOf(line, n.Column-1)
 		}
 		if j := strings.Index(line[skip:], text); j >= 0 {
-			return tree.Pos{File: l.file, Line: n.Line + i, Column: utf8.RuneCountInString(line[:skip+j]) + 1, Width: utf8.RuneCountInString(text)}
+			return tree.Pos{File: n.File, Line: n.Line + i, Column: utf8.RuneCountInString(line[:skip+j]) + 1, Width: utf8.RuneCountInString(text)}
 		}
 	}
 	return n.Pos

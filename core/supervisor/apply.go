@@ -33,8 +33,9 @@ func (s *Supervisor) Compare(def *config.Definition) []plan.Change {
 // Apply makes the daemon follow a definition that is kept as revision rev: new apps are known (not started), of changed ones
 // that are wanted to run the instances of another program are started anew, the missing started and the surplus stopped,
 // removed ones are stopped and forgotten. All of it is durable before anything is done, and it goes on when the caller does
-// not wait. Faults: conflict (superseded: a later revision, which says something else, was there first),
-// unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
+// not wait. Faults: conflict (superseded: a later revision, which says something else, was there first;
+// port_in_use: something would be started anew on a port that another has), unavailable (shutting_down), internal
+// (state_not_durable), and those of Claim, Start and Stop.
 func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int64, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
@@ -87,6 +88,11 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		return nil, nil, nil, err
 	}
 	changes, former := s.Compare(def), s.former(def)
+	if st := s.State.View(); !st.HomeDown {
+		if err := s.renewable(ctx, def, changes, st); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	byKey := map[string]*config.App{}
 	for i := range def.Apps {
 		byKey[def.Apps[i].Key] = &def.Apps[i]
