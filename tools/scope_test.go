@@ -14,7 +14,7 @@ import (
 // whoever adds one has to say here that it shows nothing of other projects.
 var open = []string{
 	"daemon.ping", "daemon.version", "auth.signin", "auth.refresh", "auth.signout", "auth.whoami", "auth.sessions", "auth.password", // of no project
-	"apps.list", "apps.graph", "events.follow", "events.list", "approvals.list", "approvals.get", "approvals.wait", // of those alone
+	"apps.list", "apps.graph", "projects.list", "projects.get", "stacks.list", "stacks.get", "stacks.status", "stacks.start", "stacks.stop", "events.follow", "events.list", "approvals.list", "approvals.get", "approvals.wait", // of those alone
 }
 
 // TestEveryRowAndScopes: each row either names apps, which the resolver keeps within the scope, or is on the list above,

@@ -55,6 +55,9 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w.Up(shop)
+	if err := w.Call("stacks.create", map[string]any{"name": "spare", "project": "shop"}, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.Call("secrets.set", map[string]any{"name": "shared/example", "value": "for every row of secrets"}, nil); err != nil {
 		t.Fatal(err)
 	}

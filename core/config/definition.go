@@ -12,6 +12,7 @@ type Definition struct {
 	Stack       string      `json:"stack"`
 	Dir         string      `json:"dir"`             // folder of the first file, absolute
 	Files       []string    `json:"files,omitempty"` // absolute paths, in merge order
+	Text        string      `json:"text,omitempty"`  // digest of a file that has stacks: what it says of the others is kept with this one
 	Supervision Supervision `json:"supervision"`
 	Monitoring  Monitoring  `json:"monitoring"`
 	Apps        []App       `json:"apps"`

@@ -21,6 +21,7 @@ type (
 		Monitoring  schema.Value[monitoringKeys]
 		Logging     schema.Value[loggingKeys]
 		Apps        schema.Value[[]schema.Value[appKeys]]
+		Stacks      schema.Value[[]schema.Entry[stackKeys]]
 	}
 	appKeys struct {
 		programKeys

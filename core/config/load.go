@@ -4,6 +4,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -31,11 +33,15 @@ type Source struct {
 	Files    []File            // the YAML files, the later laid over the earlier; the folder of the first is the project's
 	EnvFiles map[string]string // text by absolute path: those that References named and that exist
 	Env      map[string]string // of the shell that ran up
-	Stack    string            // asked for, or ""
+	Stack    string            // asked for, or ""; else it is dev, or the only one of the file
 	Dir      string            // the folder that paths in messages are shown relative to, or ""
 	Home     string            // what ~ stands for
 	User     string            // the user that the daemon runs as, or "" where that is not known
 	CPUs     int               // the processors that max instances are counted by; 0: those of this machine
+
+	// Created gives the stacks of a project that were created beside its file: what each says, as the file would, by name.
+	// nil: there are none.
+	Created func(project string) map[string]string
 }
 
 func (s Source) cpus() int {
@@ -82,6 +88,13 @@ func Load(src Source) (*Definition, []Warning, error) {
 	d := schema.Decoder{Problems: &l.problems}
 	keys, _ := fileKind.Decode(&d, root)
 	def := l.resolve(root, keys)
+	if keys.Stacks.Set() {
+		sum := sha256.New()
+		for _, f := range src.Files {
+			fmt.Fprintf(sum, "%d\n%s", len(f.Text), f.Text)
+		}
+		def.Text = hex.EncodeToString(sum.Sum(nil)[:8])
+	}
 	if err := l.problems.Err(); err != nil {
 		return nil, l.warnings, err
 	}
@@ -100,6 +113,8 @@ type loader struct {
 	warnings []Warning
 	envFiles map[string][]dotenv.Var // read so far, by path
 	dotenv   map[string]string       // of .env beside the file
+	picked   string                  // the stack that is meant; "" when that is not clear
+	muted    map[*tree.Node]bool     // what only other stacks have: a ${} in it may be unknown
 }
 
 func newLoader(src Source) *loader {
@@ -146,6 +161,7 @@ func (l *loader) read() *tree.Node {
 	for _, v := range l.envFile(filepath.Join(l.dir, ".env")) {
 		l.dotenv[v.Name] = v.Value
 	}
+	l.pick(append([]*tree.Node{root}, later...))
 	root.Walk(l.expand)
 	for _, over := range later { // names decide what is merged with what, and may hold variables
 		over.Walk(l.expand)
@@ -215,7 +231,7 @@ func References(src Source) ([]string, error) {
 	seen := map[string]bool{paths[0]: true}
 	root.Walk(func(n *tree.Node) {
 		files := n.Find("envFile")
-		if files == nil {
+		if files == nil || l.muted[n] {
 			return
 		}
 		files.Walk(func(f *tree.Node) {
@@ -245,6 +261,10 @@ func (l *loader) expand(n *tree.Node) {
 	out, used, err := variable.Expand(n.Text, l.lookup)
 	if err == nil {
 		n.Text, n.Expanded = out, n.Expanded || used
+		return
+	}
+	if l.muted[n] {
+		n.Expanded, n.Broken = true, true
 		return
 	}
 	at := n.Pos

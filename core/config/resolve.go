@@ -33,29 +33,35 @@ func (l *loader) mean(n *tree.Node, format string, args ...any) *tree.Problem {
 
 // resolve makes the definition out of what the file says.
 func (l *loader) resolve(root *tree.Node, keys fileKeys) *Definition {
-	def := &Definition{Stack: DefaultStack, Dir: l.dir, Apps: []App{}}
+	def := &Definition{Project: l.project(keys), Dir: l.dir, Apps: []App{}}
 	for _, f := range l.src.Files {
 		def.Files = append(def.Files, f.Path)
 	}
-	if l.src.Stack != "" && l.src.Stack != DefaultStack {
-		l.problems.Add(l.start(), tree.Meaning, "there is no stack %q: a file without stacks has the one stack %s", l.src.Stack, DefaultStack)
-	}
-	if def.Project = keys.Project.V; !keys.Project.Set() {
-		if def.Project = Fit(filepath.Base(l.dir)); def.Project == "" {
-			l.problems.Add(l.start(), tree.Meaning, "no project name can be made of the folder %q", l.dir).Hint = "give one: project: shop"
-		}
-	}
+	stack, apps := l.choose(def.Project, keys)
+	def.Stack = stack.name
 	def.Supervision = l.supervision(defaultSupervision, keys.Supervision.V)
 	def.Monitoring = l.monitoring(keys.Monitoring.V)
 	logging := l.logging(defaultLogging, keys.Logging.V)
-	for _, a := range keys.Apps.V {
+	for _, a := range apps {
 		def.Apps = append(def.Apps, l.app(def, a, logging))
 	}
 	if keys.Apps.Set() && len(keys.Apps.Node.Items) == 0 {
 		l.warn(keys.Apps.Node.Pos, "the list of apps is empty: there is nothing to run")
 	}
-	l.checkApps(def, keys.Apps.V)
+	l.checkApps(def, apps)
 	return def
+}
+
+// project is the project's name: the file's, else what can be made of its folder.
+func (l *loader) project(keys fileKeys) string {
+	if keys.Project.Set() {
+		return keys.Project.V
+	}
+	name := Fit(filepath.Base(l.dir))
+	if name == "" {
+		l.problems.Add(l.start(), tree.Meaning, "no project name can be made of the folder %q", l.dir).Hint = "give one: project: shop"
+	}
+	return name
 }
 
 var unfit = regexp.MustCompile(`[^a-z0-9_-]+`)

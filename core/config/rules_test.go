@@ -174,6 +174,12 @@ func walk(n *tree.Node, path string, fn func(path string, p tree.Pair)) {
 	for _, p := range n.Pairs {
 		at := strings.TrimPrefix(path+"."+p.Key.Text, ".")
 		fn(at, p)
+		if at == "stacks" { // the name of a stack is no key
+			for _, named := range p.Value.Pairs {
+				walk(named.Value, at, fn)
+			}
+			continue
+		}
 		walk(p.Value, at, fn)
 	}
 }
@@ -286,6 +292,9 @@ func TestExamplesLoad(t *testing.T) {
 			text = fmt.Sprintf("{%s: %s}", parts[i], text)
 			if i > 0 && (parts[i-1] == "apps" || parts[i-1] == "processes" || parts[i-1] == "dependsOn") {
 				text = "[" + text + "]"
+			}
+			if i > 0 && parts[i-1] == "stacks" {
+				text = "{dev: " + text + "}"
 			}
 		}
 		if parts[0] != "apps" {

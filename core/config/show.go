@@ -24,15 +24,18 @@ func show(d *Definition) []byte {
 	for _, a := range d.Apps {
 		apps = append(apps, showApp(a))
 	}
-	text, err := yaml.MarshalWithOptions(yaml.MapSlice{
-		{Key: "project", Value: d.Project},
+	var stacks yaml.MapSlice
+	if d.Stack != DefaultStack { // the only one is the one that is meant
+		stacks = yaml.MapSlice{{Key: "stacks", Value: yaml.MapSlice{{Key: d.Stack, Value: yaml.MapSlice{}}}}}
+	}
+	text, err := yaml.MarshalWithOptions(append(append(yaml.MapSlice{{Key: "project", Value: d.Project}}, stacks...), yaml.MapSlice{
 		{Key: "supervision", Value: showSupervision(d.Supervision)},
 		{Key: "monitoring", Value: yaml.MapSlice{
 			{Key: "healthCheck", Value: yaml.MapSlice{{Key: "interval", Value: unit.FormatDuration(d.Monitoring.HealthInterval)}, {Key: "timeout", Value: unit.FormatDuration(d.Monitoring.HealthTimeout)}, {Key: "retries", Value: d.Monitoring.HealthRetries}}},
 			{Key: "metrics", Value: yaml.MapSlice{{Key: "interval", Value: unit.FormatDuration(d.Monitoring.MetricsInterval)}, {Key: "retention", Value: unit.FormatDuration(d.Monitoring.Retention)}}},
 		}},
 		{Key: "apps", Value: apps},
-	}, yaml.IndentSequence(true), yaml.UseSingleQuote(false))
+	}...), yaml.IndentSequence(true), yaml.UseSingleQuote(false))
 	if err != nil { // lists and maps of text, numbers and booleans
 		panic("config: a definition that is no YAML: " + err.Error())
 	}

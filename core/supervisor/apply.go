@@ -75,8 +75,9 @@ func (s *Supervisor) Apply(ctx context.Context, def *config.Definition, rev int6
 // changed ones that are wanted to run the instances of another program are started anew, the missing started and the surplus
 // stopped, removed ones are stopped and forgotten. All of it is durable in one write before anything is done: a daemon that dies
 // before that leaves everything as it was, and after one that dies later the next goes on. It goes on, too, when the caller does
-// not wait. Faults: conflict (superseded: a later revision, which says something else, was there first),
-// unavailable (shutting_down), internal (state_not_durable), and those of Claim, Start and Stop.
+// not wait. Faults: conflict (superseded: a later revision, which says something else, was there first;
+// port_in_use: something would be started anew on a port that another has), unavailable (shutting_down), internal
+// (state_not_durable), and those of Claim, Start and Stop.
 func (s *Supervisor) ApplyAll(ctx context.Context, all []Revised, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
@@ -124,6 +125,11 @@ func (s *Supervisor) follow(ctx context.Context, all []Revised) (kept, gone, ren
 	list := make([]following, len(all))
 	for i, r := range all {
 		if list[i], err = s.judge(ctx, r); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if st := s.State.View(); !st.HomeDown {
+		if err := s.renewable(ctx, list, st); err != nil {
 			return nil, nil, nil, err
 		}
 	}

@@ -37,7 +37,8 @@ func (c Command) within(ctx context.Context) (context.Context, context.CancelFun
 var errTimeout = errors.New("the time that the caller gave is up")
 
 // Start makes the targets, and what they depend on, desired and starts what does not run. Faults: failed with one Result
-// a target, conflict (superseded), deadline, cancelled, unavailable (shutting_down), internal (state_not_durable).
+// a target, conflict (superseded; port_in_use: nothing is started then), deadline, cancelled, unavailable (shutting_down),
+// internal (state_not_durable).
 func (s *Supervisor) Start(ctx context.Context, c Command) ([]view.Result, error) {
 	return s.command(ctx, runner.Start, c)
 }
@@ -58,6 +59,11 @@ func (s *Supervisor) command(ctx context.Context, k runner.Kind, c Command) ([]v
 	defer cancel()
 	if k == runner.Start {
 		c.Targets = s.withDependencies(c.Targets)
+	}
+	if k == runner.Start || k == runner.Restart {
+		if err := s.startable(ctx, c.Targets); err != nil {
+			return nil, err
+		}
 	}
 	over, err := s.intend(ctx, k, c.Targets, c.Seq)
 	if err != nil {

@@ -15,7 +15,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/services/events"
 	"github.com/omnitron-dev/omnitron/core/services/health"
 	"github.com/omnitron-dev/omnitron/core/services/logs"
+	"github.com/omnitron-dev/omnitron/core/services/projects"
 	"github.com/omnitron-dev/omnitron/core/services/secrets"
+	"github.com/omnitron-dev/omnitron/core/services/stacks"
 	"github.com/omnitron-dev/omnitron/core/services/system"
 	"github.com/omnitron-dev/omnitron/core/services/tokens"
 	"github.com/omnitron-dev/omnitron/core/services/users"
@@ -25,6 +27,8 @@ import (
 var Services = []Entry{
 	provide(apps.Methods, apps.New),
 	provide(daemon.Methods, daemon.New),
+	provide(projects.Methods, projects.New),
+	provide(stacks.Methods, stacks.New),
 	provide(logs.Methods, logs.New),
 	provide(health.Methods, health.New),
 	provide(events.Methods, events.New),

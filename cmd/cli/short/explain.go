@@ -206,7 +206,8 @@ func deref(root, node render.Object) render.Object {
 	return node
 }
 
-// properties gives the keys below a node: its own, those of its alternatives and those of a list's items.
+// properties gives the keys below a node: its own, those of its alternatives, those of a list's items, and those of what
+// has names of its own, such as stacks.
 func properties(root, node render.Object) render.Object {
 	node = deref(root, node)
 	var all render.Object
@@ -215,6 +216,9 @@ func properties(root, node render.Object) render.Object {
 	}
 	if items, ok := node.Get("items").(render.Object); ok {
 		all = append(all, properties(root, items)...)
+	}
+	if named, ok := node.Get("additionalProperties").(render.Object); ok && named.Get("properties") != nil {
+		all = append(all, properties(root, named)...)
 	}
 	for _, word := range []string{"anyOf", "oneOf", "allOf"} {
 		list, _ := node.Get(word).([]any)

@@ -73,7 +73,14 @@ func Dict[T any](label, pattern, hint string, item Kind[T]) Kind[[]Entry[T]] {
 }
 
 func (m *dict[T]) Label() string { return m.label }
-func (m *dict[T]) Keys() []*Key  { return nil }
+
+// Keys are those below each of the names, where these are maps themselves.
+func (m *dict[T]) Keys() []*Key {
+	if _, ok := m.item.(*object[T]); ok {
+		return m.item.Keys()
+	}
+	return nil
+}
 
 func (m *dict[T]) Schema() map[string]any {
 	return map[string]any{"type": "object", "additionalProperties": m.item.Schema(), "propertyNames": map[string]any{"pattern": m.pattern}}

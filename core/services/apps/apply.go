@@ -2,15 +2,12 @@ package apps
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
-	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -25,7 +22,7 @@ type Application struct {
 	Files    []File            `json:"files" min:"1" jsonschema:"the project's YAML files, in the order in which they are merged"`
 	EnvFiles []File            `json:"env_files,omitempty" secret:"true" jsonschema:"the env files that they name, and .env beside the first"`
 	Env      map[string]string `json:"env,omitempty" secret:"true" jsonschema:"environment of the caller's shell"`
-	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev"`
+	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev, else the only one of the file"`
 	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when what it starts and restarts is ready"`
 	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until ready or failed"`
 }
@@ -64,7 +61,7 @@ func (s *Service) source(in Application) config.Source {
 // the definition says; removed ones are stopped and forgotten. Faults: invalid (config_invalid, with every problem), conflict
 // (project_elsewhere, project_renamed), failed (an app that does not come up), internal (state_not_durable).
 func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
-	def, warnings, err := s.load(s.source(in))
+	def, warnings, err := s.projects.Load(ctx, s.source(in))
 	if err != nil {
 		return Applied{}, err
 	}
@@ -76,7 +73,7 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 		return Applied{}, err
 	}
 	changes := s.sup.Compare(def)
-	rev, err := s.revision(ctx, def, in)
+	rev, err := s.projects.Keep(ctx, def, s.source(in))
 	if err != nil {
 		return Applied{}, err
 	}
@@ -93,21 +90,9 @@ func (s *Service) Apply(ctx context.Context, in Application) (Applied, error) {
 	return out, err
 }
 
-// revision keeps a definition.
-func (s *Service) revision(ctx context.Context, def *config.Definition, in Application) (int64, error) {
-	text, err := json.Marshal(def)
-	if err != nil {
-		return 0, fmt.Errorf("cannot encode a definition: %w", err)
-	}
-	files, _ := json.Marshal(in.Files)
-	env, _ := json.Marshal(in.Env)
-	return s.revs.Add(ctx, records.Revision{Project: def.Project, Stack: def.Stack, Created: time.Now(), By: op.CallerOf(ctx).Principal(),
-		Definition: text, Files: files, Env: env}, s.sup.RevisionsInUse(def.Project, def.Stack)...)
-}
-
 // PlanApply says what applying would change; it reads and checks like Apply.
 func (s *Service) PlanApply(ctx context.Context, in Application) (*op.Plan, error) {
-	def, _, err := s.load(s.source(in))
+	def, _, err := s.projects.Load(ctx, s.source(in))
 	if err != nil {
 		return nil, err
 	}

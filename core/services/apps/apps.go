@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
-	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/host"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/ledger"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/projects"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/store/records"
 	"github.com/omnitron-dev/omnitron/core/supervisor"
@@ -63,7 +63,7 @@ var Methods = op.Of("apps", "Supervised applications.",
 		op.Planned((*Service).PlanEnable), op.Undo("apps.disable"), op.Keywords("activate autostart"),
 		op.Shows("one app", `{"names":["web"]}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
 	op.Unary("disable", op.Operator, op.Interrupts, (*Service).Disable, "Stop applications and keep up and boot from starting them.",
-		op.Planned((*Service).PlanDisable), op.Timeout(time.Hour), op.Undo("apps.enable"), op.Keywords("deactivate autostart off"),
+		op.Planned((*Service).PlanDisable), op.Timeout(time.Hour), op.Undo("apps.enable"), op.Keywords("deactivate autostart off any more"),
 		op.Shows("one app", `{"names":["web"]}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
 	op.Unary("history", op.Viewer, op.Reads, (*Service).History, "List what happened to applications: starts, exits, changes of state.",
 		op.Keywords("exits past crashes log of changes when"), op.Shows("one app", `{"names":["web"]}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
@@ -74,19 +74,18 @@ var Methods = op.Of("apps", "Supervised applications.",
 
 // Service implements Methods.
 type Service struct {
-	sup     *supervisor.Supervisor
-	journal *journal.Journal
-	bus     *bus.Bus
-	events  *records.Events
-	calls   *ledger.Ledger
-	revs    *records.Revisions
-	samples *sample.Sampler
-	vault   *vault.Vault
-	load    func(config.Source) (*config.Definition, []config.Warning, error)
-	user    string // who the daemon runs as
+	sup      *supervisor.Supervisor
+	journal  *journal.Journal
+	bus      *bus.Bus
+	events   *records.Events
+	calls    *ledger.Ledger
+	projects *projects.Projects
+	samples  *sample.Sampler
+	vault    *vault.Vault
+	user     string // who the daemon runs as
 }
 
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
-	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, revs: h.Revisions, samples: h.Samples, vault: h.Vault, load: config.Load, user: h.User}, nil
+	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, projects: projects.New(h.Supervisor, h.Revisions, records.NewStacks(h.Store), h.User), samples: h.Samples, vault: h.Vault, user: h.User}, nil
 }

@@ -72,7 +72,7 @@ func (s *Service) Plan(ctx context.Context, in Planning) (Planned, error) {
 			return Planned{}, err
 		}
 	}
-	def, warnings, err := s.load(src)
+	def, warnings, err := s.projects.Load(ctx, src)
 	if err != nil {
 		return Planned{}, err
 	}
@@ -127,7 +127,7 @@ func (s *Service) head(ctx context.Context, in Planning) (records.Revision, erro
 	if err != nil {
 		return records.Revision{}, err
 	}
-	heads, err := recorded.Heads(ctx, s.revs, s.sup.Applied)
+	heads, err := s.projects.Heads(ctx)
 	if err != nil {
 		return records.Revision{}, err
 	}

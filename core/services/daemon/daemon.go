@@ -17,6 +17,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/life"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/core/proc"
+	"github.com/omnitron-dev/omnitron/core/projects"
 	"github.com/omnitron-dev/omnitron/core/sched"
 	"github.com/omnitron-dev/omnitron/core/store"
 	"github.com/omnitron-dev/omnitron/core/store/records"
@@ -68,7 +69,7 @@ type Service struct {
 	settings *setting.Current
 	shutdown func(ctx context.Context, down bool) ([]view.Result, error)
 	restart  func()
-	load     func(config.Source) (*config.Definition, []config.Warning, error)
+	load     func(context.Context, config.Source) (*config.Definition, []config.Warning, error)
 	user     string // who the daemon runs as
 }
 
@@ -95,7 +96,7 @@ func (s *Service) hung(ctx context.Context) string {
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
 	return &Service{log: h.Log, home: h.Home, version: h.Version, started: h.Started, sup: h.Supervisor, keeper: h.Keeper, state: h.State, stores: h.Store,
-		ledger: h.Ledger, revs: h.Revisions, vault: h.Vault, tasks: h.Sched, parts: h.Parts, planes: h.Planes, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: config.Load, user: h.User}, nil
+		ledger: h.Ledger, revs: h.Revisions, vault: h.Vault, tasks: h.Sched, parts: h.Parts, planes: h.Planes, settings: h.Config, shutdown: h.Shutdown, restart: h.Restart, load: projects.New(h.Supervisor, h.Revisions, records.NewStacks(h.Store), h.User).Load, user: h.User}, nil
 }
 
 // Pong is the answer to ping.

@@ -83,7 +83,7 @@ func (s *Service) read(ctx context.Context, only op.ProjectRef) ([]reread, []abs
 		if err != nil {
 			return nil, nil, err
 		}
-		def, _, err := s.load(src)
+		def, _, err := s.load(ctx, src)
 		if err != nil {
 			return nil, nil, err
 		}

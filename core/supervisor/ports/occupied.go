@@ -23,16 +23,25 @@ func occupied(def *config.Process, ports map[string]int) error {
 			continue
 		}
 		number := ports[p.Name]
-		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(number)))
-		switch {
-		case err == nil:
-			l.Close()
-		case errors.Is(err, unix.EADDRINUSE): // anything else is for the program to find out
-			return fault.New(fault.Conflict, "port %d (%s) is taken by %s", number, p.Name, listener(number)).WithReason("port_in_use").
+		if stranger := Stranger(number); stranger != "" {
+			return fault.New(fault.Conflict, "port %d (%s) is taken by %s", number, p.Name, stranger).WithReason("port_in_use").
 				WithHint("end it, or give the app another port, or auto")
 		}
 	}
 	return nil
+}
+
+// Stranger names who listens on a port, as far as we may see it; "" when it can be had, or nobody but the program can find
+// out.
+func Stranger(number int) string {
+	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(number)))
+	switch {
+	case err == nil:
+		l.Close()
+	case errors.Is(err, unix.EADDRINUSE):
+		return listener(number)
+	}
+	return ""
 }
 
 // probed reports whether a probe of the program asks a named port.

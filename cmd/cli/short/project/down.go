@@ -1,10 +1,12 @@
 package project
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,9 +26,9 @@ func Down(s *session.Session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop this folder's project; the daemon too, when nothing else runs",
-		Long: `Stop what up started. In a project's folder, while other projects run, only its apps are stopped; otherwise every app is
-stopped in order and the daemon ends, and nothing is left behind; a daemon that was killed is started for it. Nothing to stop
-is no failure.
+		Long: `Stop what up started. In a project's folder, while other projects run, only its apps are stopped, those of all of its stacks;
+with --stack or OMNITRON_STACK only those of that one. Otherwise every app is stopped in order and the daemon ends, and
+nothing is left behind; a daemon that was killed is started for it. Nothing to stop is no failure.
 More than one method: apps.stop, or daemon.shutdown.`,
 		Args: method.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return takeDown(cmd.Context(), s, all, dryRun) },
@@ -60,31 +62,12 @@ func takeDown(ctx context.Context, s *session.Session, all, dryRun bool) error {
 		return err
 	}
 	if dir := projectDir(s); dir != "" && !all {
-		others, err := othersRun(ctx, s, dir)
+		own, others, err := running(ctx, s, dir)
 		if err != nil {
 			return err
 		}
-		if others {
-			in := map[string]any{"project": dir}
-			if s.Stack != "" {
-				in["stack"] = s.Stack
-			}
-			if dryRun {
-				in["dry_run"] = true
-			}
-			raw, err := s.Change(ctx, "apps.stop", in)
-			if fault.Is(err, fault.NotFound) {
-				return nothing(ctx, s, "nothing to stop: this project is not up")
-			}
-			if err != nil {
-				return err
-			}
-			if dryRun {
-				return method.ShowDry(ctx, s, raw)
-			}
-			return s.Show(ctx, raw, nil, func(any, render.Options) {
-				fmt.Fprintln(s.Stdout, "stopped; the daemon stays, because other projects run")
-			})
+		if others != "" {
+			return stopOwn(ctx, s, own, others, dryRun)
 		}
 	}
 	if dryRun {
@@ -151,30 +134,64 @@ func projectDir(s *session.Session) string {
 	return ""
 }
 
-// othersRun reports whether apps run that are not the project's.
-func othersRun(ctx context.Context, s *session.Session, project string) (bool, error) {
-	own, err := s.Apps(ctx, map[string]any{"project": project})
+// running gives a pattern of the apps that down is about, "" where there are none, and in a word what else runs, "" for
+// nothing.
+func running(ctx context.Context, s *session.Session, project string) (own, others string, err error) {
+	scope := map[string]any{"project": project}
+	stack := cmp.Or(s.Stack, s.Getenv("OMNITRON_STACK"))
+	if stack != "" {
+		scope["stack"] = stack
+	}
+	apps, err := s.Apps(ctx, scope)
 	if err != nil && !fault.Is(err, fault.NotFound) {
-		return false, err
+		return "", "", err
 	}
 	every, err := s.Apps(ctx, map[string]any{"all": true})
 	if err != nil {
-		return false, err
+		return "", "", err
 	}
-	mine := map[string]bool{}
-	for _, a := range own {
+	mine, name := map[string]bool{}, ""
+	for _, a := range apps {
 		mine[a.Key] = true
+		name, _, _ = strings.Cut(a.Key, "/")
+	}
+	if name != "" {
+		own = name + "/" + cmp.Or(stack, "*") + "/*"
 	}
 	for _, a := range every {
 		switch a.State {
 		case "stopped", "completed", "failed", "crashed":
 			continue
 		}
+		if other, _, _ := strings.Cut(a.Key, "/"); !mine[a.Key] && other != name {
+			return own, "projects", nil
+		}
 		if !mine[a.Key] {
-			return true, nil
+			others = "stacks"
 		}
 	}
-	return false, nil
+	return own, others, nil
+}
+
+// stopOwn stops only the apps that a pattern means.
+func stopOwn(ctx context.Context, s *session.Session, own, others string, dryRun bool) error {
+	if own == "" {
+		return nothing(ctx, s, "nothing to stop: this project is not up")
+	}
+	in := map[string]any{"names": []any{own}}
+	if dryRun {
+		in["dry_run"] = true
+	}
+	raw, err := s.Change(ctx, "apps.stop", in)
+	if err != nil {
+		return err
+	}
+	if dryRun {
+		return method.ShowDry(ctx, s, raw)
+	}
+	return s.Show(ctx, raw, nil, func(any, render.Options) {
+		fmt.Fprintf(s.Stdout, "stopped; the daemon stays, because other %s run\n", others)
+	})
 }
 
 // nothing says that there was nothing to do.

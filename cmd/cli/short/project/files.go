@@ -58,6 +58,10 @@ func read(s *session.Session, named []string) (config.Source, error) {
 	if s.Config.References == nil {
 		return src, nil
 	}
+	beside := filepath.Join(filepath.Dir(src.Files[0].Path), ".env")
+	if text, err := config.ReadFile(beside); err == nil { // which other files there are may be said by a variable of it
+		src.EnvFiles[beside] = text
+	}
 	refs, err := s.Config.References(src)
 	if err != nil {
 		return src, err

@@ -134,7 +134,10 @@ func (u *bringUp) run(ctx context.Context) error {
 func (u *bringUp) daemon(ctx context.Context, src config.Source) error {
 	if u.Config.Resolve != nil {
 		if _, _, err := u.Config.Resolve(src); err != nil {
-			return err
+			if _, away := u.Connect(ctx); src.Stack == "" || away != nil {
+				return err
+			}
+			return nil // a stack may have been created beside the file, which only the daemon knows
 		}
 	}
 	return Ensure(ctx, u.Session)
