@@ -306,7 +306,7 @@ func TestBothDie(t *testing.T) {
 			eventually(t, "the tree", func() bool {
 				return len(alive("sleep\x00"+word)) >= 4 && strings.Contains(read(t, filepath.Join(e.home, "keeper.json")), s.Group)
 			})
-			halt(t, e.cmd.Process.Pid) // so that it does not start another daemon first
+			halt(t, e.cmd.Process.Pid)         // so that it does not start another daemon first
 			if contain == "stub" && i%2 == 1 { // and nobody ends the tree when they do
 				e.killStub(s.ID)
 			}

@@ -63,21 +63,13 @@ func (k *starter) Spawn(ctx context.Context, spec proc.Spec) (*proc.Process, err
 	now := k.nth == 0
 	k.mu.Unlock()
 	if now && k.before != nil {
-		k.before.fall(ctx)
-		return nil, ctx.Err()
+		k.before.die()
 	}
 	p, err := k.Keeper.Spawn(ctx, spec)
 	if now && k.after != nil {
-		k.after.fall(ctx)
-		return nil, ctx.Err()
+		k.after.die()
 	}
 	return p, err
-}
-
-// fall is die for a goroutine that somebody waits for.
-func (s *step) fall(ctx context.Context) {
-	s.once.Do(func() { close(s.reached) })
-	<-ctx.Done()
 }
 
 // TestKilledWhileApplying kills the daemon at each step of applying a definition: before its state is written all is as it was, with
@@ -132,7 +124,9 @@ apps:
 			def := w.load(after)
 			rev, cmd := w.defs.add(def), Command{Seq: w.next(), Wait: true}
 			done := make(chan struct{})
-			go func() { defer close(done); _, _ = w.Apply(w.ctx(), def, rev, cmd) }()
+			caller, hangUp := context.WithCancel(w.ctx())
+			defer hangUp()
+			go func() { defer close(done); _, _ = w.Apply(caller, def, rev, cmd) }()
 			select {
 			case <-s.reached:
 			case <-time.After(20 * time.Second):
@@ -140,9 +134,8 @@ apps:
 			}
 			ended := make(chan struct{})
 			go func() { defer close(ended); w.crash() }()
-			if c.name == "kept, not written" || c.name == "written, nothing told" {
-				close(s.dead)
-			}
+			close(s.dead)
+			hangUp() // what it is connected to has gone
 			<-done
 			<-ended
 			w.begin()
