@@ -31,6 +31,7 @@ apps:
     umask: 027
     env: {A: "1", API_KEY: secret, DB: "postgres://u:pw@h/db", GONE: null, PASS: {secret: db/pass}, WEIRD: "a: b # c\n'\"", NUM: "5", B: "yes", N: "null"}
     ports: {http: 8000, admin: auto}
+    sockets: {front: ":81", six: "[::1]:82", local: {path: "a$$b/x.sock", mode: 600}}
     ready: {http: /ready, port: http}
     health: {http: "http://127.0.0.1:9000/x", startPeriod: 1s500ms}
     dependsOn: [migrate, {app: pool, until: started}]

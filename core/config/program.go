@@ -42,7 +42,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	}
 	l.checkIdentity(either(k.User, app.User), either(k.Group, app.Group))
 	p.Argv = l.argv(n, k, p.Dir)
-	p.Ports = l.ports(k)
+	p.Ports, p.Sockets = l.ports(k), l.sockets(k)
 	l.env(&p, k, app)
 	p.Ready = l.ready(c, &p, k.Ready)
 	p.Health = l.health(c, &p, k.Health)
@@ -51,6 +51,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 		l.mean(r.Node, "a oneshot runs once, so it cannot be restarted always").Hint = "never (the default) or on-failure"
 	}
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
+	p.Reload = l.reload(c, &p, k.Reload)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
 	return p
 }
@@ -368,7 +369,11 @@ func (l *loader) literalPort(p *Process, n *tree.Node) {
 // declared demands that a port is one of the program's.
 func (l *loader) declared(p *Process, v schema.Value[string]) {
 	names := portNames(p.Ports)
-	if slices.Contains(names, v.V) {
+	switch {
+	case slices.Contains(names, v.V):
+		return
+	case slices.ContainsFunc(p.Sockets, func(s Socket) bool { return s.Name == v.V }):
+		l.mean(v.Node, "%q is a socket: any instance may answer there", v.V).Hint = "ready: notify, or a port of its own: ports: {admin: auto}"
 		return
 	}
 	m := l.mean(v.Node, "%s declares no port %q", p.Name, v.V)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/keeper/launch"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+	"github.com/omnitron-dev/omnitron/core/keeper/sockets"
 	"github.com/omnitron-dev/omnitron/core/keeper/stub"
 )
 
@@ -65,8 +67,8 @@ func refusal(code, reason, format string, args ...any) *protocol.Error {
 // check refuses what this keeper cannot do: nothing is accepted and ignored.
 func check(s protocol.Spec) *protocol.Error {
 	switch {
-	case len(s.Limits) > 0 || len(s.Passed) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null":
-		return refusal("invalid", "not_supported", "this keeper supports neither limits, passed descriptors, a terminal nor an open stdin")
+	case len(s.Limits) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null":
+		return refusal("invalid", "not_supported", "this keeper supports neither limits, a terminal nor an open stdin")
 	case s.ID == "" || len(s.Argv) == 0 || !strings.HasPrefix(s.Dir, "/"):
 		return refusal("invalid", "bad_spec", "a generation needs an id, a command and an absolute directory")
 	case !cage.ValidName(s.Group):
@@ -110,6 +112,15 @@ func (k *keeper) spawn(s protocol.Spec) (*gen, *protocol.Error) {
 func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 	p := launch.Program{Argv: s.Argv, Dir: s.Dir, UID: s.UID, GID: s.GID, Groups: s.Groups, Umask: s.Umask}
 	p.Env = append(append([]string{}, s.Env...), "OMNITRON_GENERATION="+s.ID, "OMNITRON_HOME_ID="+k.homeID)
+	if len(s.Passed) > 0 {
+		fds, e := k.passed(s)
+		if e != nil {
+			return e
+		}
+		p.Passed = fds
+		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "LISTEN_") }) // of whoever started us
+		p.Env = append(p.Env, fmt.Sprintf("LISTEN_FDS=%d", len(fds)), "LISTEN_FDNAMES="+strings.Join(s.Passed, ":"))
+	}
 	if s.Notify {
 		owner := s.NotifyUID
 		if owner < 0 {
@@ -171,6 +182,88 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 	return nil
 }
 
+// passed finds the sockets that a program is given.
+func (k *keeper) passed(s protocol.Spec) ([]int, *protocol.Error) {
+	fds := make([]int, 0, len(s.Sockets))
+	for _, id := range s.Sockets {
+		open := k.sockets[id]
+		if open == nil {
+			return nil, refusal("unavailable", "socket_closed", "the socket %s is not open", id)
+		}
+		fds = append(fds, open.FD)
+	}
+	if len(fds) != len(s.Passed) {
+		return nil, refusal("invalid", "bad_spec", "%d names for %d sockets", len(s.Passed), len(fds))
+	}
+	return fds, nil
+}
+
+// serveSocket opens a socket or closes it. One that is open is given as it is, so that a daemon may ask again.
+func (k *keeper) serveSocket(c *conn, f protocol.Frame) {
+	var b protocol.SocketBody
+	if !c.body(f, &b) {
+		return
+	}
+	s := k.sockets[b.ID]
+	if s != nil && (f.Type == protocol.Unlisten || s.Broken) {
+		k.unwatch(s.FD)
+		s.Close()
+		delete(k.sockets, b.ID)
+	}
+	if f.Type == protocol.Unlisten {
+		return
+	}
+	if s == nil || s.FD < 0 {
+		var e *protocol.Error
+		if s, e = sockets.Open(b); e != nil {
+			c.refuse(f, e)
+			return
+		}
+		k.keepSocket(s)
+	}
+	c.reply(f, s.SocketBody, []int{s.FD})
+}
+
+// keepSocket takes a socket in and looks for programs that shut it down: shutdown(2) in one of them is meant for all.
+func (k *keeper) keepSocket(s *sockets.Socket) {
+	if k.sockets[s.ID] != nil {
+		unix.Close(s.FD)
+		return
+	}
+	k.sockets[s.ID] = s
+	k.watchSocket(s)
+}
+
+func (k *keeper) watchSocket(s *sockets.Socket) {
+	if s.Broken {
+		return
+	}
+	k.watch(s.FD, unix.EPOLLRDHUP, func(uint32) { // and EPOLLHUP, which need not be asked for
+		if !s.Heal() {
+			k.unwatch(s.FD)
+		}
+		k.log("warn", "a program has shut down a socket that all share", "socket", s.ID, "listens", !s.Broken)
+		k.tell(protocol.Socket, s.SocketBody)
+	})
+}
+
+// sendSockets tells a daemon, or another keeper, of the sockets that are open.
+func (k *keeper) sendSockets(c *conn) {
+	for _, s := range k.sockets {
+		c.send(protocol.Frame{Type: protocol.Socket}, s.SocketBody, []int{s.FD})
+	}
+}
+
+// takeSocket takes over a socket that somebody else has kept open.
+func (k *keeper) takeSocket(f protocol.Frame, fds []int) {
+	var b protocol.SocketBody
+	if len(fds) != 1 || json.Unmarshal(f.Body, &b) != nil || b.ID == "" {
+		protocol.CloseAll(fds)
+		return
+	}
+	k.keepSocket(&sockets.Socket{SocketBody: b, FD: fds[0]})
+}
+
 // discard takes back what begin made before it failed.
 func (k *keeper) discard(g *gen) {
 	for _, st := range []*stream{g.out, g.errs} {
@@ -212,7 +305,7 @@ func (k *keeper) beginStub(g *gen, p launch.Program) *protocol.Error {
 	// The answer comes within milliseconds; a stub that hangs must not hang everybody.
 	tv := unix.Timeval{Sec: 5}
 	_ = unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) // without it we would wait longer
-	if err := protocol.Write(l.fd, protocol.Frame{Type: protocol.Spawn, Seq: 1}, p, nil); err != nil {
+	if err := protocol.Write(l.fd, protocol.Frame{Type: protocol.Spawn, Seq: 1}, p, p.Passed); err != nil {
 		return refusal("internal", "spawn_failed", "cannot talk to the stub of %s: %v", g.rec.ID, err)
 	}
 	f, fds, err := l.dec.Read(l.fd)

@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,6 +50,7 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 	if p.Def.Umask != nil {
 		spec.Umask = *p.Def.Umask
 	}
+	spec.Passed, spec.Sockets = sockets.IDs(p.App.Key, p.Process, p.Def)
 	return spec
 }
 
@@ -92,7 +94,7 @@ func Permanent(err error) bool {
 	}
 	switch e.Reason {
 	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted",
-		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port":
+		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port", "no_such_address":
 		return true
 	}
 	return false

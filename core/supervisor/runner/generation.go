@@ -11,6 +11,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 )
 
 // spawnTimeout bounds one start by the keeper. It is long: a new keeper may have to be started first.
@@ -35,6 +36,8 @@ type generation struct {
 	status     string // what it says of itself
 	health     string
 	healthNote string
+	reloading  bool                     // it said so, and has not said that it is ready again
+	reloaded   time.Time                // when it said that it was
 	steady     bool                     // a start of it has succeeded: for a one-shot that is a moment after it is ready
 	stop       context.CancelFunc       // of the watchers of readiness and health
 	from       map[journal.Stream]int64 // where its output begins, for ready: {log: …}
@@ -62,6 +65,10 @@ func (g *generation) start(c *Common, process string, n int) error {
 		return err
 	}
 	if g.ports, err = c.Ports.Draw(g.def, n); err != nil {
+		return err
+	}
+	if err = sockets.Open(ctx, c.Keeper, g.app.Key, process, g.def, who); err != nil {
+		c.Ports.Free(g.ports)
 		return err
 	}
 	program := g.program(process, n)
@@ -105,6 +112,12 @@ func (r *Runner) noticed(u *unit, g *generation, n proc.Notice) {
 	}
 	if n.Stopping {
 		u.reason = "it says that it is stopping"
+	}
+	if n.Reloading {
+		g.reloading = true
+	}
+	if n.Ready {
+		g.reloading, g.reloaded = false, r.c.Now()
 	}
 	if n.Ready && g.readiness().Kind == "notify" {
 		r.send(u, evReady, ended{})
