@@ -12,6 +12,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 )
 
 // keeperEvents tells the world what the keeper says of log files and of itself.
@@ -32,6 +33,13 @@ func (d *daemon) keeperEvents(ctx context.Context) error {
 				ev.Text, ev.Data["policy"] = fmt.Sprintf("output cannot be stored: %s; policy %s", e.Error, e.Policy), e.Policy
 			case "log_recovered":
 				ev.Text, ev.Data["lost"] = fmt.Sprintf("output is stored again, %d bytes were lost", e.Lost), e.Lost
+			case "socket_shut":
+				key, process, name := sockets.Parse(e.ID)
+				ev.Topic, ev.Key, ev.Data = "apps", key, map[string]any{"socket": name, "process": process, "address": e.Path, "listens": !e.Broken}
+				ev.Text = fmt.Sprintf("a program of %s has called shutdown(2) on the socket %s (%s), which all instances share; ", process, name, e.Path)
+				if ev.Text += "it was opened again, but what waited in it was lost: have it close the socket instead"; e.Broken {
+					ev.Text = strings.Replace(ev.Text, "it was opened again, but what waited in it was lost", "nobody can connect until the app is started again", 1)
+				}
 			case "keeper_replaced":
 				ev.Topic, ev.Text = "daemon", "the keeper died and was replaced"
 			}

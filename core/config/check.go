@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config/schema"
@@ -46,6 +50,7 @@ func (l *loader) checkApps(def *Definition, keys []schema.Value[appKeys]) {
 	}
 	l.dependencies("app", apps)
 	l.portClashes(def, keys)
+	l.socketClashes(def, keys)
 }
 
 func (l *loader) dependencies(what string, ms []member) {
@@ -189,6 +194,124 @@ func (l *loader) portClashes(def *Definition, keys []schema.Value[appKeys]) {
 			reach = i
 		}
 	}
+}
+
+// socketClashes finds sockets at one address, and ports that would be taken by a socket.
+func (l *loader) socketClashes(def *Definition, keys []schema.Value[appKeys]) {
+	type place struct {
+		owner, network string
+		ip             netip.Addr
+		low, high      int
+		path           string
+		at             *tree.Node
+	}
+	clash := func(a, b place) bool {
+		if a.network != b.network {
+			return false
+		}
+		anywhere := !a.ip.IsValid() || !b.ip.IsValid() || a.ip.IsUnspecified() || b.ip.IsUnspecified() // of a port nobody knows where its program listens
+		return a.path == b.path && a.low <= b.high && b.low <= a.high && (anywhere || a.ip == b.ip)
+	}
+	var ports, sockets []place
+	for i, a := range def.Apps {
+		for j, p := range a.Processes {
+			if !a.Enabled {
+				continue
+			}
+			k, owner := keys[i].V.programKeys, a.Name
+			if !a.Classic {
+				k, owner = keys[i].V.Processes.V[j].V, a.Name+":"+p.Name
+			}
+			for n, port := range p.Ports {
+				if port.Base > 0 {
+					ports = append(ports, place{owner: owner + " " + port.Name, network: "tcp", low: port.Base, high: port.Base + p.Instances - 1, at: k.Ports.V[n].Value.Node})
+				}
+			}
+			for _, s := range p.Sockets {
+				n := slices.IndexFunc(k.Sockets.V, func(e schema.Entry[socketKeys]) bool { return e.Key.Text == s.Name })
+				one := place{owner: owner + " " + s.Name, network: s.Network, path: s.Address, at: k.Sockets.V[n].Value.Node}
+				if at, err := netip.ParseAddrPort(s.Address); s.Network == "tcp" && err == nil {
+					one.path, one.ip, one.low, one.high = "", at.Addr(), int(at.Port()), int(at.Port())
+				}
+				sockets = append(sockets, one)
+			}
+		}
+	}
+	for i, s := range sockets {
+		for _, o := range slices.Concat(ports, sockets[:i]) {
+			if clash(s, o) {
+				l.mean(s.at, "%s and %s both want %s", o.owner, s.owner, cmp.Or(s.path, fmt.Sprintf("port %d", s.low))).Hint = "choose another address"
+				break
+			}
+		}
+	}
+}
+
+// sockets resolves where a program's sockets are.
+func (l *loader) sockets(k programKeys) []Socket {
+	var out []Socket
+	for _, e := range k.Sockets.V {
+		v, at := e.Value.V, e.Value.Node
+		s := Socket{Name: e.Key.Text, Network: "tcp", Address: v.Address}
+		path := v.Address
+		if v.Path.Set() {
+			path, at = v.Path.V, v.Path.Node
+		}
+		if v.Path.Set() || strings.Contains(path, "/") {
+			s.Network, s.Address, s.Mode = "unix", l.path(l.dir, path), v.Mode.Or(defaultSocketMode)
+			if len(s.Address) > longestSocketPath {
+				l.mean(at, "the path of a socket has at most %d bytes, and %s has %d", longestSocketPath, l.shown(s.Address), len(s.Address)).Hint = "a shorter one"
+			}
+			out = append(out, s)
+			continue
+		}
+		host, port, err := net.SplitHostPort(path)
+		n, bad := strconv.Atoi(port)
+		if err != nil || bad != nil || n < 1 || n > 65535 {
+			l.mean(at, "%.60q is no address to listen on", path).Hint = "ip:port, such as 127.0.0.1:8000; :8000 for every address of the machine; or a path with a slash"
+			continue
+		}
+		switch host {
+		case "":
+			host = "::"
+		case "localhost":
+			host = "127.0.0.1"
+		}
+		ip, err := netip.ParseAddr(host)
+		if err != nil || ip.Zone() != "" {
+			l.mean(at, "%.60q is no address of this machine", host).Hint = "a number such as 127.0.0.1: names are not looked up"
+			continue
+		}
+		s.Address = netip.AddrPortFrom(ip.Unmap(), uint16(n)).String()
+		out = append(out, s)
+	}
+	return out
+}
+
+// What holds of sockets in the file system.
+const (
+	defaultSocketMode = 0o660
+	longestSocketPath = 107
+)
+
+// reload resolves how a program is reloaded.
+func (l *loader) reload(c programContext, p *Process, v schema.Value[reloadKeys]) *Reload {
+	if !v.Set() {
+		return nil
+	}
+	if c.app.Oneshot {
+		l.mean(v.Node, "a oneshot is not reloaded: it ends by itself").Hint = "remove reload, or oneshot"
+	}
+	r := &Reload{Signal: v.V.Signal.V, Timeout: v.V.Timeout.Or(defaultReadyTimeout)}
+	if v.V.Command.Set() {
+		r.Command = plain(v.V.Command.V)
+		if r.Command[0] == "" {
+			l.mean(v.V.Command.Node, "the first word of the command is empty")
+		} else if strings.Contains(r.Command[0], "/") {
+			r.Command[0] = l.path(p.Dir, r.Command[0])
+		}
+	}
+	return r
 }
 
 // hashApp is the SHA-256 of an app as JSON, which sorts the keys of maps. What came from the shell unasked is no part

@@ -46,10 +46,12 @@ type Process struct {
 	Unset     []string          `json:"unset,omitempty"`    // variables that the file removes: the supervisor does not add HOME and the like again
 	Captured  []string          `json:"captured,omitempty"` // names in Env that came from the shell unasked: no part of the hash
 	Ports     []Port            `json:"ports,omitempty"`
+	Sockets   []Socket          `json:"sockets,omitempty"`
 	Ready     Ready             `json:"ready"`
 	Health    *Health           `json:"health,omitempty"`
 	Restart   Restart           `json:"restart"`
 	Stop      Stop              `json:"stop"`
+	Reload    *Reload           `json:"reload,omitempty"` // nil: instances are replaced
 	Instances int               `json:"instances"`
 	DependsOn []Dependency      `json:"dependsOn,omitempty"` // on other processes of the same app
 	Logging   Logging           `json:"logging"`
@@ -90,6 +92,14 @@ type Port struct {
 	Name string `json:"name"`
 	Base int    `json:"base,omitempty"` // instance n gets Base + n - 1; 0 with Auto
 	Auto bool   `json:"auto,omitempty"`
+}
+
+// Socket is a named listening socket that all instances of a process share.
+type Socket struct {
+	Name    string `json:"name"`
+	Network string `json:"network"`        // tcp | unix
+	Address string `json:"address"`        // ip:port, or an absolute path
+	Mode    int    `json:"mode,omitempty"` // permissions of the path
 }
 
 // Probe asks a program how it is; one of HTTP, TCP, Exec.
@@ -141,6 +151,23 @@ type Backoff struct {
 type Stop struct {
 	Signal  string        `json:"signal"` // SIGTERM
 	Timeout time.Duration `json:"timeout"`
+}
+
+// Reload is how a program is told to take up what has changed; one of Signal, Command.
+type Reload struct {
+	Signal  string        `json:"signal,omitempty"`
+	Command []string      `json:"command,omitempty"`
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Overlaps reports whether two generations of an instance can run side by side: whether no port is the same for both.
+func (p *Process) Overlaps() bool {
+	for _, port := range p.Ports {
+		if !port.Auto {
+			return false
+		}
+	}
+	return true
 }
 
 // Supervision is what one failure means for the siblings.

@@ -32,6 +32,7 @@ apps:
     umask: 027
     env: {A: "1", API_KEY: secret, DB: "postgres://u:pw@h/db", GONE: null, PASS: {secret: db/pass}, WEIRD: "a: b # c\n'\"", NUM: "5", B: "yes", N: "null"}
     ports: {http: 8000, admin: auto}
+    sockets: {front: ":81", six: "[::1]:82", local: {path: "a$$b/x.sock", mode: 600}}
     ready: {http: /ready, port: http}
     health: {http: "http://127.0.0.1:9000/x", startPeriod: 1s500ms}
     dependsOn: [migrate, {app: pool, until: started}]
@@ -307,6 +308,9 @@ apps:
 			}
 			if i := strings.Index(at, "ports."); i >= 0 { // and of ports
 				at = at[:i+5]
+			}
+			if i := strings.Index(at, "sockets."); i >= 0 { // and of sockets
+				at = at[:i+7]
 			}
 			if _, err := Explain("apps." + at); err != nil {
 				t.Errorf("%s: %v", path, err)

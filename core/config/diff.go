@@ -160,8 +160,8 @@ func flatten(a App) map[string]leaf {
 		if !a.Classic {
 			prefix = "processes[" + p.Name + "]."
 		}
-		captured, env, secrets, ports := p.Captured, p.Env, p.Secrets, p.Ports
-		p.Captured, p.Env, p.Secrets, p.Ports = nil, nil, nil, nil
+		captured, env, secrets, ports, sockets := p.Captured, p.Env, p.Secrets, p.Ports, p.Sockets
+		p.Captured, p.Env, p.Secrets, p.Ports, p.Sockets = nil, nil, nil, nil, nil
 		m := plainMap(p)
 		for _, k := range []string{"name", "env", "captured"} {
 			delete(m, k)
@@ -176,6 +176,13 @@ func flatten(a App) map[string]leaf {
 				number = "auto"
 			}
 			out[prefix+"ports."+port.Name] = leaf{raw: number, shown: number}
+		}
+		for _, so := range sockets {
+			at := so.Address
+			if so.Network == "unix" {
+				at = fmt.Sprintf("%s, mode %03o", so.Address, so.Mode)
+			}
+			out[prefix+"sockets."+so.Name] = leaf{raw: so.Network + " " + at, shown: at}
 		}
 		for name, secret := range secrets { // another value of the same secret is no change: it is taken up by the next start
 			out[prefix+"env."+name] = leaf{raw: "\x00" + secret, shown: "{secret: " + secret + "}"} // no variable has a zero byte

@@ -44,10 +44,12 @@ type (
 		EnvFile    schema.Value[[]schema.Value[string]]
 		InheritEnv schema.Value[inheritance]
 		Ports      schema.Value[[]schema.Entry[Port]]
+		Sockets    schema.Value[[]schema.Entry[socketKeys]]
 		Ready      schema.Value[readyKeys]
 		Health     schema.Value[healthKeys]
 		Restart    schema.Value[restartKeys]
 		Stop       schema.Value[stopKeys]
+		Reload     schema.Value[reloadKeys]
 		Instances  schema.Value[int]
 		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
 		Logging    schema.Value[loggingKeys]
@@ -64,6 +66,11 @@ type (
 		CPU    schema.Value[float64]
 		NoFile schema.Value[int]
 		Best   schema.Value[bool]
+	}
+	socketKeys struct {
+		Address string // as it is written
+		Path    schema.Value[string]
+		Mode    schema.Value[int]
 	}
 	commandLine struct {
 		Shell string   // for /bin/sh -c
@@ -105,6 +112,11 @@ type (
 	}
 	stopKeys struct {
 		Signal  schema.Value[string]
+		Timeout schema.Value[time.Duration]
+	}
+	reloadKeys struct {
+		Signal  schema.Value[string]
+		Command schema.Value[[]schema.Value[string]]
 		Timeout schema.Value[time.Duration]
 	}
 	supervisionKeys struct {
@@ -163,21 +175,35 @@ func plain[T any](vs []schema.Value[T]) []T {
 
 var umaskRE = regexp.MustCompile(`^0?[0-7]{3}$`)
 
-func octal(text string) (int, *schema.Mistake) {
-	text = strings.Replace(text, "0o", "0", 1)
-	if !umaskRE.MatchString(text) {
-		return 0, &schema.Mistake{Message: "%s is no umask", Hint: "three octal digits, such as 022"}
+// octalKind is three octal digits: a what, such as example.
+func octalKind(what, example string) schema.Kind[int] {
+	label := "an octal " + what + " such as " + example
+	octal := func(text string) (int, *schema.Mistake) {
+		text = strings.Replace(text, "0o", "0", 1)
+		if !umaskRE.MatchString(text) {
+			return 0, &schema.Mistake{Message: "%s is no " + what, Hint: "three octal digits, such as " + example}
+		}
+		var mask int
+		for _, digit := range text {
+			mask = mask*8 + int(digit-'0')
+		}
+		return mask, nil
 	}
-	var mask int
-	for _, digit := range text {
-		mask = mask*8 + int(digit-'0')
-	}
-	return mask, nil
+	return schema.OneOf(label,
+		schema.AsNumber(schema.AnyNumber(label, octal), func(n int) int { return n }),
+		schema.AsScalar(schema.Parsed(label, octal), func(n int) int { return n }))
 }
 
-var umaskKind = schema.OneOf("an octal umask such as 022",
-	schema.AsNumber(schema.AnyNumber("an octal umask such as 022", octal), func(n int) int { return n }),
-	schema.AsScalar(schema.Parsed("an octal umask such as 022", octal), func(n int) int { return n }))
+var umaskKind = octalKind("umask", "022")
+
+var socketKind = schema.OneOf("an address such as 127.0.0.1:8000 or :8000, a path, or a map with path and mode",
+	schema.AsScalar(schema.Text("an address such as 127.0.0.1:8000 or :8000, or a path"), func(s string) socketKeys { return socketKeys{Address: s} }),
+	schema.AsMap(schema.Object("a socket", nil,
+		schema.Field("path", schema.Text("a path"), func(s *socketKeys) *schema.Value[string] { return &s.Path },
+			"Where the socket lies, relative to the file.", schema.Required(), schema.Example("run/api.sock")),
+		schema.Field("mode", octalKind("mode", "660"), func(s *socketKeys) *schema.Value[int] { return &s.Mode },
+			"Who may connect, in octal; it belongs to the user and group that the program runs as.", schema.Default("660"), schema.Example("666")),
+	), func(s socketKeys) socketKeys { return s }))
 
 func regex(text string) (string, *schema.Mistake) {
 	if _, err := regexp.Compile(text); err != nil {
@@ -303,6 +329,15 @@ var stopKind = schema.Object("stop", nil,
 		"What asks the program to end.", schema.Default("SIGTERM"), schema.Example("SIGINT"), schema.Live()),
 	schema.Field("timeout", schema.Duration(0), func(s *stopKeys) *schema.Value[time.Duration] { return &s.Timeout },
 		"How long it may take; then everything that it ever started gets SIGKILL.", schema.Default("10s"), schema.Example("10s"), schema.Live()),
+)
+
+var reloadKind = schema.Object("reload", []schema.Rule{schema.ExactlyOne("signal", "command")},
+	schema.Field("signal", schema.Enum("a signal such as SIGHUP", signalWords()...), func(r *reloadKeys) *schema.Value[string] { return &r.Signal },
+		"The main process gets this signal. One that says RELOADING=1 over its notify socket has to say READY=1 within timeout.", schema.Example("HUP"), schema.Live()),
+	schema.Field("command", argv, func(r *reloadKeys) *schema.Value[[]schema.Value[string]] { return &r.Command },
+		"This is run beside each instance, as its user, in its folder and environment; exit code 0 is good.", schema.Example("[nginx, -s, reload]"), schema.Live()),
+	schema.Field("timeout", schema.Duration(ms), func(r *reloadKeys) *schema.Value[time.Duration] { return &r.Timeout },
+		"A reload that takes longer has failed.", schema.Default("30s"), schema.Example("10s"), schema.Live()),
 )
 
 var supervisionKind = schema.Object("supervision", nil,

@@ -14,7 +14,6 @@ import (
 	"github.com/omnitron-dev/omnitron/core/config/schema"
 	"github.com/omnitron-dev/omnitron/core/config/tree"
 	"github.com/omnitron-dev/omnitron/core/config/unit"
-	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 var showDuration = unit.FormatDuration
@@ -41,7 +40,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	}
 	l.checkIdentity(either(k.User, app.User), either(k.Group, app.Group))
 	p.Argv = l.argv(n, k, p.Dir)
-	p.Ports = l.ports(k)
+	p.Ports, p.Sockets = l.ports(k), l.sockets(k)
 	l.env(&p, k, app)
 	p.Ready = l.ready(c, &p, k.Ready)
 	p.Health = l.health(c, &p, k.Health)
@@ -52,6 +51,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	}
 	l.checkMemory(c, p.Restart, either(k.Restart, app.Restart))
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
+	p.Reload = l.reload(c, &p, k.Reload)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
 	if either(k.Stdin, app.Stdin).V == "open" {
 		p.Stdin = "open"
@@ -374,18 +374,6 @@ func (l *loader) number(v schema.Value[string]) (int, bool) {
 func (l *loader) literalPort(p *Process, n *tree.Node) {
 	if p.Instances > 1 {
 		l.warn(n.Pos, "all %d instances of %s are asked at the same port", p.Instances, p.Name)
-	}
-}
-
-// declared demands that a port is one of the program's.
-func (l *loader) declared(p *Process, v schema.Value[string]) {
-	names := portNames(p.Ports)
-	if slices.Contains(names, v.V) {
-		return
-	}
-	m := l.mean(v.Node, "%s declares no port %q", p.Name, v.V)
-	if m.Near = fault.Near(v.V, names); m.Near == "" {
-		m.Hint = fmt.Sprintf("add it: ports: {%s: auto}", v.V)
 	}
 }
 

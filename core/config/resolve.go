@@ -1,14 +1,17 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config/schema"
 	"github.com/omnitron-dev/omnitron/core/config/tree"
+	"github.com/omnitron-dev/omnitron/core/fault"
 )
 
 // The values that hold where no file says anything. The tables name them too; a test compares both.
@@ -226,4 +229,20 @@ func (l *loader) watchdog(ready Ready, v schema.Value[time.Duration]) time.Durat
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// declared demands that a port is one of the program's.
+func (l *loader) declared(p *Process, v schema.Value[string]) {
+	names := portNames(p.Ports)
+	switch {
+	case slices.Contains(names, v.V):
+		return
+	case slices.ContainsFunc(p.Sockets, func(s Socket) bool { return s.Name == v.V }):
+		l.mean(v.Node, "%q is a socket: any instance may answer there", v.V).Hint = "ready: notify, or a port of its own: ports: {admin: auto}"
+		return
+	}
+	m := l.mean(v.Node, "%s declares no port %q", p.Name, v.V)
+	if m.Near = fault.Near(v.V, names); m.Near == "" {
+		m.Hint = fmt.Sprintf("add it: ports: {%s: auto}", v.V)
+	}
 }

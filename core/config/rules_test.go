@@ -114,6 +114,7 @@ func TestSchemaAgreesOnEveryKey(t *testing.T) {
 	each("apps.restart.backoff", "{apps: [{name: n, command: [n], restart: {backoff: {%s}}}]}")
 	each("apps.limits", "{apps: [{name: n, command: [n], limits: {%s}}]}")
 	each("apps.stop", "{apps: [{name: n, command: [n], stop: {%s}}]}")
+	each("apps.reload", "{apps: [{name: n, command: [n], reload: {%s}}]}")
 	each("apps.dependsOn", "{apps: [{name: n, command: [n], dependsOn: [{%s}]}]}")
 	each("apps.processes", "{apps: [{name: n, processes: [{%s}]}]}")
 	each("apps.processes.dependsOn", "{apps: [{name: n, processes: [{name: p, command: [p], dependsOn: [{%s}]}]}]}")

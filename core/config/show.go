@@ -114,6 +114,9 @@ func showProgram(p Process) yaml.MapSlice {
 		}
 		add("ports", ports)
 	}
+	if len(p.Sockets) > 0 {
+		add("sockets", showSockets(p.Sockets))
+	}
 	if ready := showReady(p.Ready); ready != nil {
 		add("ready", ready)
 	}
@@ -128,6 +131,11 @@ func showProgram(p Process) yaml.MapSlice {
 	}
 	add("restart", restart)
 	add("stop", yaml.MapSlice{{Key: "signal", Value: p.Stop.Signal}, {Key: "timeout", Value: unit.FormatDuration(p.Stop.Timeout)}})
+	if r := p.Reload; r != nil && r.Signal != "" {
+		add("reload", yaml.MapSlice{{Key: "signal", Value: r.Signal}, {Key: "timeout", Value: unit.FormatDuration(r.Timeout)}})
+	} else if r != nil {
+		add("reload", yaml.MapSlice{{Key: "command", Value: literals(r.Command)}, {Key: "timeout", Value: unit.FormatDuration(r.Timeout)}})
+	}
 	add("instances", p.Instances)
 	g := p.Logging
 	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}, {Key: "merge", Value: g.Merge}})
@@ -158,6 +166,18 @@ func showProgram(p Process) yaml.MapSlice {
 	}
 	if p.OOMScore != nil {
 		add("oomScore", *p.OOMScore)
+	}
+	return out
+}
+
+func showSockets(sockets []Socket) yaml.MapSlice {
+	var out yaml.MapSlice
+	for _, s := range sockets {
+		var at any = s.Address
+		if s.Network == "unix" {
+			at = yaml.MapSlice{{Key: "path", Value: literal(s.Address)}, {Key: "mode", Value: fmt.Sprintf("%03o", s.Mode)}}
+		}
+		out = append(out, yaml.MapItem{Key: s.Name, Value: at})
 	}
 	return out
 }
@@ -260,6 +280,11 @@ func maskApp(a App, hide *strings.Replacer) App {
 			h := *p.Health
 			h.Probe = maskProbe(hide, h.Probe)
 			p.Health = &h
+		}
+		if p.Reload != nil {
+			how := *p.Reload
+			how.Command = hideAll(hide, how.Command)
+			p.Reload = &how
 		}
 	}
 	return a

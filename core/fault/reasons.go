@@ -90,6 +90,10 @@ var Reasons = map[string]Reason{
 	"not_supported":      {"This kernel, or this keeper, cannot do it.", "omnitron doctor; a newer kernel may be needed."},
 	"notify_failed":      {"The socket by which the program says that it is ready cannot be made.", "omnitron doctor; see whether the home can be written."},
 	"path_too_long":      {"The path of a socket would be longer than the kernel allows.", "Set OMNITRON_HOME to a shorter path."},
+	"address_in_use":     {"Somebody else listens where a socket of the app should be.", "The message names who; stop that one, or give the socket another address."},
+	"socket_failed":      {"The system did not open a listening socket.", "The message has the system's words; omnitron doctor."},
+	"no_such_address":    {"A socket's address is none of this machine, or its folder is not there.", "ip addr shows the addresses; make the folder, or give another address."},
+	"socket_closed":      {"A socket that a program should be given was closed meanwhile.", "Start the app again."},
 	"port_in_use":        {"Another process listens on a port that the app has declared.", "The message names it; stop that one, or declare another port."},
 	"running":            {"The program still runs.", "Stop it first."},
 	"signal_failed":      {"The signal did not reach every target.", "The result of each says why."},
@@ -97,6 +101,7 @@ var Reasons = map[string]Reason{
 	"text_busy":          {"The program's file is open for writing, so that it cannot be executed.", "Let whoever writes it finish, then start again."},
 
 	// How commands end.
+	"reload_failed":   {"A new generation did not come up, or the program did not reload itself; the old ones stay.", "The message says why; omnitron why <app>."},
 	"apply_failed":    {"A definition was taken over, but an app did not come up with it.", "omnitron why <app>."},
 	"daemon_not_up":   {"The daemon was started and did not come up.", "The message has its last words; the rest is in logs/daemon.log in the home."},
 	"deadline":        {"The call took longer than a call may.", "What it began may go on: look, then call again."},

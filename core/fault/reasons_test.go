@@ -15,7 +15,7 @@ import (
 
 // composed are reasons that no literal says: the supervisor makes them of the name of a command.
 var composed = map[string]string{
-	"start_failed": "start", "stop_failed": "stop", "restart_failed": "restart", "scale_failed": "scale", "apply_failed": "apply",
+	"start_failed": "start", "stop_failed": "stop", "restart_failed": "restart", "reload_failed": "reload", "scale_failed": "scale", "apply_failed": "apply",
 }
 
 // TestReasons reads the whole source: each reason that it gives is explained, and each one that is explained is given.

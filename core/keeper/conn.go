@@ -226,6 +226,10 @@ func (c *conn) handle(f protocol.Frame, fds []int) {
 			return
 		}
 	}
+	if f.Type == protocol.Socket && k.adopting && c == k.boss {
+		k.takeSocket(f, fds)
+		return
+	}
 	protocol.CloseAll(fds)
 	switch {
 	case f.Type == protocol.Hello:
@@ -309,6 +313,8 @@ func (c *conn) serveDaemon(f protocol.Frame) {
 				c.reply(f, nil, nil)
 			})
 		}
+	case protocol.Listen, protocol.Unlisten:
+		k.serveSocket(c, f)
 	case protocol.Rotate:
 		if c.body(f, &path) {
 			if e := k.rotate(path.Path); e != nil {
@@ -383,5 +389,6 @@ func (c *conn) list() {
 			c.send(protocol.Frame{Type: protocol.Record}, rec, fds)
 		}
 	}
+	c.k.sendSockets(c)
 	c.send(protocol.Frame{Type: protocol.Listed}, nil, nil)
 }

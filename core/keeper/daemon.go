@@ -336,6 +336,9 @@ func (k *keeper) clean() {
 	for _, s := range k.sinks {
 		s.Close()
 	}
+	for _, s := range k.sockets {
+		s.Close()
+	}
 	if k.contain == cage.Stub { // stubs that were let go take a moment
 		waitUntil(time.Second, func() bool {
 			_, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+	"github.com/omnitron-dev/omnitron/core/keeper/sockets"
 )
 
 // handOver gives everything to another keeper. Until it says that it has it, or goes away, nothing is touched here.
@@ -26,6 +27,7 @@ func (k *keeper) handOver(c *conn) {
 		rec, fds := g.record()
 		c.send(protocol.Frame{Type: protocol.Record}, rec, fds)
 	}
+	k.sendSockets(c)
 	c.send(protocol.Frame{Type: protocol.Listed}, nil, nil)
 }
 
@@ -82,6 +84,9 @@ func (k *keeper) watchAll() {
 			k.flow(st)
 		}
 	}
+	for _, s := range k.sockets {
+		k.watchSocket(s)
+	}
 	for _, g := range k.gens {
 		k.watchNotify(g)
 		if g.stub != nil && g.stub.fd >= 0 {
@@ -116,12 +121,14 @@ func (k *keeper) takeOver() (bool, error) {
 		return true, err
 	}
 	type item struct {
+		f   protocol.Frame
 		rec protocol.Generation
 		fds []int
 	}
 	var st protocol.StateBody
 	var stFDs []int
 	var items []item
+	var open []item
 	var dec protocol.Decoder
 	defer dec.Close()
 	for done := false; !done; {
@@ -145,6 +152,8 @@ func (k *keeper) takeOver() (bool, error) {
 			}
 			it.fds = fds
 			items = append(items, it)
+		case protocol.Socket:
+			open = append(open, item{f: f, fds: fds})
 		case protocol.Listed:
 			done = true
 		default:
@@ -165,6 +174,9 @@ func (k *keeper) takeOver() (bool, error) {
 		}
 	}
 	k.resume(st, stFDs, false)
+	for _, it := range open {
+		k.takeSocket(it.f, it.fds)
+	}
 	for _, it := range items {
 		k.adopt(it.rec, it.fds, false)
 	}
@@ -199,6 +211,7 @@ type saved struct {
 	FDs         []int
 	Generations []protocol.Generation
 	GenFDs      [][]int
+	Sockets     []sockets.Socket
 }
 
 // upgrade replaces the program of this process: children stay children, descriptors stay open. It returns only when it
@@ -217,6 +230,9 @@ func (k *keeper) upgrade(path string) *protocol.Error {
 		rec, fds := g.record()
 		s.Generations, s.GenFDs = append(s.Generations, rec), append(s.GenFDs, fds)
 		keep = append(keep, fds...)
+	}
+	for _, open := range k.sockets {
+		s.Sockets, keep = append(s.Sockets, *open), append(keep, open.FD)
 	}
 	err := k.execSaved(path, s, keep)
 	for _, fd := range keep {
@@ -268,6 +284,9 @@ func (k *keeper) resumeFrom(mem int) error {
 		return fmt.Errorf("cannot read the state: %w", err)
 	}
 	k.resume(s.State, s.FDs, true)
+	for i := range s.Sockets {
+		k.keepSocket(&s.Sockets[i])
+	}
 	for i, rec := range s.Generations {
 		k.adopt(rec, s.GenFDs[i], true)
 	}

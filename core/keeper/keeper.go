@@ -17,6 +17,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/keeper/cage"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+	"github.com/omnitron-dev/omnitron/core/keeper/sockets"
 )
 
 // Options is what a keeper is started with.
@@ -55,11 +56,12 @@ type keeper struct {
 	heard    []heard // messages that the daemon was not told yet
 	in, oob  []byte  // what is read into: empty again before anything else may read
 
-	gens   map[string]*gen
-	sinks  map[string]*sink
-	conns  map[*conn]bool
-	daemon daemon
-	boss   *conn // the daemon's connection
+	gens    map[string]*gen
+	sinks   map[string]*sink
+	sockets map[string]*sockets.Socket
+	conns   map[*conn]bool
+	daemon  daemon
+	boss    *conn // the daemon's connection
 
 	adopting bool // what runs is not known yet: the daemon will tell
 	frozen   *conn
@@ -88,7 +90,7 @@ func newKeeper(o Options) (*keeper, error) {
 	k := &keeper{o: o, homeID: HomeID(o.Home), instance: hex.EncodeToString(id[:]), lock: -1, listener: -1, epoll: ep,
 		watches: map[int]watch{}, now: time.Now(), signals: make(chan os.Signal, 64), relayed: make(chan unix.Signal, 64),
 		in: make([]byte, protocol.InSize), oob: make([]byte, protocol.OOBSize),
-		gens: map[string]*gen{}, sinks: map[string]*sink{}, conns: map[*conn]bool{}}
+		gens: map[string]*gen{}, sinks: map[string]*sink{}, sockets: map[string]*sockets.Socket{}, conns: map[*conn]bool{}}
 	k.daemon.pidfd = -1
 	return k, nil
 }

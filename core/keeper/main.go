@@ -40,7 +40,7 @@ func Main(args []string, version string) int {
 	case len(args) > 1 && args[1] == "stub":
 		return stub.Main()
 	case len(args) > 1 && args[1] == "exec":
-		return launch.Step()
+		return launch.Step(args[2:])
 	case len(args) > 1 && args[1] == "version":
 		fmt.Printf("omnitron-keeper %s protocol %d\n", version, protocol.Version)
 		return 0

@@ -3,6 +3,7 @@ package keeper
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/keeper/cage"
 	"github.com/omnitron-dev/omnitron/core/keeper/ident"
 	"github.com/omnitron-dev/omnitron/core/keeper/protocol"
+	"github.com/omnitron-dev/omnitron/core/keeper/sockets"
 )
 
 // maxSocketPath is what fits into an address of a unix socket.
@@ -228,4 +230,86 @@ func (k *keeper) sendNotices() {
 		}
 	}
 	k.heard = k.heard[:0]
+}
+
+// passed finds the sockets that a program is given.
+func (k *keeper) passed(s protocol.Spec) ([]int, *protocol.Error) {
+	fds := make([]int, 0, len(s.Sockets))
+	for _, id := range s.Sockets {
+		open := k.sockets[id]
+		if open == nil {
+			return nil, refusal("unavailable", "socket_closed", "the socket %s is not open", id)
+		}
+		fds = append(fds, open.FD)
+	}
+	if len(fds) != len(s.Passed) {
+		return nil, refusal("invalid", "bad_spec", "%d names for %d sockets", len(s.Passed), len(fds))
+	}
+	return fds, nil
+}
+
+// serveSocket opens a socket or closes it. One that is open is given as it is, so that a daemon may ask again.
+func (k *keeper) serveSocket(c *conn, f protocol.Frame) {
+	var b protocol.SocketBody
+	if !c.body(f, &b) {
+		return
+	}
+	s := k.sockets[b.ID]
+	if s != nil && (f.Type == protocol.Unlisten || s.Broken) {
+		k.unwatch(s.FD)
+		s.Close()
+		delete(k.sockets, b.ID)
+	}
+	if f.Type == protocol.Unlisten {
+		return
+	}
+	if s == nil || s.FD < 0 {
+		var e *protocol.Error
+		if s, e = sockets.Open(b); e != nil {
+			c.refuse(f, e)
+			return
+		}
+		k.keepSocket(s)
+	}
+	c.reply(f, s.SocketBody, []int{s.FD})
+}
+
+// keepSocket takes a socket in and looks for programs that shut it down: shutdown(2) in one of them is meant for all.
+func (k *keeper) keepSocket(s *sockets.Socket) {
+	if k.sockets[s.ID] != nil {
+		unix.Close(s.FD)
+		return
+	}
+	k.sockets[s.ID] = s
+	k.watchSocket(s)
+}
+
+func (k *keeper) watchSocket(s *sockets.Socket) {
+	if s.Broken {
+		return
+	}
+	k.watch(s.FD, unix.EPOLLRDHUP, func(uint32) { // and EPOLLHUP, which need not be asked for
+		if !s.Heal() {
+			k.unwatch(s.FD)
+		}
+		k.log("warn", "a program has shut down a socket that all share", "socket", s.ID, "listens", !s.Broken)
+		k.tell(protocol.Socket, s.SocketBody)
+	})
+}
+
+// sendSockets tells a daemon, or another keeper, of the sockets that are open.
+func (k *keeper) sendSockets(c *conn) {
+	for _, s := range k.sockets {
+		c.send(protocol.Frame{Type: protocol.Socket}, s.SocketBody, []int{s.FD})
+	}
+}
+
+// takeSocket takes over a socket that somebody else has kept open.
+func (k *keeper) takeSocket(f protocol.Frame, fds []int) {
+	var b protocol.SocketBody
+	if len(fds) != 1 || json.Unmarshal(f.Body, &b) != nil || b.ID == "" {
+		protocol.CloseAll(fds)
+		return
+	}
+	k.keepSocket(&sockets.Socket{SocketBody: b, FD: fds[0]})
 }

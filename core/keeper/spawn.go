@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,8 +69,8 @@ func refusal(code, reason, format string, args ...any) *protocol.Error {
 // check refuses what this keeper cannot do: nothing is accepted and ignored.
 func check(s protocol.Spec) *protocol.Error {
 	switch {
-	case len(s.Passed) > 0 || s.TTY || s.Stdin != "" && s.Stdin != "null" && s.Stdin != "open":
-		return refusal("invalid", "not_supported", "this keeper supports neither passed descriptors nor a terminal, and no stdin but null and open")
+	case s.TTY || s.Stdin != "" && s.Stdin != "null" && s.Stdin != "open":
+		return refusal("invalid", "not_supported", "this keeper supports no terminal, and no stdin but null and open")
 	case s.ID == "" || len(s.Argv) == 0 || !strings.HasPrefix(s.Dir, "/"):
 		return refusal("invalid", "bad_spec", "a generation needs an id, a command and an absolute directory")
 	case !cage.ValidName(s.Group):
@@ -117,6 +118,15 @@ func (k *keeper) begin(g *gen, s protocol.Spec) *protocol.Error {
 		return e
 	}
 	p.Env = append(append([]string{}, s.Env...), "OMNITRON_GENERATION="+s.ID, "OMNITRON_HOME_ID="+k.homeID)
+	if len(s.Passed) > 0 {
+		fds, e := k.passed(s)
+		if e != nil {
+			return e
+		}
+		p.Passed = fds
+		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "LISTEN_") }) // of whoever started us
+		p.Env = append(p.Env, fmt.Sprintf("LISTEN_FDS=%d", len(fds)), "LISTEN_FDNAMES="+strings.Join(s.Passed, ":"))
+	}
 	if s.Notify {
 		owner := s.NotifyUID
 		if owner < 0 {
@@ -288,7 +298,7 @@ func (k *keeper) beginStub(g *gen, p launch.Program) *protocol.Error {
 	// The answer comes within milliseconds; a stub that hangs must not hang everybody.
 	tv := unix.Timeval{Sec: 5}
 	_ = unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) // without it we would wait longer
-	if err := protocol.Write(l.fd, protocol.Frame{Type: protocol.Spawn, Seq: 1}, p, nil); err != nil {
+	if err := protocol.Write(l.fd, protocol.Frame{Type: protocol.Spawn, Seq: 1}, p, p.Passed); err != nil {
 		return refusal("internal", "spawn_failed", "cannot talk to the stub of %s: %v", g.rec.ID, err)
 	}
 	f, fds, err := l.dec.Read(l.fd)

@@ -38,6 +38,7 @@ type Keeper struct {
 	mu        sync.Mutex
 	link      *link // nil while there is none
 	procs     map[string]*Process
+	sockets   map[string]held
 	calls     map[uint64]*call
 	abandoned map[string]uint64 // spawns that nobody waits for any more, with their numbers
 	seq       uint64
@@ -88,7 +89,7 @@ func (k *Keeper) enter() error {
 
 // Dial connects to a living keeper and learns what it runs. Faults: unavailable (reason keeper_unreachable).
 func Dial(ctx context.Context, sockPath string, o Options) (*Keeper, error) {
-	k := &Keeper{o: o, sock: sockPath, procs: map[string]*Process{}, calls: map[uint64]*call{},
+	k := &Keeper{o: o, sock: sockPath, procs: map[string]*Process{}, sockets: map[string]held{}, calls: map[uint64]*call{},
 		abandoned: map[string]uint64{}, events: make(chan Event, 1024)}
 	l, err := dial(ctx, sockPath)
 	if err != nil {

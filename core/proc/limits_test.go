@@ -66,6 +66,42 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestLimitsBesideSockets: what is limited and what is passed on go the same way to the program; a limit that it does without is
+// told, and nothing of the way is left open in it.
+func TestLimitsBesideSockets(t *testing.T) {
+	contains(t, func(t *testing.T, contain string) {
+		e := start(t, contain)
+		for _, name := range []string{"one", "two"} {
+			if err := e.k.Listen(ctx(t), proc.Listener{ID: name, Network: "unix", Address: e.home + "/" + name, UID: -1, GID: -1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const script = `nice; ulimit -n; echo $LISTEN_FDS $LISTEN_FDNAMES $(($LISTEN_PID - $$)); for n in 3 4 5 6; do readlink /proc/$$/fd/$n; done`
+		for _, nofile := range []string{"321", strconv.Itoa(1<<30 - 1)} {
+			s := limited(e.spec("/bin/sh", "-c", script), protocol.LimitNoFile, nofile, protocol.LimitBest, "true", protocol.LimitNice, "7")
+			s.Passed, s.Sockets = []string{"a", "b"}, []string{"one", "two"}
+			p := e.spawn(s)
+			wait(t, p)
+			skipped := p.Skipped()
+			if err := p.Forget(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+			out := strings.Split(read(t, s.Out), "\n")
+			if len(out) != 6 || out[0] != "7" || out[2] != "2 a:b 0" || !strings.HasPrefix(out[3], "socket:") || !strings.HasPrefix(out[4], "socket:") || out[5] != "" {
+				t.Fatalf("nofile %s: %q", nofile, out)
+			}
+			if most := nofile == "321"; most != (out[1] == "321") || most != (len(skipped) == 0) || !most && !strings.Contains(skipped[0], "limits.nofile") {
+				t.Errorf("nofile %s: it has %s, skipped: %v", nofile, out[1], skipped)
+			}
+		}
+		s := limited(e.spec("/bin/true"), protocol.LimitNoFile, strconv.Itoa(1<<30-1))
+		s.Passed, s.Sockets = []string{"a"}, []string{"one"}
+		if _, err := e.k.Spawn(ctx(t), s); reason(err) != "limit_unavailable" {
+			t.Errorf("a limit that cannot be: %v", err)
+		}
+	})
+}
+
 func TestMemoryLimit(t *testing.T) {
 	ways(t, "memory", func(t *testing.T, e *env) {
 		neighbour := e.spawn(e.spec("/bin/sleep", "600"))

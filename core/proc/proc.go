@@ -32,6 +32,8 @@ type Spec struct {
 	Stdin         string            // "" is /dev/null; open is a pipe that nobody writes to and that has no end while the generation is known
 	Notify        bool              // make a notify socket and set NOTIFY_SOCKET
 	NotifyUID     int               // who owns that socket; -1: UID
+	Passed        []string          // names of the sockets that it is given, as LISTEN_FDNAMES has them
+	Sockets       []string          // their ids, in the same order; each was opened by Listen
 	DieWithDaemon bool              // the keeper ends the tree when the daemon dies unasked
 	Limits        map[string]string // by the keeper's names of them, protocol.LimitMemory and the like
 }
@@ -65,13 +67,14 @@ type Notice struct {
 
 // Event is news about log files and the keeper itself.
 type Event struct {
-	Kind    string // log_full | log_recovered | rotated | keeper_replaced
+	Kind    string // log_full | log_recovered | rotated | keeper_replaced | socket_shut
 	Path    string // log file
 	Archive string // rotated: where the old file went
 	ID      string // log_full, log_recovered, rotated: whose output, of the latest if several share the file
 	Lost    int64  // log_recovered: bytes dropped since log_full
 	Policy  string // log_full: what happens to the output now
 	Error   string // log_full: what the disk said
+	Broken  bool   // socket_shut: it could not be opened again; ID is the socket, Path its address
 }
 
 // Info is what is known of the keeper.
@@ -100,7 +103,8 @@ func (e *StuckError) Error() string { return fmt.Sprintf("processes %v would not
 func (s Spec) message() protocol.Spec {
 	return protocol.Spec{ID: s.ID, Group: s.Group, Kind: s.Kind, Argv: s.Argv, Dir: s.Dir, Env: s.Env, UID: s.UID, GID: s.GID,
 		Groups: s.Groups, Umask: s.Umask, Out: s.Out, Err: s.Err, MaxSize: s.MaxSize, MaxFiles: s.MaxFiles, OnFull: s.OnFull,
-		Notify: s.Notify, NotifyUID: s.NotifyUID, DieWithDaemon: s.DieWithDaemon, Limits: s.Limits, Stdin: s.Stdin}
+		Notify: s.Notify, NotifyUID: s.NotifyUID, Passed: s.Passed, Sockets: s.Sockets, DieWithDaemon: s.DieWithDaemon,
+		Limits: s.Limits, Stdin: s.Stdin}
 }
 
 func exitOf(e protocol.Exit) Exit {

@@ -18,6 +18,7 @@ import (
 // keeper was replaced it connects to the new one.
 func (k *Keeper) Run(ctx context.Context) error {
 	defer k.wg.Wait()
+	defer k.letGoSockets()
 	for {
 		err := k.serve(ctx)
 		if ctx.Err() != nil {
@@ -69,6 +70,8 @@ func (k *Keeper) handle(f protocol.Frame, fds []int) {
 			protocol.CloseAll(fds)
 			a.err = faultOf(f.Err)
 			k.refused(f.Re)
+		case f.Type == protocol.Listen:
+			k.keep(f, fds)
 		case json.Unmarshal(f.Body, &g) == nil && g.ID != "": // a spawn; if its caller has gone, record deals with that
 			a.process = k.record(g, fds)
 		default:
@@ -85,6 +88,10 @@ func (k *Keeper) handle(f protocol.Frame, fds []int) {
 			k.record(g, fds)
 			return
 		}
+	}
+	if f.Type == protocol.Socket {
+		k.keep(f, fds)
+		return
 	}
 	protocol.CloseAll(fds)
 	k.event(f)
@@ -231,6 +238,9 @@ func (k *Keeper) handDown(l *link) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := k.handDownSockets(l); err != nil {
+		return err
 	}
 	return l.send(protocol.Frame{Type: protocol.AdoptEnd}, nil, nil)
 }

@@ -21,6 +21,7 @@ type Target struct {
 // Usage is what a program used when it was sampled: the sum over its processes.
 type Usage struct {
 	At        time.Time     //
+	PID       int           // its main process
 	CPU       float64       // percent of one CPU since the sample before; at first, since its start
 	CPUTime   time.Duration // of the processes that are alive
 	RSS       int64         // bytes
@@ -95,7 +96,7 @@ func (s *Sampler) Tick(now time.Time, targets []Target) {
 		if u.Processes == 0 {
 			continue
 		}
-		u.At = now
+		u.At, u.PID = now, t.PID
 		known := false
 		if before != nil {
 			_, known = (*before)[t.Key]

@@ -59,6 +59,7 @@ type AppState struct {
 	Generation uint64             `json:"generation"`        // moves whenever the app is started, stopped or changed
 	Command    int64              `json:"command,omitempty"` // ledger number of the last command on the whole app
 	Processes  []Slot             `json:"processes,omitempty"`
+	Reloading  []string           `json:"reloading,omitempty"` // process#n that a reload has not come to yet
 }
 
 // Slot is one place for a process to run in, app:process#instance, and the generation that fills it.

@@ -67,6 +67,7 @@ func (s *Supervisor) takeIn(ctx context.Context) (gone []op.Target) {
 			st.Edit(key, func(a *store.AppState) { a.Command, a.Numbers = 0, nil })
 		}
 	})
+	s.reclaim()
 	for _, r := range started {
 		r.Launch()
 	}

@@ -54,6 +54,12 @@ func (s *Supervisor) Restart(ctx context.Context, c Command) ([]view.Result, err
 	return s.command(ctx, runner.Restart, c)
 }
 
+// Reload has the targets take up what has changed, each as its definition says: by a signal, by a command, or by a new generation
+// that is ready before the old one ends. What does not run is started. Faults as of Start.
+func (s *Supervisor) Reload(ctx context.Context, c Command) ([]view.Result, error) {
+	return s.command(ctx, runner.Reload, c)
+}
+
 func (s *Supervisor) command(ctx context.Context, k runner.Kind, c Command) ([]view.Result, error) {
 	ctx, cancel := c.within(ctx)
 	defer cancel()

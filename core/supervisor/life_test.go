@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,20 @@ func program(args []string) int {
 	for _, a := range args {
 		verb, arg, _ := strings.Cut(a, ":")
 		switch {
+		case verb == "unless": // a version that does not come up
+			if _, err := os.Stat(arg); err == nil {
+				fmt.Fprintln(os.Stderr, "this version is bad")
+				return 3
+			}
+		case verb == "hup": // wait to be told to reload
+			told := make(chan os.Signal, 1)
+			signal.Notify(told, syscall.SIGHUP)
+			if err := os.WriteFile(arg, nil, 0o600); err != nil {
+				return 72
+			}
+			<-told
+		case verb == "serve":
+			return serve(arg)
 		case verb == "wait":
 			_ = poll(context.Background(), func() bool { _, err := os.Stat(arg); return err == nil })
 		case verb == "exit":

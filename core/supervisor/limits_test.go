@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/keeper/cage"
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/store"
@@ -126,6 +127,44 @@ apps:
 	}
 	if w.app("leak").Instances[1].PID != small {
 		t.Error("its sibling was started again")
+	}
+}
+
+// TestMaxMemoryInReload: a new generation that uses too much is weighed by itself: it ends, the old one stays, and the app is not
+// given up, so the stack of a critical one goes on.
+func TestMaxMemoryInReload(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.touch("ready")
+	w.up(`
+project: shop
+apps:
+  - {name: leak, critical: true, ready: {exec: [test, -e, ready], timeout: 60s}, restart: {maxMemory: 100MB}, command: "test -e grown && exec ` + w.prog0("eat:120") + ` || exec sleep 600"}
+  - {name: other, command: [/bin/sleep, "600"]}
+`)
+	first, other, samples := w.app("leak").Instances[0].PID, w.app("other").Instances[0].PID, sample.New()
+	must(t, os.Remove(w.home+"/ready"))
+	w.touch("grown")
+	ended := make(chan error, 1)
+	go func() { _, err := w.reload("leak"); ended <- err }()
+	var err error
+	eventually(t, "the end of the reload", func() bool {
+		w.Sample(samples)
+		select {
+		case err = <-ended:
+			return true
+		default:
+			return false
+		}
+	}, w.tell)
+	if f := fault.From(err); f == nil || f.Reason != "reload_failed" || !strings.Contains(f.Message, "restart.maxMemory of 100MB; the old one stays") {
+		t.Errorf("%v", err)
+	}
+	if w.app("leak").Instances[0].PID != first || w.app("leak").State != view.Running || w.app("other").Instances[0].PID != other {
+		t.Error(w.tell())
+	}
+	if u, ok := samples.Latest("shop/dev/leak:leak#1"); !ok || u.PID != first {
+		t.Errorf("readers see %+v", u)
 	}
 }
 

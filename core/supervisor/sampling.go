@@ -3,10 +3,13 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/sample"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
+	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
 // Resample measures at once when something runs that was not measured yet: a list right after a start then tells the
@@ -31,18 +34,38 @@ func (s *Supervisor) Sample(to *sample.Sampler) {
 			continue
 		}
 		id := p.Identity()
-		targets = append(targets, sample.Target{Key: naming.Instance(key, process, n), PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
+		name := naming.Instance(key, process, n)
+		if s.beside(key, process, n, id.PID) {
+			name = second(name, id.PID)
+		}
+		targets = append(targets, sample.Target{Key: name, PID: id.PID, Start: id.Start, Cgroup: p.Cgroup()})
 	}
 	to.Tick(s.Now(), targets)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for key, r := range s.apps {
-		r.Weigh(func(process string, n int) (int64, time.Time) {
-			u, _ := to.Latest(naming.Instance(key, process, n))
-			return u.RSS, u.At
+		r.Weigh(func(process string, n, pid int) (int64, time.Time) {
+			name := naming.Instance(key, process, n)
+			for _, k := range []string{name, second(name, pid)} {
+				if u, _ := to.Latest(k); u.PID == pid {
+					return u.RSS, u.At
+				}
+			}
+			return 0, time.Time{}
 		})
 	}
 }
+
+// beside reports whether a process runs beside the one that readers see of its slot, as in a reload.
+func (s *Supervisor) beside(key, process string, n, pid int) bool {
+	v := s.App(key)
+	return v != nil && slices.ContainsFunc(v.Instances, func(i view.Instance) bool {
+		return i.Process == process && i.Number == n && i.PID != 0 && i.PID != pid
+	})
+}
+
+// second is the sampler's name of a process beside the one that has the slot's.
+func second(name string, pid int) string { return name + "@" + strconv.Itoa(pid) }
 
 // Trees gives the living processes of an app's instances by slot.
 func (s *Supervisor) Trees(ctx context.Context, key string) map[string][]int {

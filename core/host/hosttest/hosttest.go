@@ -199,6 +199,14 @@ func (nobody) Spawn(_ context.Context, s proc.Spec) (*proc.Process, error) {
 
 func (nobody) Processes() []*proc.Process { return nil }
 
+func (nobody) Listen(context.Context, proc.Listener) error {
+	return fault.New(fault.Invalid, "there is nobody to listen").WithReason("not_supported")
+}
+
+func (nobody) Unlisten(string) {}
+
+func (nobody) Sockets() []proc.Listener { return nil }
+
 // Disk is a disk that can be full.
 type Disk struct {
 	store.Disk

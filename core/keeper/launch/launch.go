@@ -36,6 +36,7 @@ type Program struct {
 	Bounds []string `json:"bounds,omitempty"` // groups to enter in the same way, for their limits
 	Limits Limits   `json:"limits,omitzero"`
 	Files  [3]int   `json:"-"` // stdin, stdout, stderr
+	Passed []int    `json:"-"` // more descriptors, from 3 on, which the program is told of as systemd does
 }
 
 // Limits are what a process has of itself and hands on to those that it starts; nil and 0 leave them as ours are.
@@ -60,7 +61,8 @@ func (p Program) Start() (Started, *protocol.Error) {
 	if e := p.prepare(); e != nil {
 		return Started{}, e
 	}
-	if !p.Join && len(p.Bounds) == 0 && !p.Limits.any() {
+	// Passed descriptors are told who they are for: LISTEN_PID is the program's own number.
+	if !p.Join && len(p.Bounds) == 0 && !p.Limits.any() && len(p.Passed) == 0 {
 		s, err := p.fork()
 		if err == nil {
 			return s, nil
@@ -193,9 +195,13 @@ func (p Program) byStep() (Started, *protocol.Error) {
 	}
 	defer unix.Close(told[0])
 	pidfd := -1
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"omnitron-keeper", "exec"}, &syscall.ProcAttr{
+	files := []uintptr{uintptr(p.Files[0]), uintptr(p.Files[1]), uintptr(p.Files[2])}
+	for _, fd := range p.Passed {
+		files = append(files, uintptr(fd))
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"omnitron-keeper", "exec", strconv.Itoa(len(p.Passed))}, &syscall.ProcAttr{
 		Env:   []string{},
-		Files: []uintptr{uintptr(p.Files[0]), uintptr(p.Files[1]), uintptr(p.Files[2]), uintptr(order), uintptr(told[1])},
+		Files: append(files, uintptr(order), uintptr(told[1])),
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	})
 	unix.Close(told[1])
@@ -245,39 +251,52 @@ func (fd reader) Read(b []byte) (int, error) {
 	}
 }
 
-// Step is `omnitron-keeper exec`: the order is descriptor 3, the pipe for bad news descriptor 4. It returns only when the
-// program could not be executed.
-func Step() int {
+// Step is `omnitron-keeper exec [N]`: N descriptors from 3 on are the program's; the next one is the order, and the one after it
+// the pipe for bad news. It returns only when the program could not be executed.
+func Step(args []string) int {
 	runtime.LockOSThread() // exec is done by the thread whose mask was set
+	order := 3
+	if len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return 125
+		}
+		order += n
+	}
+	told := order + 1
 	var st unix.Stat_t
-	if unix.Fstat(3, &st) != nil {
+	if unix.Fstat(order, &st) != nil {
 		return 125
 	}
 	b := make([]byte, st.Size)
-	if n, err := unix.Pread(3, b, 0); err != nil || n < len(b) {
+	if n, err := unix.Pread(order, b, 0); err != nil || n < len(b) {
 		return 125
 	}
 	var p Program
 	if json.Unmarshal(b, &p) != nil {
 		return 125
 	}
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	step, err := p.steps()
-	tell(step, err, false)
+	unix.CloseOnExec(order)
+	unix.CloseOnExec(told)
+	if order > 3 {
+		p.Env = append(p.Env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
+	}
+	step, err := p.steps(told)
+	tell(told, step, err, false)
 	return 127
 }
 
-func tell(step string, err error, skipped bool) {
+// tell writes into the pipe for bad news.
+func tell(told int, step string, err error, skipped bool) {
 	errno := unix.EIO
 	errors.As(err, &errno)
 	bad, _ := json.Marshal(report{step, int(errno), skipped}) // plain fields
-	_, _ = unix.Write(4, bad)                                 // nobody else to tell
+	_, _ = unix.Write(told, bad)                              // nobody else to tell
 }
 
 // orphaned reports whether nobody reads the pipe for bad news any more.
-func orphaned() bool {
-	fds := []unix.PollFd{{Fd: 4, Events: unix.POLLOUT}}
+func orphaned(told int) bool {
+	fds := []unix.PollFd{{Fd: int32(told), Events: unix.POLLOUT}}
 	for {
 		_, err := unix.Poll(fds, 0)
 		if err != unix.EINTR {
@@ -286,7 +305,7 @@ func orphaned() bool {
 	}
 }
 
-func (p Program) steps() (string, error) {
+func (p Program) steps(told int) (string, error) {
 	if p.Cgroup != "" {
 		if err := cage.Join(p.Cgroup); err != nil {
 			return StepGroup, err
@@ -297,7 +316,7 @@ func (p Program) steps() (string, error) {
 			return StepGroup, err
 		}
 	}
-	if step, err := p.Limits.set(); err != nil { // while we may
+	if step, err := p.Limits.set(told); err != nil { // while we may
 		return step, err
 	}
 	if c := p.credential(); c != nil {
@@ -321,21 +340,21 @@ func (p Program) steps() (string, error) {
 	unix.Umask(p.Umask)
 	// We are in the group now, where the next keeper finds us. When ours died before, nobody may know of us: a keeper that
 	// came since has looked already, and the program may have been started again.
-	if orphaned() {
+	if orphaned(told) {
 		return StepGroup, unix.ESRCH
 	}
 	return StepExec, syscall.Exec(p.Path, p.Argv, p.env())
 }
 
-// set takes the limits on, and names the one that was refused.
-func (l Limits) set() (string, error) {
+// set takes the limits on, and names the one that was refused; those that are gone on without are told.
+func (l Limits) set(told int) (string, error) {
 	if l.NoFile > 0 {
 		// By way of syscall: what it was told to set it does not undo at the exec.
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: l.NoFile, Max: l.NoFile}); err != nil {
 			if !l.Best {
 				return StepNoFile, err
 			}
-			tell(StepNoFile, err, true)
+			tell(told, StepNoFile, err, true)
 		}
 	}
 	if l.OOMScore != nil {

@@ -18,7 +18,7 @@ const MaxFrame = 8 << 20
 const WillNotRun = "the daemon will not run as things are: it waits to be started again"
 
 // Capabilities lists what this side of the protocol can do beyond version 1's hello.
-var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit", "ending", "retain"}
+var Capabilities = []string{"spawn", "kill", "tree", "forget", "adopt", "hand_over", "upgrade", "rotate", "hold", "quit", "ending", "retain", "sockets"}
 
 // The types of frames. Requests carry a Seq and are answered by a frame with that number in Re; events carry neither.
 const (
@@ -43,6 +43,9 @@ const (
 	Noticed  = "notice"    // event: an app said something on its notify socket
 	Log      = "log"       // event about a log file
 	State    = "state"     // hand-over: what is not a generation
+	Listen   = "listen"    // open a listening socket; the same id again gives the same socket
+	Unlisten = "unlisten"  // close it; not answered
+	Socket   = "socket"    // event: one that is open, with its descriptor unless it is known; daemon to a new keeper: the same
 )
 
 // Frame is one message.
@@ -98,10 +101,23 @@ type Spec struct {
 	Notify        bool              `json:"notify,omitempty"`
 	NotifyUID     int               `json:"notify_uid,omitempty"`
 	DieWithDaemon bool              `json:"die_with_daemon,omitempty"`
-	Limits        map[string]string `json:"limits,omitempty"` // the Limit… names; a keeper refuses those that it does not know
-	Passed        []string          `json:"passed,omitempty"` // names of passed descriptors; refused by this version
-	TTY           bool              `json:"tty,omitempty"`    // refused by this version
-	Stdin         string            `json:"stdin,omitempty"`  // "" and "null": /dev/null; "open": a pipe without an end; others are refused
+	Limits        map[string]string `json:"limits,omitempty"`  // the Limit… names; a keeper refuses those that it does not know
+	Passed        []string          `json:"passed,omitempty"`  // names of passed sockets, as the program sees them
+	Sockets       []string          `json:"sockets,omitempty"` // their ids, in the same order
+	TTY           bool              `json:"tty,omitempty"`     // refused by this version
+	Stdin         string            `json:"stdin,omitempty"`   // "" and "null": /dev/null; "open": a pipe without an end; others are refused
+}
+
+// SocketBody is a listening socket that is kept open between the programs that use it.
+type SocketBody struct {
+	ID      string `json:"id"`
+	Network string `json:"network"` // tcp | unix
+	Address string `json:"address"` // ip:port, or an absolute path
+	Mode    int    `json:"mode,omitempty"`
+	UID     int    `json:"uid"`              // owner of the path; -1: the keeper's
+	GID     int    `json:"gid"`              // -1: the keeper's
+	Shut    int    `json:"shut,omitempty"`   // how often a program has shut it down for everybody
+	Broken  bool   `json:"broken,omitempty"` // it was shut down and does not listen any more
 }
 
 // The names of limits. Their values are decimal numbers.

@@ -46,7 +46,7 @@ func Main() int {
 	signal.Notify(died, unix.SIGCHLD)
 	signal.Notify(others, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE) // caught, not ignored: that would be inherited
 	var dec protocol.Decoder
-	f, _, err := dec.Read(Control)
+	f, passed, err := dec.Read(Control)
 	if err != nil {
 		return 125
 	}
@@ -54,9 +54,10 @@ func Main() int {
 	if err := json.Unmarshal(f.Body, &p); err != nil {
 		return 125
 	}
-	p.Files = [3]int{0, 1, 2}
+	p.Files, p.Passed = [3]int{0, 1, 2}, passed
 	s := &stub{}
 	run, refused := p.Start()
+	protocol.CloseAll(passed)
 	if refused != nil {
 		reply(f.Seq, nil, refused)
 		return 0

@@ -3,6 +3,7 @@ package apps
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,40 @@ func (s *Service) Stop(ctx context.Context, in Order) (Results, error) {
 // Restart answers when every target is ready again or has failed. Faults as Start.
 func (s *Service) Restart(ctx context.Context, in Order) (Results, error) {
 	return results(s.sup.Restart(ctx, command(ctx, in)))
+}
+
+// Reload answers when every target has taken up what has changed, or has failed to. Faults as Start; reload_failed.
+func (s *Service) Reload(ctx context.Context, in Order) (Results, error) {
+	return results(s.sup.Reload(ctx, command(ctx, in)))
+}
+
+// PlanReload says how each target would be reloaded.
+func (s *Service) PlanReload(ctx context.Context, _ Order) (*op.Plan, error) {
+	return s.plan(ctx, func(v *view.App) string {
+		if v.Settled() != string(view.Running) {
+			return "running"
+		}
+		if v.Oneshot {
+			return "stopped, then running"
+		}
+		var how []string
+		for _, p := range v.Definition.Processes {
+			one := "new before old, one instance after the other"
+			switch {
+			case p.Reload != nil && p.Reload.Signal != "":
+				one = "by " + p.Reload.Signal
+			case p.Reload != nil:
+				one = "by its command"
+			case !p.Overlaps():
+				one = "one instance after the other, stop first: it has a fixed port"
+			}
+			if len(v.Definition.Processes) > 1 {
+				one = p.Name + " " + one
+			}
+			how = append(how, one)
+		}
+		return "reloaded: " + strings.Join(how, "; ")
+	})
 }
 
 func results(rs []view.Result, err error) (Results, error) {

@@ -11,7 +11,9 @@ import (
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/op"
+	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -51,16 +53,25 @@ type Inspection struct {
 
 // ProcessDetail is the resolved definition of a process.
 type ProcessDetail struct {
-	Name      string   `json:"name" jsonschema:"process name"`
-	Argv      []string `json:"argv" jsonschema:"what is executed; passwords masked"`
-	Dir       string   `json:"cwd" jsonschema:"working directory"`
-	User      string   `json:"user,omitempty" jsonschema:"who it runs as"`
-	Instances int      `json:"instances" jsonschema:"how many are declared"`
-	Ready     string   `json:"ready" jsonschema:"when it counts as ready"`
-	Health    string   `json:"health,omitempty" jsonschema:"how its health is asked for"`
-	Restart   string   `json:"restart" jsonschema:"its restart policy"`
-	Stop      string   `json:"stop" jsonschema:"how it is stopped"`
-	Secrets   []Bound  `json:"secrets,omitempty" jsonschema:"which of its variables are secrets"`
+	Name      string      `json:"name" jsonschema:"process name"`
+	Argv      []string    `json:"argv" jsonschema:"what is executed; passwords masked"`
+	Dir       string      `json:"cwd" jsonschema:"working directory"`
+	User      string      `json:"user,omitempty" jsonschema:"who it runs as"`
+	Instances int         `json:"instances" jsonschema:"how many are declared"`
+	Ready     string      `json:"ready" jsonschema:"when it counts as ready"`
+	Health    string      `json:"health,omitempty" jsonschema:"how its health is asked for"`
+	Restart   string      `json:"restart" jsonschema:"its restart policy"`
+	Stop      string      `json:"stop" jsonschema:"how it is stopped"`
+	Sockets   []Listening `json:"sockets,omitempty" jsonschema:"sockets that are kept open for it and passed on"`
+	Secrets   []Bound     `json:"secrets,omitempty" jsonschema:"which of its variables are secrets"`
+}
+
+// Listening is a socket that all instances and generations of a process share.
+type Listening struct {
+	Name    string `json:"name" jsonschema:"its name, as LISTEN_FDNAMES has it"`
+	Address string `json:"address" jsonschema:"ip:port, or a path"`
+	State   string `json:"state" enum:"open,closed,shut" jsonschema:"closed: nothing runs, so it is not open; shut: a program has shut it down, and the next start opens it again"`
+	Shut    int    `json:"shut,omitempty" jsonschema:"how often a program has shut it down for all of them by shutdown(2); what waited in it was lost each time"`
 }
 
 // Bound is a variable whose value is a secret.
@@ -92,6 +103,7 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 		if t.Process == "" || t.Process == def.Processes[i].Name {
 			p := detail(&def.Processes[i])
 			p.Secrets = s.bound(v, &def.Processes[i])
+			p.Sockets = s.listening(v.Key, &def.Processes[i])
 			in.Processes = append(in.Processes, p)
 		}
 	}
@@ -149,6 +161,23 @@ func (s *Service) bound(v *view.App, p *config.Process) []Bound {
 			b.State = "changed"
 		}
 		out = append(out, b)
+	}
+	return out
+}
+
+// listening says how the sockets of a process stand.
+func (s *Service) listening(key string, p *config.Process) []Listening {
+	open := s.sup.Listens()[key]
+	var out []Listening
+	for _, declared := range p.Sockets {
+		l := Listening{Name: declared.Name, Address: declared.Address, State: "closed"}
+		id := sockets.ID(key, p.Name, declared)
+		if i := slices.IndexFunc(open, func(o proc.Listener) bool { return o.ID == id }); i >= 0 {
+			if l.State, l.Shut = "open", open[i].Shut; open[i].Broken {
+				l.State = "shut"
+			}
+		}
+		out = append(out, l)
 	}
 	return out
 }

@@ -34,6 +34,7 @@ type Row struct {
 	CPU      float64    `json:"cpu_percent" table:"3" unit:"percent" jsonschema:"CPU of everything that it runs; 100 is one core"`
 	RSS      int64      `json:"rss_bytes" table:"2" unit:"bytes" jsonschema:"resident memory of everything that it runs"`
 	Ports    []int      `json:"ports,omitempty" table:"3" jsonschema:"declared ports"`
+	Sockets  []string   `json:"sockets,omitempty" table:"3" jsonschema:"addresses that are kept open for it"`
 	Reason   string     `json:"reason,omitempty" table:"2" jsonschema:"why it is in this state"`
 	Key      string     `json:"key" table:"6" jsonschema:"project/stack/app"`
 	Project  string     `json:"project" jsonschema:"project"`
@@ -57,9 +58,14 @@ func (s *Service) List(ctx context.Context, in Listing) (op.List[Row], error) {
 		views = slices.DeleteFunc(views, func(v *view.App) bool { return v.Project != project })
 	}
 	rows := make([]Row, 0, len(views))
+	listens := s.sup.Listens()
 	for _, v := range views {
 		if (in.State == "" || string(v.State) == in.State) && (in.Stack == "" || v.Stack == string(in.Stack)) {
-			rows = append(rows, s.row(v))
+			row := s.row(v)
+			for _, open := range listens[v.Key] {
+				row.Sockets = append(row.Sockets, open.Address)
+			}
+			rows = append(rows, row)
 		}
 	}
 	return page(rows, in.Page, func(r Row) string { return r.Key }), nil

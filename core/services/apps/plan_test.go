@@ -42,7 +42,7 @@ func TestPlanTellsKeys(t *testing.T) {
 	const before = `
 project: shop
 apps:
-  - {name: api, command: [./api], env: {TOKEN: hunter2hunter2, LOG: debug}, ports: {http: 8080}, stop: {timeout: 5s}}
+  - {name: api, command: [./api], env: {TOKEN: hunter2hunter2, LOG: debug}, ports: {http: 8080}, sockets: {front: 127.0.0.1:8081}, reload: {signal: HUP}, stop: {timeout: 5s}}
   - {name: mail, command: [./mail], envFile: [mail.env]}
   - {name: asks, command: [./asks], inheritEnv: [AWS]}
   - {name: idle, command: [./idle]}
@@ -77,12 +77,15 @@ apps:
 		"idle unchanged", ". env.PATH: /usr/bin → /bin (next)", "mail unchanged", ". env.PATH: /usr/bin → /bin (next)"}, "\n") {
 		t.Errorf("of another shell: %s", got)
 	}
-	after := strings.NewReplacer("[./api]", "[./api, hunter2hunter2]", "8080", "auto", "timeout: 5s", "timeout: 7s", "  - {name: gone, command: [./gone]}\n", "  - {name: new, command: [./new]}\n",
+	after := strings.NewReplacer("[./api]", "[./api, hunter2hunter2]", "8080", "auto", "8081", "8082", "{signal: HUP}", "{command: [./again, hunter2hunter2]}", "timeout: 5s", "timeout: 7s", "  - {name: gone, command: [./gone]}\n", "  - {name: new, command: [./new]}\n",
 		"project: shop\n", "project: shop\nsupervision: {strategy: one_for_all}\n").Replace(before)
 	want := `pending true: 1 3 1
 api changed
 . command: ["./api"] → ["./api","••••••"] (restart)
 . ports.http: 8080 → auto (restart)
+. reload.command:  → ["./again","••••••"] (live)
+. reload.signal: HUP →  (live)
+. sockets.front: 127.0.0.1:8081 → 127.0.0.1:8082 (restart)
 . stop.timeout: 5s → 7s (live)
 asks changed
 . env.AWS: one → two (restart)

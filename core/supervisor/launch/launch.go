@@ -15,6 +15,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
 	"github.com/omnitron-dev/omnitron/core/supervisor/ports"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,6 +58,7 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 	if d := p.Def.Watchdog; d > 0 {
 		spec.Env = append(spec.Env, "WATCHDOG_USEC="+strconv.FormatInt(d.Microseconds(), 10))
 	}
+	spec.Passed, spec.Sockets = sockets.IDs(p.App.Key, p.Process, p.Def)
 	return spec
 }
 
@@ -126,7 +128,7 @@ func Permanent(err error) bool {
 	}
 	switch e.Reason {
 	case "exec_not_found", "not_executable", "bad_interpreter", "cwd_missing", "no_such_user", "no_such_group", "not_permitted",
-		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port", "limit_unavailable":
+		"too_large", "path_too_long", "not_supported", "bad_spec", "no_such_port", "limit_unavailable", "no_such_address":
 		return true
 	}
 	return false

@@ -39,7 +39,7 @@ func Stranger(number int) string {
 	case err == nil:
 		l.Close()
 	case errors.Is(err, unix.EADDRINUSE):
-		return listener(number)
+		return Listener(number)
 	}
 	return ""
 }
@@ -58,8 +58,20 @@ func probed(def *config.Process, port string) bool {
 	return false
 }
 
-// listener names the process that listens on a port, as far as we may see it.
-func listener(port int) string {
+// PathListener names the process that listens at a path, as far as we may see it.
+func PathListener(path string) string {
+	wanted := map[string]bool{}
+	text, _ := os.ReadFile("/proc/net/unix") // without it nobody is named
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 7 && f[7] == path {
+			wanted["socket:["+f[6]+"]"] = true
+		}
+	}
+	return holder(wanted)
+}
+
+// Listener names the process that listens on a port, as far as we may see it.
+func Listener(port int) string {
 	wanted := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, _ := os.ReadFile(table) // without it nobody is named
@@ -70,6 +82,11 @@ func listener(port int) string {
 			}
 		}
 	}
+	return holder(wanted)
+}
+
+// holder names the process that has one of some sockets.
+func holder(wanted map[string]bool) string {
 	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is a good one
 	for _, fd := range fds {
 		if to, err := os.Readlink(fd); err != nil || !wanted[to] {

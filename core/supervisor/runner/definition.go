@@ -7,6 +7,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/supervisor/intent"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 	"github.com/omnitron-dev/omnitron/core/supervisor/view"
 )
 
@@ -32,6 +33,7 @@ func (r *Runner) adopt(app *config.App, rev int64) {
 		if !want[u.instance()] {
 			r.shed = r.shed || u.phase != idle
 			u.parting = true
+			r.giveUp(u)
 			r.send(u, evStop, ended{})
 		}
 	}
@@ -65,6 +67,9 @@ func (r *Runner) follow(app *config.App, rev int64, changed bool) {
 	}
 	for _, u := range r.units {
 		u.former = u.former || other[u.process]
+	}
+	if changed && r.roll != nil { // what it makes is not what is wanted any more
+		r.fail(nil, "another definition came", "superseded")
 	}
 	r.adopt(app, rev)
 }
@@ -101,4 +106,48 @@ func (r *Runner) takeUp(u *unit) {
 // part forgets the slots that are scaled away once nothing of them is left.
 func (r *Runner) part() {
 	r.units = slices.DeleteFunc(r.units, func(u *unit) bool { return u.parting && u.phase == idle })
+	r.extra = slices.DeleteFunc(r.extra, func(u *unit) bool { return u.phase == idle })
 }
+
+// opened notes the sockets that a start of u opens.
+func (r *Runner) opened(u *unit) {
+	_, ids := sockets.IDs(r.Key, u.process, u.def)
+	for _, id := range ids {
+		r.open[id] = true
+	}
+}
+
+// tend closes the sockets of programs of which none runs or is about to: after a stop, or when they were given up. Through
+// crashes and waits they stay open.
+func (r *Runner) tend() {
+	if len(r.open) == 0 {
+		return
+	}
+	needed := map[string]bool{}
+	need := func(u *unit, def *config.Process) {
+		_, ids := sockets.IDs(r.Key, u.process, def)
+		for _, id := range ids {
+			needed[id] = true
+		}
+	}
+	for _, u := range slices.Concat(r.units, r.extra) {
+		if u.phase == idle {
+			continue
+		}
+		if u.def != nil && !u.parting {
+			need(u, u.def)
+		}
+		if u.gen != nil {
+			need(u, u.gen.def)
+		}
+	}
+	for id := range r.open {
+		if !needed[id] {
+			r.c.Keeper.Unlisten(id)
+			delete(r.open, id)
+		}
+	}
+}
+
+// Holds tells the runner, before Launch, of a socket of its app that is open.
+func (r *Runner) Holds(id string) { r.open[id] = true }

@@ -27,10 +27,11 @@ const (
 
 // spawn starts the next generation of u. The keeper is asked on another goroutine: a stop must get through meanwhile.
 func (r *Runner) spawn(u *unit) {
-	u.last++
+	u.last = max(u.last, u.top) + 1
 	r.moved()
 	r.spawns++
 	u.former = false
+	r.opened(u)
 	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.c.Now()}
 	r.c.Go(func() {
 		err := g.start(r.c, u.process, u.number)

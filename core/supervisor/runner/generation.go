@@ -13,6 +13,7 @@ import (
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
+	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 )
 
 // spawnTimeout bounds one start by the keeper. It is long: a new keeper may have to be started first.
@@ -43,6 +44,8 @@ type generation struct {
 	deadline   time.Time                // until when it has to be ready, where it says so itself
 	extended   bool                     // it asked for more time than its definition gives
 	fault      string                   // what it is ended for, in words, where no probe says it
+	reloading  bool                     // it said so, and has not said that it is ready again
+	reloaded   time.Time                // when it said that it was
 	steady     bool                     // a start of it has succeeded: for a one-shot that is a moment after it is ready
 	stop       context.CancelFunc       // of the watchers of readiness and health
 	from       map[journal.Stream]int64 // where its output begins, for ready: {log: …}
@@ -70,6 +73,10 @@ func (g *generation) start(c *Common, process string, n int) error {
 		return err
 	}
 	if g.ports, err = c.Ports.Draw(g.def, n); err != nil {
+		return err
+	}
+	if err = sockets.Open(ctx, c.Keeper, g.app.Key, process, g.def, who); err != nil {
+		c.Ports.Free(g.ports)
 		return err
 	}
 	program := g.program(process, n)
@@ -115,10 +122,14 @@ func (r *Runner) noticed(u *unit, g *generation, n proc.Notice) {
 		g.beat, g.doubted = time.Now(), false
 	}
 	switch {
-	case n.Ready && u.reason == reloading:
-		u.reason = ""
-	case n.Reloading && u.phase == running:
-		u.reason = reloading
+	case n.Ready: // whatever else is in the same notice came before
+		if g.reloading, g.reloaded = false, r.c.Now(); u.reason == reloading {
+			u.reason = ""
+		}
+	case n.Reloading:
+		if g.reloading = true; u.phase == running {
+			u.reason = reloading
+		}
 	}
 	if n.Extend > 0 {
 		r.extend(u, min(n.Extend, mostExtension))

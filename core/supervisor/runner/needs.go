@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/naming"
@@ -55,7 +56,7 @@ func (r *Runner) ask(u *unit) {
 
 // recheck looks again at every slot that waits.
 func (r *Runner) recheck() {
-	for _, u := range r.units {
+	for _, u := range slices.Concat(r.units, r.extra) {
 		r.ask(u)
 	}
 }

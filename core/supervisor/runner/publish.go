@@ -116,13 +116,14 @@ func (r *Runner) remember() {
 	for i, u := range r.units {
 		slots[i] = r.slotState(u, &v.Instances[i])
 	}
+	left := r.unreloaded()
 	r.c.State.Touch(func(st *store.State) {
 		if _, known := st.App(r.Key); !known { // removed meanwhile
 			return
 		}
 		st.Edit(r.Key, func(a *store.AppState) {
 			a.Status, a.Restarts, a.Generation, a.LastError = string(v.State), v.Restarts, v.Epoch, v.Reason
-			a.Processes = slots
+			a.Processes, a.Reloading = slots, left
 			a.PID, a.StartTime, a.BootID, a.LastExit = 0, 0, "", nil
 			for _, s := range slots {
 				if s.LastExit != nil && (a.LastExit == nil || s.LastExit.At.After(a.LastExit.At)) {

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ func (r *Runner) Unmoved(a store.AppState) {
 func (r *Runner) Recall(a store.AppState) {
 	r.intent(a)
 	r.adopt(r.app, r.rev)
+	r.unfinished = a.Reloading
 	boot := bootTime()
 	for _, sl := range a.Processes {
 		u := r.unit(sl.Name, sl.Instance)
@@ -101,12 +103,15 @@ func (r *Runner) Reattach(ctx context.Context, p *proc.Process, read Read) {
 	case def == nil, (u == nil || u.parting) && over(p), u != nil && u.gen == nil && u.judged(p, number):
 		r.c.Discard(p)
 		return
-	case u != nil && u.gen != nil && u.gen.number > number: // the older one was on its way out
+	case u != nil && u.gen != nil && u.gen.number > number && over(p): // the older one was on its way out
 		r.c.Discard(p)
 		return
-	case u != nil && u.gen != nil:
+	case u != nil && u.gen != nil && u.gen.number < number && over(u.gen.proc):
 		r.c.Ports.Free(u.gen.ports)
 		r.c.Discard(u.gen.proc)
+	case u != nil && u.gen != nil:
+		r.both(u, p, app, def, number, rev)
+		return
 	case u == nil: // scaled away or out of the definition: it has to go
 		u = &unit{slot: slot{phase: idle, outcome: view.Stopped}, process: process, number: n, def: def, parting: true}
 		r.units = append(r.units, u)
@@ -171,6 +176,10 @@ func (r *Runner) Resume(start bool) {
 
 // resume is Resume, on the runner's goroutine.
 func (r *Runner) resume(start bool) {
+	for _, u := range r.extra {
+		u.gen.watch(r, u)
+		r.carryOnExtra(u, start)
+	}
 	for _, u := range r.units {
 		switch {
 		case u.gen != nil:
@@ -184,6 +193,22 @@ func (r *Runner) resume(start bool) {
 			r.send(u, evStart, ended{})
 		}
 	}
+	if start {
+		r.rejoin()
+	}
+}
+
+// rejoin goes on with a reload that the daemon before did not live to finish.
+func (r *Runner) rejoin() {
+	for _, u := range r.units {
+		if slices.Contains(r.unfinished, u.instance()) && u.phase == running && r.wanted(u) && (r.roll == nil || r.roll.now != u) {
+			if r.roll == nil {
+				r.roll = &roll{}
+			}
+			r.roll.queue = append(r.roll.queue, u)
+		}
+	}
+	r.unfinished = nil
 }
 
 // carryOn goes on with a generation where the daemon before left off.

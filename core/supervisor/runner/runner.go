@@ -26,21 +26,25 @@ type Runner struct {
 	pending  atomic.Int32               // commands to start that are on their way: until then the snapshot does not tell what is to come
 	renewals atomic.Int32               // of those, restarts because of another definition
 
-	app     *config.App
-	rev     int64
-	desired bool            // running
-	parts   map[string]bool // of processes and process#n that were commanded by themselves, until the whole app is
-	enabled bool
-	scale   map[string]int // process → instances, until the file's number changes
-	units   []*unit
-	waiters []*Waiter
-	spawns  int      // starts that the keeper has not answered yet
-	later   []func() // what is left to do once there are none
-	epoch   uint64
-	obeyed  int32 // of pending, what was carried out since the last snapshot
-	halting bool  // the daemon ends: stop, but leave what is desired alone
-	shed    bool  // something was too much and is ending, or has ended, which the command that asked for it does not know yet
-	removed bool  // the definition has it no more: when nothing of it is left, neither is the runner
+	app        *config.App
+	rev        int64
+	desired    bool            // running
+	parts      map[string]bool // of processes and process#n that were commanded by themselves, until the whole app is
+	enabled    bool
+	scale      map[string]int // process → instances, until the file's number changes
+	units      []*unit
+	waiters    []*Waiter
+	extra      []*unit  // second generations of slots, while they are reloaded: those that are not ready yet, and those that end
+	unfinished []string // at boot: process#n that the reload of the daemon before had not come to
+	roll       *roll    // the reload that is under way
+	spawns     int      // starts that the keeper has not answered yet
+	later      []func() // what is left to do once there are none
+	epoch      uint64
+	obeyed     int32           // of pending, what was carried out since the last snapshot
+	halting    bool            // the daemon ends: stop, but leave what is desired alone
+	open       map[string]bool // the sockets, by id, that were opened for it
+	shed       bool            // something was too much and is ending, or has ended, which the command that asked for it does not know yet
+	removed    bool            // the definition has it no more: when nothing of it is left, neither is the runner
 }
 
 // unit is a slot and what runs in it.
@@ -59,6 +63,8 @@ type unit struct {
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
 	exit    *view.Exit
+	heir    bool       // the second generation of a slot: it is not started again by itself
+	top     uint64     // the highest number that was given to a generation, if that is not last
 	parting bool       // scaled away or removed: forget it once it is idle
 	was     view.State // at boot: how it stood when the daemon before died; "" when nothing is remembered
 	ready   uint64     // at boot: the generation that was ready then, since readyAt
@@ -75,7 +81,7 @@ func (u *unit) instance() string { return u.process + "#" + strconv.Itoa(u.numbe
 
 // New makes the runner of an app whose definition is of revision rev; Launch sets it going.
 func New(c *Common, app *config.App, rev int64) *Runner {
-	r := &Runner{c: c, Key: app.Key, mail: mailbox.New(), enabled: app.Enabled, epoch: uint64(c.Now().UnixNano())}
+	r := &Runner{c: c, Key: app.Key, mail: mailbox.New(), open: map[string]bool{}, enabled: app.Enabled, epoch: uint64(c.Now().UnixNano())}
 	r.declared.Store(app)
 	r.adopt(app, rev)
 	return r
@@ -90,7 +96,7 @@ func (r *Runner) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			for _, u := range r.units { // the watchers see for themselves that it is over
+			for _, u := range slices.Concat(r.units, r.extra) { // the watchers see for themselves that it is over
 				u.disarm()
 			}
 			return
@@ -99,7 +105,7 @@ func (r *Runner) loop(ctx context.Context) {
 				fn()
 			}
 			r.settle()
-			if r.removed && len(r.units) == 0 {
+			if r.removed && len(r.units)+len(r.extra) == 0 {
 				r.leave()
 				return
 			}
@@ -122,10 +128,12 @@ func (r *Runner) leave() {
 // settle publishes what the last messages made of the app and answers whoever waited for it.
 func (r *Runner) settle() {
 	r.recheck()
+	r.advance()
 	for _, u := range r.units {
 		r.tell(u)
 	}
 	r.part()
+	r.tend()
 	r.publish()
 	r.unhurried()
 	if r.obeyed > 0 {
@@ -182,7 +190,11 @@ func (u *unit) rules(app *config.App) rules {
 	if u.gen != nil {
 		d, app = u.gen.live, u.gen.app
 	}
-	return rules{restart: d.Restart, stop: d.Stop.Timeout, oneshot: app.Oneshot}
+	again := d.Restart
+	if u.heir {
+		again.Policy = "never"
+	}
+	return rules{restart: again, stop: d.Stop.Timeout, oneshot: app.Oneshot}
 }
 
 // send lets an event happen to a slot and does what follows from it.

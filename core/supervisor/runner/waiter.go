@@ -21,12 +21,13 @@ const (
 	Start Kind = iota
 	Stop
 	Restart
-	Renew // what another definition asks for: a restart of other programs, a start of what is missing, the end of what is too much
-	Scale // a start of what is wanted to run, and the end of what is too much
-	Note  // nothing is done: answered when readers see what came before
+	Renew  // what another definition asks for: a restart of other programs, a start of what is missing, the end of what is too much
+	Reload // whatever its definition says of that; what does not run is started
+	Scale  // a start of what is wanted to run, and the end of what is too much
+	Note   // nothing is done: answered when readers see what came before
 )
 
-var words = [...]string{"start", "stop", "restart", "restart", "scale", "apply"}
+var words = [...]string{"start", "stop", "restart", "restart", "reload", "scale", "apply"}
 
 // String is the word that people use for it.
 func (k Kind) String() string { return words[k] }
@@ -50,6 +51,7 @@ type Waiter struct {
 	changed bool
 	units   []*unit
 	from    []uint64 // of each unit that it restarts: the generation that must be another one at the end; else 0
+	roll    *roll    // of a reload: how it goes
 	leaving []*unit  // what was too much has to be gone at its end, too
 	fell    bool     // that Down is closed
 }
@@ -107,11 +109,19 @@ func (r *Runner) obey(w *Waiter) {
 		return
 	}
 	r.waiters = append(r.waiters, w)
+	if w.Kind != Reload {
+		r.abort(w)
+	}
 	for i, u := range w.units {
 		if w.Seq != 0 && w.Seq < u.seq && !(w.Kind == Renew && u.former) {
 			continue // the younger one wants the same: its end is ours; but a start leaves a former definition running
 		}
 		u.seq, u.up = max(u.seq, w.Seq), w.Kind.Up()
+		if w.Kind == Reload && u.phase == running && !r.app.Oneshot {
+			w.changed = true
+			r.reload(w, u)
+			continue
+		}
 		phase, again, last := u.phase, u.again, u.last
 		if r.command(u, w.Kind); u.phase != phase || u.again != again {
 			w.changed = true
@@ -141,6 +151,12 @@ func (r *Runner) command(u *unit, k Kind) {
 			}
 		}
 		r.send(u, evStop, ended{})
+	case Reload:
+		if r.app.Oneshot {
+			r.command(u, Restart)
+			return
+		}
+		r.command(u, Start)
 	case Start, Scale:
 		if u.phase != starting && u.phase != running && u.phase != waiting {
 			u.forgive()
@@ -265,6 +281,15 @@ func (r *Runner) outcome(w *Waiter) (res view.Result, culprit *unit, ended bool)
 	for _, u := range w.leaving {
 		if u.phase != idle && u.phase != stuck {
 			return res, nil, false
+		}
+	}
+	if w.roll != nil {
+		if !w.roll.over {
+			return res, nil, false
+		}
+		if w.roll.why != "" {
+			res.OK, res.Reason, res.Code = false, w.roll.why, w.roll.code
+			return res, w.roll.culprit, true
 		}
 	}
 	for i, u := range w.units {
