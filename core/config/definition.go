@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Definition is a project's file read, checked and resolved: what the supervisor runs. It is kept as a numbered
 // revision; nothing in it depends on the moment or on the shell any more.
@@ -45,6 +48,7 @@ type Process struct {
 	Health    *Health           `json:"health,omitempty"`
 	Restart   Restart           `json:"restart"`
 	Stop      Stop              `json:"stop"`
+	Hooks     Hooks             `json:"hooks,omitzero"`
 	Instances int               `json:"instances"`
 	DependsOn []Dependency      `json:"dependsOn,omitempty"` // on other processes of the same app
 	Logging   Logging           `json:"logging"`
@@ -111,6 +115,27 @@ type Backoff struct {
 type Stop struct {
 	Signal  string        `json:"signal"` // SIGTERM
 	Timeout time.Duration `json:"timeout"`
+}
+
+// Hooks are commands beside the life of an instance: preStart → ready → postStart; preStop → signal → gone → postStop.
+type Hooks struct {
+	PreStart  *Hook `json:"preStart,omitempty"`
+	PostStart *Hook `json:"postStart,omitempty"`
+	PreStop   *Hook `json:"preStop,omitempty"`
+	PostStop  *Hook `json:"postStop,omitempty"`
+}
+
+// Hook is one command, and how long it may take.
+type Hook struct {
+	Argv    []string      `json:"argv"`
+	Timeout time.Duration `json:"timeout"`
+}
+
+// All gives the hooks that there are, by the names of their keys.
+func (h Hooks) All() map[string]*Hook {
+	all := map[string]*Hook{"preStart": h.PreStart, "postStart": h.PostStart, "preStop": h.PreStop, "postStop": h.PostStop}
+	maps.DeleteFunc(all, func(_ string, h *Hook) bool { return h == nil })
+	return all
 }
 
 // Supervision is what one failure means for the siblings.

@@ -46,6 +46,7 @@ type (
 		Health     schema.Value[healthKeys]
 		Restart    schema.Value[restartKeys]
 		Stop       schema.Value[stopKeys]
+		Hooks      schema.Value[hooksKeys]
 		Instances  schema.Value[int]
 		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
 		Logging    schema.Value[loggingKeys]
@@ -89,6 +90,13 @@ type (
 	}
 	stopKeys struct {
 		Signal  schema.Value[string]
+		Timeout schema.Value[time.Duration]
+	}
+	hooksKeys struct {
+		PreStart, PostStart, PreStop, PostStop schema.Value[hookKeys]
+	}
+	hookKeys struct {
+		Command schema.Value[commandLine]
 		Timeout schema.Value[time.Duration]
 	}
 	supervisionKeys struct {

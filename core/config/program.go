@@ -50,6 +50,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 	if r := either(k.Restart, app.Restart); c.app.Oneshot && p.Restart.Policy == "always" {
 		l.mean(r.Node, "a oneshot runs once, so it cannot be restarted always").Hint = "never (the default) or on-failure"
 	}
+	p.Hooks = l.hooks(p.Dir, k.Hooks.V)
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
 	return p
@@ -90,16 +91,8 @@ func (l *loader) argv(n *tree.Node, k programKeys, dir string) []string {
 	case !command && !script && n.Find("processes") == nil:
 		l.mean(n, "there is nothing to run: give a command or a script").Hint = "for example command: [./server]"
 		return nil
-	case k.Command.Set() && k.Command.V.Shell != "":
-		return []string{"/bin/sh", "-c", k.Command.V.Shell}
 	case k.Command.Set():
-		argv := slices.Clone(k.Command.V.Argv)
-		if argv[0] == "" {
-			l.mean(k.Command.Node, "the first word of the command is empty")
-		} else if strings.Contains(argv[0], "/") {
-			argv[0] = l.path(dir, argv[0])
-		}
-		return argv
+		return l.words(k.Command.Node, k.Command.V, dir)
 	case !k.Script.Set():
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ var (
 
 const (
 	defaultReadyTimeout = 30 * time.Second
+	defaultHookTimeout  = 30 * time.Second
 	aliveDelay          = time.Second
 )
 
@@ -85,7 +87,7 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 	for _, misplaced := range []struct {
 		key string
 		at  *tree.Node
-	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"instances", k.Instances.Node}} {
+	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"hooks", k.Hooks.Node}, {"instances", k.Instances.Node}} {
 		if misplaced.at != nil {
 			l.mean(misplaced.at, "%q belongs to a process of this app, not to the app: it has processes", misplaced.key).Hint = "move it into one of the processes"
 		}
@@ -145,6 +147,37 @@ func (l *loader) stop(s Stop, k stopKeys) Stop {
 	}
 	schema.Put(&s.Timeout, k.Timeout)
 	return s
+}
+
+func (l *loader) hooks(dir string, k hooksKeys) Hooks {
+	return Hooks{PreStart: l.hook(dir, k.PreStart), PostStart: l.hook(dir, k.PostStart), PreStop: l.hook(dir, k.PreStop), PostStop: l.hook(dir, k.PostStop)}
+}
+
+func (l *loader) hook(dir string, v schema.Value[hookKeys]) *Hook {
+	if !v.Set() {
+		return nil
+	}
+	at := v.Node
+	if v.V.Command.Node != nil {
+		at = v.V.Command.Node
+	}
+	return &Hook{Argv: l.words(at, v.V.Command.V, dir), Timeout: v.V.Timeout.Or(defaultHookTimeout)}
+}
+
+// words is what a command executes.
+func (l *loader) words(n *tree.Node, c commandLine, dir string) []string {
+	if c.Shell != "" {
+		return []string{"/bin/sh", "-c", c.Shell}
+	}
+	argv := slices.Clone(c.Argv)
+	switch {
+	case len(argv) == 0: // what is wrong with it has been said
+	case argv[0] == "":
+		l.mean(n, "the first word of the command is empty")
+	case strings.Contains(argv[0], "/"):
+		argv[0] = l.path(dir, argv[0])
+	}
+	return argv
 }
 
 func (l *loader) monitoring(k monitoringKeys) Monitoring {

@@ -121,9 +121,20 @@ func showProgram(p Process) yaml.MapSlice {
 	r := p.Restart
 	add("restart", yaml.MapSlice{{Key: "policy", Value: r.Policy}, {Key: "maxRestarts", Value: r.MaxRestarts}, {Key: "window", Value: unit.FormatDuration(r.Window)}, {Key: "resetAfter", Value: unit.FormatDuration(r.ResetAfter)}, {Key: "backoff", Value: showBackoff(r.Backoff)}})
 	add("stop", yaml.MapSlice{{Key: "signal", Value: p.Stop.Signal}, {Key: "timeout", Value: unit.FormatDuration(p.Stop.Timeout)}})
+	if hooks := showHooks(p.Hooks); hooks != nil {
+		add("hooks", hooks)
+	}
 	add("instances", p.Instances)
 	g := p.Logging
 	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}})
+	return out
+}
+
+func showHooks(h Hooks) (out yaml.MapSlice) {
+	all := h.All()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, yaml.MapItem{Key: name, Value: yaml.MapSlice{{Key: "command", Value: literals(all[name].Argv)}, {Key: "timeout", Value: unit.FormatDuration(all[name].Timeout)}}})
+	}
 	return out
 }
 
@@ -213,6 +224,7 @@ func Mask(d *Definition) *Definition {
 				p.Env[name] = hide.Replace(MaskValue(name, value))
 			}
 			p.Argv = hideAll(hide, p.Argv)
+			p.Hooks = Hooks{maskHook(hide, p.Hooks.PreStart), maskHook(hide, p.Hooks.PostStart), maskHook(hide, p.Hooks.PreStop), maskHook(hide, p.Hooks.PostStop)}
 			p.Ready.Probe, p.Ready.Log = maskProbe(hide, p.Ready.Probe), hide.Replace(p.Ready.Log)
 			if p.Health != nil {
 				h := *p.Health
@@ -254,6 +266,13 @@ func hidden(d *Definition) *strings.Replacer {
 
 // MaskWords gives a command as it may be shown: without passwords of URLs and values of flags that look secret.
 func MaskWords(words []string) []string { return maskAll(words) }
+
+func maskHook(hide *strings.Replacer, h *Hook) *Hook {
+	if h == nil {
+		return nil
+	}
+	return &Hook{Argv: hideAll(hide, h.Argv), Timeout: h.Timeout}
+}
 
 func maskProbe(hide *strings.Replacer, p Probe) Probe {
 	p.HTTP, p.Exec = hide.Replace(MaskText(p.HTTP)), hideAll(hide, p.Exec)

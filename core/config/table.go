@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
 )
@@ -23,6 +25,34 @@ var processDependencies = dependencyKind("a process", schema.Field("process", sc
 var inheritKind = schema.OneOf("a list of variables, or true for all",
 	schema.AsList(schema.List("a list of variables", schema.Pattern("the name of a variable", dotenv.NamePattern, envHint), 0), func(names []schema.Value[string]) inheritance { return inheritance{Names: names} }),
 	schema.AsBool(schema.Bool(), func(all bool) inheritance { return inheritance{All: all} }))
+
+func runs(words []schema.Value[string]) hookKeys {
+	return hookKeys{Command: schema.Value[commandLine]{V: commandLine{Argv: plain(words)}}}
+}
+
+// hookKind is a command beside a program. Its words have no place of their own where it is written short.
+var hookKind = schema.OneOf("a command: an argv list, text for /bin/sh -c, or a map with command and timeout",
+	schema.AsList(argv, runs),
+	schema.AsScalar(schema.Text("a command"), func(s string) hookKeys {
+		return hookKeys{Command: schema.Value[commandLine]{V: commandLine{Shell: s}}}
+	}),
+	schema.AsMap(schema.Object("a hook", nil,
+		schema.Field("command", commandKind, func(h *hookKeys) *schema.Value[commandLine] { return &h.Command },
+			"What is run: an argv list, or text that /bin/sh -c runs.", schema.Required(), schema.Example("[./prepare, --fast]"), schema.Live()),
+		schema.Field("timeout", schema.Duration(ms), func(h *hookKeys) *schema.Value[time.Duration] { return &h.Timeout },
+			"How long it may take; then it is ended with everything that it started.", schema.Default("30s"), schema.Example("2m"), schema.Live()),
+	), func(h hookKeys) hookKeys { return h }))
+
+var hooksKind = schema.Object("hooks", nil,
+	schema.Field("preStart", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PreStart },
+		"Before each start, restarts included. When it fails, the start has failed, and the restart policy says what follows.", schema.Example("[./prepare]"), schema.Live()),
+	schema.Field("postStart", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PostStart },
+		"Once it is ready. up and start wait for it; its failure is told and changes nothing.", schema.Example("[./announce]"), schema.Live()),
+	schema.Field("preStop", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PreStop },
+		"Before the stop signal, whoever asked for the stop; not when the program has ended by itself. Its time is no part of stop.timeout.", schema.Example("[./drain]"), schema.Live()),
+	schema.Field("postStop", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PostStop },
+		"When nothing of a run is left, after crashes too, and before the next start. It finds OMNITRON_EXIT_CODE (128 + n for signal n, empty when nobody saw it), OMNITRON_EXIT_SIGNAL and OMNITRON_EXIT_REASON (exited, signal, stopped, unready, unhealthy, lost).", schema.Example("[./clean]"), schema.Live()),
+)
 
 // programFields are the keys that a process has, and a classic app too.
 func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[dependencyKeys]], at func(*S) *programKeys) []schema.FieldOf[S] {
@@ -58,6 +88,8 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"When it is started again.", schema.Default("on-failure"), schema.Example("{policy: always, maxRestarts: 5, window: 60s}"), schema.Live()),
 		schema.Field("stop", stopKind, func(s *S) *schema.Value[stopKeys] { return &at(s).Stop },
 			"How it is ended.", schema.Example("{signal: SIGTERM, timeout: 10s}"), schema.Live()),
+		schema.Field("hooks", hooksKind, func(s *S) *schema.Value[hooksKeys] { return &at(s).Hooks },
+			"Commands beside each instance, with its user, folder and environment, and OMNITRON_HOOK, which names the hook. What they print is in its log; nothing of them is left when they end.", schema.Example("{preStart: [./prepare], postStop: {command: [./clean], timeout: 10s}}"), schema.Live()),
 		schema.Field("instances", schema.NotYet("max", schema.Int(1, 1000)), func(s *S) *schema.Value[int] { return &at(s).Instances },
 			"How many run at the same time.", schema.Default("1"), schema.Example("2"), schema.Live()),
 		schema.Field("dependsOn", dependencies, func(s *S) *schema.Value[[]schema.Value[dependencyKeys]] { return &at(s).DependsOn },
@@ -66,7 +98,6 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"How much of its output is kept.", schema.Default("the logging above"), schema.Example("{maxSize: 10MB}")),
 		later("sockets", "Listening sockets that are kept open and passed on."),
 		later("reload", "How it takes up a change without a gap."),
-		later("hooks", "Commands before and after start and stop."),
 		later("watchdog", "How often it has to report over the notify socket."),
 		later("tty", "A pseudo terminal."),
 		later("stdin", "What its standard input is."),

@@ -77,6 +77,7 @@ type Slot struct {
 	KeeperID     string          `json:"keeperId,omitempty"` // the keeper's name of the generation
 	StartedAt    time.Time       `json:"startedAt,omitzero"`
 	ReadyAt      time.Time       `json:"readyAt,omitzero"`
+	Greeting     bool            `json:"greeting,omitempty"` // its postStart hook is not done yet
 	Restarts     int             `json:"restarts"`
 	Active       time.Duration   `json:"activeNs,omitempty"`     // how long it has run in all, in nanoseconds
 	RestartsAt   []time.Duration `json:"restartsAtNs,omitempty"` // Active at each restart that still counts, in nanoseconds

@@ -141,6 +141,7 @@ func (r *Runner) slotState(u *unit, in *view.Instance) store.Slot {
 			Generation: x.Generation, PID: x.PID, StderrTail: x.Stderr}
 	}
 	if g := u.gen; g != nil {
+		s.Greeting = g.greeting
 		id := g.proc.Identity()
 		s.Revision, s.PID, s.StartTime, s.BootID, s.PIDNS = g.rev, id.PID, id.Start, id.Boot, id.NS
 		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = naming.Group(r.Key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt

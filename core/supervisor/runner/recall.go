@@ -59,6 +59,9 @@ func (r *Runner) Recall(a store.AppState) {
 		if !sl.ReadyAt.IsZero() {
 			u.ready, u.readyAt = sl.Generation, sl.ReadyAt
 		}
+		if sl.Greeting {
+			u.owes = sl.Generation
+		}
 		u.ancient = !sl.StartedAt.IsZero() && sl.StartedAt.Before(boot)
 		if u.exit != nil && u.exit.At.Before(boot) {
 			u.ancient = true
@@ -209,6 +212,9 @@ func (r *Runner) carryOn(u *unit, start bool) {
 		u.gen.watchReady(r, u)
 	default:
 		u.gen.watchHealth(r, u)
+		if u.owes == u.gen.number {
+			r.greet(u)
+		}
 	}
 }
 

@@ -59,9 +59,11 @@ type unit struct {
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
 	exit    *view.Exit
-	parting bool       // scaled away or removed: forget it once it is idle
-	was     view.State // at boot: how it stood when the daemon before died; "" when nothing is remembered
-	ready   uint64     // at boot: the generation that was ready then, since readyAt
+	abort   context.CancelFunc // gives up the hook before a program that is being started; nil: none is
+	owes    uint64             // at boot: the generation whose postStart hook the daemon before did not live to see through
+	parting bool               // scaled away or removed: forget it once it is idle
+	was     view.State         // at boot: how it stood when the daemon before died; "" when nothing is remembered
+	ready   uint64             // at boot: the generation that was ready then, since readyAt
 	readyAt time.Time
 	ancient bool       // at boot: it was started last before the machine was
 	told    view.State // what the world was told last
@@ -230,24 +232,82 @@ func (r *Runner) act(u *unit, a action) {
 	case actHealth:
 		u.gen.readyAt = r.c.Now()
 		u.gen.watchHealth(r, u)
+		r.greet(u)
 	case actSignal:
 		u.gen.quiet()
-		if !over(u.gen.proc) { // else it has ended for another reason
-			u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
-		}
-		if err := u.gen.proc.Signal(launch.Signal(u.gen.live.Stop.Signal)); err != nil {
-			r.c.Log.Warn("cannot signal", "app", r.Key, "slot", u.name(r.app.Name), "err", err)
-		}
+		r.bid(u)
 	case actTimer:
-		r.arm(u)
+		if u.phase != ending || !u.gen.bidding { // else it runs from the signal on
+			r.arm(u)
+		}
+	case actAbort:
+		if u.abort != nil {
+			u.abort()
+		}
 	case actLinger:
 		u.gen.quiet()
-		u.gen.end(r, u, u.delay-r.c.Now().Sub(u.since))
+		u.gen.end(r, u, u.grace(r.c.Now()))
 	case actKill:
 		u.disarm()
 		u.gen.quiet()
 		u.gen.end(r, u, 0)
 	}
+}
+
+// greet runs the hook that comes once a program is ready. A start has succeeded when it is done, however it went.
+func (r *Runner) greet(u *unit) {
+	g := u.gen
+	h := g.live.Hooks.PostStart
+	if h == nil {
+		return
+	}
+	r.accompany(u, g, "postStart", h, nil, func(err error) {
+		g.greeting = false
+		if err != nil {
+			u.reason = "the postStart hook " + r.c.Hide(err.Error())
+		}
+	})
+	g.greeting = true
+}
+
+// bid asks a program to end: the hook that comes before that, then the signal.
+func (r *Runner) bid(u *unit) {
+	g := u.gen
+	if over(g.proc) { // it has ended for another reason
+		g.dismiss()
+		return
+	}
+	g.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
+	signal := func() {
+		if err := g.proc.Signal(launch.Signal(g.live.Stop.Signal)); err != nil {
+			r.c.Log.Warn("cannot signal", "app", r.Key, "slot", u.name(r.app.Name), "err", err)
+		}
+	}
+	h := g.live.Hooks.PreStop
+	if h == nil {
+		g.dismiss()
+		signal()
+		return
+	}
+	r.accompany(u, g, "preStop", h, nil, func(error) {
+		if g.bidding = false; u.phase == ending {
+			g.asked = r.c.Now()
+			signal()
+			r.arm(u)
+		}
+	})
+	g.bidding = true
+}
+
+// grace is what is left of the time to end in, once the main process has.
+func (u *unit) grace(now time.Time) time.Duration {
+	switch g := u.gen; {
+	case g.bidding: // nothing of it has been used up
+		return u.delay
+	case !g.asked.IsZero():
+		return u.delay - now.Sub(g.asked)
+	}
+	return u.delay - now.Sub(u.since)
 }
 
 // arm starts the timer of the stop timeout or of the back-off.

@@ -272,7 +272,7 @@ func (r *Runner) outcome(w *Waiter) (res view.Result, culprit *unit, ended bool)
 		restarted := w.from[i] == 0 || u.last != w.from[i]
 		why, code := u.reason, ""
 		switch {
-		case s == view.Completed && restarted, s == view.Running && restarted && (u.gen == nil || u.gen.steady):
+		case s == view.Completed && restarted, s == view.Running && restarted && (u.gen == nil || u.gen.steady && !u.gen.greeting):
 			continue
 		case s == view.Waiting:
 			if why, code = r.blocked(u); why == "" {
