@@ -3,6 +3,8 @@ package config
 import (
 	"maps"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/sched/cron"
 )
 
 // Definition is a project's file read, checked and resolved: what the supervisor runs. It is kept as a numbered
@@ -24,6 +26,7 @@ type App struct {
 	Classic      bool         `json:"classic"`
 	Enabled      bool         `json:"enabled"`
 	Oneshot      bool         `json:"oneshot,omitempty"`
+	Schedule     *Schedule    `json:"schedule,omitempty"`
 	OnDaemonExit string       `json:"onDaemonExit"` // adopt | stop
 	DependsOn    []Dependency `json:"dependsOn,omitempty"`
 	Supervision  Supervision  `json:"supervision"` // strategy among the processes
@@ -115,6 +118,24 @@ type Backoff struct {
 type Stop struct {
 	Signal  string        `json:"signal"` // SIGTERM
 	Timeout time.Duration `json:"timeout"`
+}
+
+// Schedule is when a oneshot runs.
+type Schedule struct {
+	Cron     string `json:"cron"`
+	Timezone string `json:"timezone,omitempty"` // "": the machine's
+	Overlap  string `json:"overlap"`            // skip | queue | replace
+	CatchUp  bool   `json:"catchUp"`
+}
+
+// Times is when it is due; ok is false where that cannot be told here, because the time zone is not known any more.
+func (s *Schedule) Times() (t cron.Times, ok bool) {
+	t, err := cron.Parse(s.Cron)
+	zone, zerr := cron.Zone(s.Timezone)
+	if err != nil || zerr != nil {
+		return cron.Times{}, false
+	}
+	return t.In(zone), true
 }
 
 // Hooks are commands beside the life of an instance: preStart → ready → postStart; preStop → signal → gone → postStop.

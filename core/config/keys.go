@@ -28,6 +28,7 @@ type (
 		Supervision  schema.Value[supervisionKeys]
 		Enabled      schema.Value[bool]
 		Oneshot      schema.Value[bool]
+		Schedule     schema.Value[scheduleKeys]
 		OnDaemonExit schema.Value[string]
 	}
 	programKeys struct {
@@ -94,6 +95,10 @@ type (
 	}
 	hooksKeys struct {
 		PreStart, PostStart, PreStop, PostStop schema.Value[hookKeys]
+	}
+	scheduleKeys struct {
+		Cron, Timezone, Overlap schema.Value[string]
+		CatchUp                 schema.Value[bool]
 	}
 	hookKeys struct {
 		Command schema.Value[commandLine]

@@ -79,6 +79,7 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 	if a.Oneshot {
 		a.Supervision.Restart.Policy = "never" // it runs once, unless its own restart says otherwise
 	}
+	a.Schedule = l.schedule(a, k.Schedule)
 	c := programContext{app: &a, monitoring: def.Monitoring, logging: logging}
 	if a.Classic {
 		a.Processes = []Process{l.program(c, v.Node, k.programKeys, nil)}
@@ -147,6 +148,16 @@ func (l *loader) stop(s Stop, k stopKeys) Stop {
 	}
 	schema.Put(&s.Timeout, k.Timeout)
 	return s
+}
+
+func (l *loader) schedule(a App, v schema.Value[scheduleKeys]) *Schedule {
+	if !v.Set() {
+		return nil
+	}
+	if !a.Oneshot {
+		l.mean(v.Node, "only a oneshot has a schedule: this is a program that goes on").Hint = "add oneshot: true, or restart it at planned times: restart: {cron: " + v.V.Cron.V + "}"
+	}
+	return &Schedule{Cron: v.V.Cron.V, Timezone: v.V.Timezone.V, Overlap: v.V.Overlap.Or("skip"), CatchUp: v.V.CatchUp.V}
 }
 
 func (l *loader) hooks(dir string, k hooksKeys) Hooks {

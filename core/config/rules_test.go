@@ -112,6 +112,7 @@ func TestSchemaAgreesOnEveryKey(t *testing.T) {
 	each("apps.stop", "{apps: [{name: n, command: [n], stop: {%s}}]}")
 	each("apps.hooks", "{apps: [{name: n, command: [n], hooks: {%s}}]}")
 	each("apps.hooks.preStart", "{apps: [{name: n, command: [n], hooks: {preStart: {%s}}}]}")
+	each("apps.schedule", "{apps: [{name: n, command: [n], oneshot: true, schedule: {%s}}]}")
 	each("apps.dependsOn", "{apps: [{name: n, command: [n], dependsOn: [{%s}]}]}")
 	each("apps.processes", "{apps: [{name: n, processes: [{%s}]}]}")
 	each("apps.processes.dependsOn", "{apps: [{name: n, processes: [{name: p, command: [p], dependsOn: [{%s}]}]}]}")

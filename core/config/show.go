@@ -51,6 +51,13 @@ func showApp(a App) yaml.MapSlice {
 		out = append(out, showProgram(a.Processes[0])...)
 	}
 	out = append(out, showDependencies("app", a.DependsOn)...)
+	if s := a.Schedule; s != nil {
+		keys := yaml.MapSlice{{Key: "cron", Value: s.Cron}, {Key: "overlap", Value: s.Overlap}, {Key: "catchUp", Value: s.CatchUp}}
+		if s.Timezone != "" {
+			keys = append(keys, yaml.MapItem{Key: "timezone", Value: s.Timezone})
+		}
+		out = append(out, yaml.MapItem{Key: "schedule", Value: keys})
+	}
 	return append(out, yaml.MapItem{Key: "supervision", Value: showSupervision(a.Supervision)}, yaml.MapItem{Key: "enabled", Value: a.Enabled},
 		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit})
 }

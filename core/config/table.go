@@ -5,6 +5,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/sched/cron"
 )
 
 func dependencyKind(what string, field schema.FieldOf[dependencyKeys]) schema.Kind[[]schema.Value[dependencyKeys]] {
@@ -53,6 +54,35 @@ var hooksKind = schema.Object("hooks", nil,
 	schema.Field("postStop", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PostStop },
 		"When nothing of a run is left, after crashes too, and before the next start. It finds OMNITRON_EXIT_CODE (128 + n for signal n, empty when nobody saw it), OMNITRON_EXIT_SIGNAL and OMNITRON_EXIT_REASON (exited, signal, stopped, unready, unhealthy, lost).", schema.Example("[./clean]"), schema.Live()),
 )
+
+func cronLine(text string) (string, *schema.Mistake) {
+	if _, err := cron.Parse(text); err != nil {
+		return "", &schema.Mistake{Message: "%s is no line of cron: " + err.Error(), Hint: "minute hour day month weekday, such as 0 3 * * *"}
+	}
+	return text, nil
+}
+
+func zoneName(text string) (string, *schema.Mistake) {
+	if _, err := cron.Zone(text); err != nil || text == "" {
+		return "", &schema.Mistake{Message: "%s is no time zone", Hint: "a name such as Europe/Berlin or UTC"}
+	}
+	return text, nil
+}
+
+var cronKind = schema.Parsed("a line of cron such as 0 3 * * *", cronLine)
+
+var scheduleKind = schema.OneOf("a line of cron, or a map with cron, timezone, overlap and catchUp",
+	schema.AsScalar(cronKind, func(s string) scheduleKeys { return scheduleKeys{Cron: schema.Value[string]{V: s}} }),
+	schema.AsMap(schema.Object("a schedule", nil,
+		schema.Field("cron", cronKind, func(s *scheduleKeys) *schema.Value[string] { return &s.Cron },
+			"Minute, hour, day of the month, month, day of the week (when both days are given, either will do), or @hourly, @daily, @weekly, @monthly, @yearly. A time that is skipped because clocks are put forward is due once after that; one that comes twice, the first time.", schema.Required(), schema.Example("0 3 * * *"), schema.Live()),
+		schema.Field("timezone", schema.Parsed("a time zone such as Europe/Berlin", zoneName), func(s *scheduleKeys) *schema.Value[string] { return &s.Timezone },
+			"Whose clocks it goes by.", schema.Default("the machine's"), schema.Example("Europe/Berlin"), schema.Live()),
+		schema.Field("overlap", schema.Enum("skip, queue or replace", "skip", "queue", "replace"), func(s *scheduleKeys) *schema.Value[string] { return &s.Overlap },
+			"When it is due and still runs: that time is left out, one more run follows at the end, or the old run is stopped for the new one.", schema.Default("skip"), schema.Example("queue"), schema.Live()),
+		schema.Field("catchUp", schema.Bool(), func(s *scheduleKeys) *schema.Value[bool] { return &s.CatchUp },
+			"Whether times that passed while the daemon was not there are made up for, by one run.", schema.Default("false"), schema.Example("true"), schema.Live()),
+	), func(s scheduleKeys) scheduleKeys { return s }))
 
 // programFields are the keys that a process has, and a classic app too.
 func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[dependencyKeys]], at func(*S) *programKeys) []schema.FieldOf[S] {
@@ -125,7 +155,8 @@ var appKind = schema.Object("an app", nil, append(programFields("an app", appDep
 	schema.Field("onDaemonExit", schema.Enum("adopt or stop", "adopt", "stop"), func(a *appKeys) *schema.Value[string] { return &a.OnDaemonExit },
 		"What happens to it when the daemon dies: it lives on and the next daemon takes it over, or it is stopped.", schema.Default("adopt"), schema.Example("stop")),
 	schema.Later[appKeys]("critical", "Giving up on it stops its whole stack."),
-	schema.Later[appKeys]("schedule", "When it runs."),
+	schema.Field("schedule", scheduleKind, func(a *appKeys) *schema.Value[scheduleKeys] { return &a.Schedule },
+		"When it runs; for a oneshot. Between runs it waits, and that is ready for up. start runs it now, stop ends the run and pauses the schedule; its restart policy acts within a run.", schema.Example("{cron: 0 3 * * *, timezone: Europe/Berlin}"), schema.Live()),
 	schema.Later[appKeys]("needs", "Services of the infrastructure that it uses."),
 	schema.Later[appKeys]("deploy", "How a new version is put in place."),
 	schema.Later[appKeys]("mcp", "MCP tools that the app itself offers."),

@@ -59,6 +59,14 @@ type AppState struct {
 	Generation uint64             `json:"generation"`        // moves whenever the app is started, stopped or changed
 	Command    int64              `json:"command,omitempty"` // ledger number of the last command on the whole app
 	Processes  []Slot             `json:"processes,omitempty"`
+	Schedule   Schedule           `json:"schedule,omitzero"`
+}
+
+// Schedule is how far an app with a schedule has come.
+type Schedule struct {
+	Until  time.Time `json:"until,omitzero"`   // what was due up to here is dealt with
+	Owed   bool      `json:"owed,omitempty"`   // a run was due and is not over
+	Queued bool      `json:"queued,omitempty"` // another one follows it
 }
 
 // Slot is one place for a process to run in, app:process#instance, and the generation that fills it.

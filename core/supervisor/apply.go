@@ -133,6 +133,7 @@ func (s *Supervisor) follow(ctx context.Context, def *config.Definition, rev int
 		}
 	}
 	s.link()
+	s.kick()
 	return kept, gone, renew, nil
 }
 

@@ -87,6 +87,9 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 	def := v.Definition
 	in := Inspection{App: part(*v, t), Processes: []ProcessDetail{}, Logs: []string{}, Trees: []Tree{}, Depends: []string{}, Needed: s.sup.Dependents(v.Key),
 		Labels: map[string]string{"onDaemonExit": def.OnDaemonExit, "strategy": def.Supervision.Strategy, "hash": def.Hash}}
+	if p := def.Schedule; p != nil {
+		in.Labels["schedule"] = strings.TrimSpace(p.Cron+" "+p.Timezone) + ", overlap " + p.Overlap
+	}
 	for _, d := range def.DependsOn {
 		in.Depends = append(in.Depends, d.Name+" ("+d.Until+")")
 	}

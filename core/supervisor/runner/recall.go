@@ -34,6 +34,7 @@ func (r *Runner) Unmoved(a store.AppState) {
 // Recall gives a runner, before Launch, what the state remembers of its app.
 func (r *Runner) Recall(a store.AppState) {
 	r.intent(a)
+	r.plan = a.Schedule
 	r.adopt(r.app, r.rev)
 	boot := bootTime()
 	for _, sl := range a.Processes {
@@ -183,9 +184,13 @@ func (r *Runner) resume(start bool) {
 			r.wait(u, evOver)
 		case u.phase == backoff:
 			r.send(u, evStop, ended{})
+		case r.app.Schedule != nil && !r.plan.Owed:
 		case r.wanted(u) && start && r.wants(u):
 			r.send(u, evStart, ended{})
 		}
+	}
+	if start && r.scheduled() && r.plan.Owed && r.resting() { // the daemon before did not live to begin it
+		r.run()
 	}
 }
 

@@ -37,10 +37,13 @@ type Runner struct {
 	spawns  int      // starts that the keeper has not answered yet
 	later   []func() // what is left to do once there are none
 	epoch   uint64
-	obeyed  int32 // of pending, what was carried out since the last snapshot
-	halting bool  // the daemon ends: stop, but leave what is desired alone
-	shed    bool  // something was too much and is ending, or has ended, which the command that asked for it does not know yet
-	removed bool  // the definition has it no more: when nothing of it is left, neither is the runner
+	obeyed  int32          // of pending, what was carried out since the last snapshot
+	halting bool           // the daemon ends: stop, but leave what is desired alone
+	shed    bool           // something was too much and is ending, or has ended, which the command that asked for it does not know yet
+	plan    store.Schedule // how far its schedule has come
+	next    time.Time      // when it is due next, as far as was told
+	began   bool           // a run of its schedule is under way
+	removed bool           // the definition has it no more: when nothing of it is left, neither is the runner
 }
 
 // unit is a slot and what runs in it.
@@ -59,6 +62,7 @@ type unit struct {
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
 	exit    *view.Exit
+	sleeps  bool               // it is idle between the runs of a schedule
 	abort   context.CancelFunc // gives up the hook before a program that is being started; nil: none is
 	owes    uint64             // at boot: the generation whose postStart hook the daemon before did not live to see through
 	parting bool               // scaled away or removed: forget it once it is idle
@@ -127,6 +131,12 @@ func (r *Runner) settle() {
 	for _, u := range r.units {
 		r.tell(u)
 	}
+	if r.app.Schedule != nil {
+		r.slumber()
+		for _, u := range r.units { // that it waits for its next time comes after how it has ended
+			r.tell(u)
+		}
+	}
 	r.part()
 	r.publish()
 	r.unhurried()
@@ -152,6 +162,7 @@ func (r *Runner) recollect() {
 
 func (r *Runner) intent(a store.AppState) {
 	r.desired, r.enabled = a.Desired == store.WantRunning, a.Enabled
+	r.plan.Until = a.Schedule.Until
 	r.parts, r.scale = map[string]bool{}, a.Scale
 	for part, want := range a.Parts {
 		r.parts[part] = want == store.WantRunning
@@ -189,13 +200,13 @@ func (u *unit) rules(app *config.App) rules {
 
 // send lets an event happen to a slot and does what follows from it.
 func (r *Runner) send(u *unit, e event, end ended) {
-	before := u.state()
+	before := u.slot.state()
 	next, acts := step(u.slot, e, end, u.rules(r.app), rand.Float64())
 	u.slot = next
 	if u.phase == idle || u.phase == waiting {
 		u.disarm()
 	}
-	if now := u.state(); now != before {
+	if now := u.slot.state(); now != before {
 		u.since = r.c.Now()
 		u.explain(now)
 	}
