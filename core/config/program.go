@@ -82,6 +82,15 @@ var interpreters = map[string][]string{
 	".rb": {"ruby"}, ".pl": {"perl"}, ".php": {"php"}, ".lua": {"lua"}, ".jar": {"java", "-jar"},
 }
 
+// Interpreter gives what runs a script of this path, by its extension: nothing when it is run itself. ok is false for what cannot be run yet.
+func Interpreter(path string) (argv []string, ok bool) {
+	ext := strings.ToLower(filepath.Ext(path))
+	return slices.Clone(interpreters[ext]), !slices.Contains(sources, ext)
+}
+
+// sources are scripts that have to be built before they run.
+var sources = []string{".ts", ".tsx", ".mts", ".cts", ".jsx"}
+
 func (l *loader) argv(n *tree.Node, k programKeys, dir string) []string {
 	command, script := n.Find("command") != nil, n.Find("script") != nil
 	switch {
@@ -97,15 +106,14 @@ func (l *loader) argv(n *tree.Node, k programKeys, dir string) []string {
 		return nil
 	}
 	path, args := k.Script.V.Argv[0], k.Script.V.Argv[1:]
-	ext := strings.ToLower(filepath.Ext(path))
-	switch ext {
-	case ".ts", ".tsx", ".mts", ".cts", ".jsx":
-		l.mean(k.Script.Node, "%s scripts are not supported yet", ext).Hint = "compile it first, or give a command such as [npx, tsx, " + filepath.Base(path) + "]"
+	by, ok := Interpreter(path)
+	if !ok {
+		l.mean(k.Script.Node, "%s scripts are not supported yet", strings.ToLower(filepath.Ext(path))).Hint = "compile it first, or give a command such as [npx, tsx, " + filepath.Base(path) + "]"
 	}
 	if path == "" {
 		l.mean(k.Script.Node, "the path of the script is empty")
 	}
-	return append(append(slices.Clone(interpreters[ext]), l.path(dir, path)), args...)
+	return append(append(by, l.path(dir, path)), args...)
 }
 
 func (l *loader) ports(k programKeys) []Port {

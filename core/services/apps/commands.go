@@ -23,7 +23,7 @@ type Order struct {
 // Beginning is an Order to start.
 type Beginning struct {
 	Order
-	Arm bool `json:"arm,omitempty" jsonschema:"leave schedules to their times"`
+	Arm bool `json:"arm,omitempty" jsonschema:"leave schedules alone"`
 }
 
 // Results is one result a target.
