@@ -91,6 +91,19 @@ func (s *Service) Add(ctx context.Context, in Addition) (Added, error) {
 	return out, err
 }
 
+// PlanAdd says what would run.
+func (s *Service) PlanAdd(_ context.Context, in Addition) (*op.Plan, error) {
+	one, err := s.declare(in)
+	if err != nil {
+		return nil, err
+	}
+	item := op.Item{Target: one.Apps[0].Key, To: "added and started: " + strings.Join(config.MaskWords(one.Apps[0].Processes[0].Argv), " ") + " in " + in.Dir}
+	if v := s.sup.App(item.Target); v != nil {
+		item.From, item.To = v.Settled(), "running"
+	}
+	return &op.Plan{Items: []op.Item{item}}, nil
+}
+
 // declare makes the definition of one program, with everything that it does not say filled in as for a file.
 func (s *Service) declare(in Addition) (*config.Definition, error) {
 	words := in.Command
