@@ -28,6 +28,7 @@ type (
 		Supervision  schema.Value[supervisionKeys]
 		Enabled      schema.Value[bool]
 		Oneshot      schema.Value[bool]
+		Schedule     schema.Value[scheduleKeys]
 		OnDaemonExit schema.Value[string]
 		Critical     schema.Value[bool]
 	}
@@ -47,6 +48,7 @@ type (
 		Health     schema.Value[healthKeys]
 		Restart    schema.Value[restartKeys]
 		Stop       schema.Value[stopKeys]
+		Hooks      schema.Value[hooksKeys]
 		Instances  schema.Value[int]
 		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
 		Logging    schema.Value[loggingKeys]
@@ -104,6 +106,17 @@ type (
 	}
 	stopKeys struct {
 		Signal  schema.Value[string]
+		Timeout schema.Value[time.Duration]
+	}
+	hooksKeys struct {
+		PreStart, PostStart, PreStop, PostStop schema.Value[hookKeys]
+	}
+	scheduleKeys struct {
+		Cron, Timezone, Overlap schema.Value[string]
+		CatchUp                 schema.Value[bool]
+	}
+	hookKeys struct {
+		Command schema.Value[commandLine]
 		Timeout schema.Value[time.Duration]
 	}
 	supervisionKeys struct {

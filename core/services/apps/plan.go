@@ -76,6 +76,9 @@ func (s *Service) Plan(ctx context.Context, in Planning) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	if err := reserved(def); err != nil {
+		return Planned{}, err
+	}
 	if err := s.sup.Claim(def); err != nil {
 		return Planned{}, err
 	}
