@@ -111,7 +111,7 @@ apps:
 		{"an old one ends", func(w *world, s *step) {
 			go func() {
 				defer close(s.reached)
-				_ = poll(w.t.Context(), func() bool { return w.file("ends") != nil })
+				_ = poll(w.t.Context(), func() bool { return len(w.file("ends")) > 0 })
 			}()
 		}, true},
 		{"before the first start", func(w *world, s *step) { w.common.Keeper = &starter{Keeper: w.k, nth: 1, before: s} }, true},
