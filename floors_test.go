@@ -39,6 +39,7 @@ var homes = map[string][]string{
 	"modernc.org/sqlite":               {"core/store"},
 	"github.com/pressly/goose/v3":      {"core/store"},
 	"github.com/klauspost/compress":    {"core/journal"},
+	"github.com/netresearch/go-cron":   {"core/sched"},
 	"golang.org/x/sys":                 {"core", "cmd", "transports", "evals"},
 	"golang.org/x/term":                {"cmd/cli"},
 	"golang.org/x/crypto":              {"core/vault", "core/token"},

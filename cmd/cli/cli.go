@@ -14,6 +14,7 @@ import (
 	"github.com/omnitron-dev/omnitron/cmd/cli/render"
 	"github.com/omnitron-dev/omnitron/cmd/cli/session"
 	"github.com/omnitron-dev/omnitron/cmd/cli/short"
+	"github.com/omnitron-dev/omnitron/cmd/cli/short/project"
 	"github.com/omnitron-dev/omnitron/cmd/cli/stay"
 	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -103,6 +104,9 @@ func tree(s *session.Session, args []string) *cobra.Command {
 	for _, spec := range s.Specs {
 		if name := shortName(spec); name != "" {
 			c := method.New(s, spec, name, short.Before(s, spec))
+			if name == "start" {
+				project.Paths(s, c.Command)
+			}
 			place(root, c.Command)
 			made = append(made, c)
 		}

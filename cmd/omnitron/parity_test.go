@@ -45,6 +45,15 @@ func TestParity(t *testing.T) {
 				}
 				switch {
 				case m.ID() == "auth.password" && e.Fails == "": // it is one's own, and on the socket nobody has one
+				case m.ID() == "apps.remove" && e.Fails == "":
+					t.Parallel()
+					parityOfChanges(t, m, e, func() *world {
+						w := newWorld(t)
+						if err := w.Call("apps.add", map[string]any{"name": "added", "command": []string{"/bin/sleep", "1000"}, "cwd": "/tmp"}, nil); err != nil {
+							t.Fatal(err)
+						}
+						return w
+					})
 				case e.Fails != "":
 					parityOfFaults(t, w, m, e)
 				case m.Stream:

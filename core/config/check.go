@@ -22,6 +22,7 @@ type member struct {
 	name    string
 	at      *tree.Node
 	oneshot bool
+	planned bool // it has a schedule
 	enabled bool
 	deps    []schema.Value[dependencyKeys]
 	out     *[]Dependency
@@ -38,13 +39,13 @@ func (l *loader) checkApps(def *Definition, keys []schema.Value[appKeys]) {
 		} else if k.V.Name.Set() {
 			seen[a.Name] = k.V.Name.Node
 		}
-		apps[i] = member{a.Name, k.V.Name.Node, a.Oneshot, a.Enabled, k.V.DependsOn.V, &a.DependsOn}
+		apps[i] = member{a.Name, k.V.Name.Node, a.Oneshot, a.Schedule != nil, a.Enabled, k.V.DependsOn.V, &a.DependsOn}
 		if a.Classic {
 			continue
 		}
 		processes := make([]member, len(k.V.Processes.V))
 		for j, p := range k.V.Processes.V {
-			processes[j] = member{p.V.Name.V, p.V.Name.Node, a.Oneshot, true, p.V.DependsOn.V, &a.Processes[j].DependsOn}
+			processes[j] = member{p.V.Name.V, p.V.Name.Node, a.Oneshot, false, true, p.V.DependsOn.V, &a.Processes[j].DependsOn}
 		}
 		l.dependencies("process", processes)
 	}
@@ -81,6 +82,9 @@ func (l *loader) dependencies(what string, ms []member) {
 				if p.Near = fault.Near(name, names); p.Near == "" {
 					p.Allowed = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == m.name })
 				}
+				continue
+			case ms[j].planned:
+				l.mean(at, "%s runs at its times, so nothing can wait for it", name).Hint = "remove the dependency, or its schedule"
 				continue
 			case slices.ContainsFunc(*m.out, func(d Dependency) bool { return d.Name == name }):
 				l.mean(at, "%q is named twice", name)

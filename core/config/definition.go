@@ -1,8 +1,11 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/omnitron-dev/omnitron/core/sched/cron"
 )
 
 // Definition is a project's file read, checked and resolved: what the supervisor runs. It is kept as a numbered
@@ -25,6 +28,7 @@ type App struct {
 	Classic      bool         `json:"classic"`
 	Enabled      bool         `json:"enabled"`
 	Oneshot      bool         `json:"oneshot,omitempty"`
+	Schedule     *Schedule    `json:"schedule,omitempty"`
 	OnDaemonExit string       `json:"onDaemonExit"` // adopt | stop
 	DependsOn    []Dependency `json:"dependsOn,omitempty"`
 	Supervision  Supervision  `json:"supervision"`        // strategy among the processes
@@ -52,6 +56,7 @@ type Process struct {
 	Restart   Restart           `json:"restart"`
 	Stop      Stop              `json:"stop"`
 	Reload    *Reload           `json:"reload,omitempty"` // nil: instances are replaced
+	Hooks     Hooks             `json:"hooks,omitzero"`
 	Instances int               `json:"instances"`
 	DependsOn []Dependency      `json:"dependsOn,omitempty"` // on other processes of the same app
 	Logging   Logging           `json:"logging"`
@@ -168,6 +173,45 @@ func (p *Process) Overlaps() bool {
 		}
 	}
 	return true
+}
+
+// Schedule is when a oneshot runs.
+type Schedule struct {
+	Cron     string `json:"cron"`
+	Timezone string `json:"timezone,omitempty"` // "": the machine's
+	Overlap  string `json:"overlap"`            // skip | queue | replace
+	CatchUp  bool   `json:"catchUp"`
+}
+
+// Times is when it is due; ok is false where that cannot be told here, because the time zone is not known any more.
+func (s *Schedule) Times() (t cron.Times, ok bool) {
+	t, err := cron.Parse(s.Cron)
+	zone, zerr := cron.Zone(s.Timezone)
+	if err != nil || zerr != nil {
+		return cron.Times{}, false
+	}
+	return t.In(zone), true
+}
+
+// Hooks are commands beside the life of an instance: preStart → ready → postStart; preStop → signal → gone → postStop.
+type Hooks struct {
+	PreStart  *Hook `json:"preStart,omitempty"`
+	PostStart *Hook `json:"postStart,omitempty"`
+	PreStop   *Hook `json:"preStop,omitempty"`
+	PostStop  *Hook `json:"postStop,omitempty"`
+}
+
+// Hook is one command, and how long it may take.
+type Hook struct {
+	Argv    []string      `json:"argv"`
+	Timeout time.Duration `json:"timeout"`
+}
+
+// All gives the hooks that there are, by the names of their keys.
+func (h Hooks) All() map[string]*Hook {
+	all := map[string]*Hook{"preStart": h.PreStart, "postStart": h.PostStart, "preStop": h.PreStop, "postStop": h.PostStop}
+	maps.DeleteFunc(all, func(_ string, h *Hook) bool { return h == nil })
+	return all
 }
 
 // Supervision is what one failure means for the siblings.

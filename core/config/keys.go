@@ -29,6 +29,7 @@ type (
 		Supervision  schema.Value[supervisionKeys]
 		Enabled      schema.Value[bool]
 		Oneshot      schema.Value[bool]
+		Schedule     schema.Value[scheduleKeys]
 		OnDaemonExit schema.Value[string]
 		Critical     schema.Value[bool]
 	}
@@ -50,6 +51,7 @@ type (
 		Restart    schema.Value[restartKeys]
 		Stop       schema.Value[stopKeys]
 		Reload     schema.Value[reloadKeys]
+		Hooks      schema.Value[hooksKeys]
 		Instances  schema.Value[int]
 		DependsOn  schema.Value[[]schema.Value[dependencyKeys]]
 		Logging    schema.Value[loggingKeys]
@@ -112,6 +114,17 @@ type (
 	}
 	stopKeys struct {
 		Signal  schema.Value[string]
+		Timeout schema.Value[time.Duration]
+	}
+	hooksKeys struct {
+		PreStart, PostStart, PreStop, PostStop schema.Value[hookKeys]
+	}
+	scheduleKeys struct {
+		Cron, Timezone, Overlap schema.Value[string]
+		CatchUp                 schema.Value[bool]
+	}
+	hookKeys struct {
+		Command schema.Value[commandLine]
 		Timeout schema.Value[time.Duration]
 	}
 	reloadKeys struct {

@@ -50,6 +50,7 @@ func (l *loader) program(c programContext, n *tree.Node, k programKeys, app *pro
 		l.mean(r.Node, "a oneshot runs once, so it cannot be restarted always").Hint = "never (the default) or on-failure"
 	}
 	l.checkMemory(c, p.Restart, either(k.Restart, app.Restart))
+	p.Hooks = l.hooks(p.Dir, k.Hooks.V)
 	p.Stop = l.stop(l.stop(defaultStop, app.Stop.V), k.Stop.V)
 	p.Reload = l.reload(c, &p, k.Reload)
 	p.Logging = l.logging(l.logging(c.logging, app.Logging.V), k.Logging.V)
@@ -93,6 +94,15 @@ var interpreters = map[string][]string{
 	".rb": {"ruby"}, ".pl": {"perl"}, ".php": {"php"}, ".lua": {"lua"}, ".jar": {"java", "-jar"},
 }
 
+// Interpreter gives what runs a script of this path, by its extension: nothing when it is run itself. ok is false for what cannot be run yet.
+func Interpreter(path string) (argv []string, ok bool) {
+	ext := strings.ToLower(filepath.Ext(path))
+	return slices.Clone(interpreters[ext]), !slices.Contains(sources, ext)
+}
+
+// sources are scripts that have to be built before they run.
+var sources = []string{".ts", ".tsx", ".mts", ".cts", ".jsx"}
+
 func (l *loader) argv(n *tree.Node, k programKeys, dir string) []string {
 	command, script := n.Find("command") != nil, n.Find("script") != nil
 	switch {
@@ -102,29 +112,20 @@ func (l *loader) argv(n *tree.Node, k programKeys, dir string) []string {
 	case !command && !script && n.Find("processes") == nil:
 		l.mean(n, "there is nothing to run: give a command or a script").Hint = "for example command: [./server]"
 		return nil
-	case k.Command.Set() && k.Command.V.Shell != "":
-		return []string{"/bin/sh", "-c", k.Command.V.Shell}
 	case k.Command.Set():
-		argv := slices.Clone(k.Command.V.Argv)
-		if argv[0] == "" {
-			l.mean(k.Command.Node, "the first word of the command is empty")
-		} else if strings.Contains(argv[0], "/") {
-			argv[0] = l.path(dir, argv[0])
-		}
-		return argv
+		return l.words(k.Command.Node, k.Command.V, dir)
 	case !k.Script.Set():
 		return nil
 	}
 	path, args := k.Script.V.Argv[0], k.Script.V.Argv[1:]
-	ext := strings.ToLower(filepath.Ext(path))
-	switch ext {
-	case ".ts", ".tsx", ".mts", ".cts", ".jsx":
-		l.mean(k.Script.Node, "%s scripts are not supported yet", ext).Hint = "compile it first, or give a command such as [npx, tsx, " + filepath.Base(path) + "]"
+	by, ok := Interpreter(path)
+	if !ok {
+		l.mean(k.Script.Node, "%s scripts are not supported yet", strings.ToLower(filepath.Ext(path))).Hint = "compile it first, or give a command such as [npx, tsx, " + filepath.Base(path) + "]"
 	}
 	if path == "" {
 		l.mean(k.Script.Node, "the path of the script is empty")
 	}
-	return append(append(slices.Clone(interpreters[ext]), l.path(dir, path)), args...)
+	return append(append(by, l.path(dir, path)), args...)
 }
 
 func (l *loader) ports(k programKeys) []Port {

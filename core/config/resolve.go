@@ -26,6 +26,7 @@ var (
 
 const (
 	defaultReadyTimeout = 30 * time.Second
+	defaultHookTimeout  = 30 * time.Second
 	aliveDelay          = time.Second
 )
 
@@ -89,6 +90,7 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 	if a.Oneshot {
 		a.Supervision.Restart.Policy = "never" // it runs once, unless its own restart says otherwise
 	}
+	a.Schedule = l.schedule(a, k.Schedule)
 	c := programContext{app: &a, monitoring: def.Monitoring, logging: logging}
 	if a.Classic {
 		a.Processes = []Process{l.program(c, v.Node, k.programKeys, nil)}
@@ -97,7 +99,7 @@ func (l *loader) app(def *Definition, v schema.Value[appKeys], logging Logging) 
 	for _, misplaced := range []struct {
 		key string
 		at  *tree.Node
-	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"instances", k.Instances.Node}, {"watchdog", k.Watchdog.Node}} {
+	}{{"command", k.Command.Node}, {"script", k.Script.Node}, {"ports", k.Ports.Node}, {"ready", k.Ready.Node}, {"health", k.Health.Node}, {"hooks", k.Hooks.Node}, {"instances", k.Instances.Node}, {"watchdog", k.Watchdog.Node}} {
 		if misplaced.at != nil {
 			l.mean(misplaced.at, "%q belongs to a process of this app, not to the app: it has processes", misplaced.key).Hint = "move it into one of the processes"
 		}
@@ -158,6 +160,47 @@ func (l *loader) stop(s Stop, k stopKeys) Stop {
 	}
 	schema.Put(&s.Timeout, k.Timeout)
 	return s
+}
+
+func (l *loader) schedule(a App, v schema.Value[scheduleKeys]) *Schedule {
+	if !v.Set() {
+		return nil
+	}
+	if !a.Oneshot {
+		l.mean(v.Node, "only a oneshot has a schedule: this is a program that goes on").Hint = "add oneshot: true, or restart it at planned times: restart: {cron: " + v.V.Cron.V + "}"
+	}
+	return &Schedule{Cron: v.V.Cron.V, Timezone: v.V.Timezone.V, Overlap: v.V.Overlap.Or("skip"), CatchUp: v.V.CatchUp.V}
+}
+
+func (l *loader) hooks(dir string, k hooksKeys) Hooks {
+	return Hooks{PreStart: l.hook(dir, k.PreStart), PostStart: l.hook(dir, k.PostStart), PreStop: l.hook(dir, k.PreStop), PostStop: l.hook(dir, k.PostStop)}
+}
+
+func (l *loader) hook(dir string, v schema.Value[hookKeys]) *Hook {
+	if !v.Set() {
+		return nil
+	}
+	at := v.Node
+	if v.V.Command.Node != nil {
+		at = v.V.Command.Node
+	}
+	return &Hook{Argv: l.words(at, v.V.Command.V, dir), Timeout: v.V.Timeout.Or(defaultHookTimeout)}
+}
+
+// words is what a command executes.
+func (l *loader) words(n *tree.Node, c commandLine, dir string) []string {
+	if c.Shell != "" {
+		return []string{"/bin/sh", "-c", c.Shell}
+	}
+	argv := slices.Clone(c.Argv)
+	switch {
+	case len(argv) == 0: // what is wrong with it has been said
+	case argv[0] == "":
+		l.mean(n, "the first word of the command is empty")
+	case strings.Contains(argv[0], "/"):
+		argv[0] = l.path(dir, argv[0])
+	}
+	return argv
 }
 
 func (l *loader) monitoring(k monitoringKeys) Monitoring {

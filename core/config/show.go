@@ -54,6 +54,13 @@ func showApp(a App) yaml.MapSlice {
 		out = append(out, showProgram(a.Processes[0])...)
 	}
 	out = append(out, showDependencies("app", a.DependsOn)...)
+	if s := a.Schedule; s != nil {
+		keys := yaml.MapSlice{{Key: "cron", Value: s.Cron}, {Key: "overlap", Value: s.Overlap}, {Key: "catchUp", Value: s.CatchUp}}
+		if s.Timezone != "" {
+			keys = append(keys, yaml.MapItem{Key: "timezone", Value: s.Timezone})
+		}
+		out = append(out, yaml.MapItem{Key: "schedule", Value: keys})
+	}
 	return append(out, yaml.MapItem{Key: "supervision", Value: showSupervision(a.Supervision)}, yaml.MapItem{Key: "enabled", Value: a.Enabled},
 		yaml.MapItem{Key: "oneshot", Value: a.Oneshot}, yaml.MapItem{Key: "onDaemonExit", Value: a.OnDaemonExit}, yaml.MapItem{Key: "critical", Value: a.Critical})
 }
@@ -136,6 +143,9 @@ func showProgram(p Process) yaml.MapSlice {
 	} else if r != nil {
 		add("reload", yaml.MapSlice{{Key: "command", Value: literals(r.Command)}, {Key: "timeout", Value: unit.FormatDuration(r.Timeout)}})
 	}
+	if hooks := showHooks(p.Hooks); hooks != nil {
+		add("hooks", hooks)
+	}
 	add("instances", p.Instances)
 	g := p.Logging
 	add("logging", yaml.MapSlice{{Key: "level", Value: g.Level}, {Key: "maxSize", Value: unit.FormatSize(g.MaxSize)}, {Key: "maxFiles", Value: g.MaxFiles}, {Key: "compress", Value: g.Compress}, {Key: "onFull", Value: g.OnFull}, {Key: "merge", Value: g.Merge}})
@@ -178,6 +188,14 @@ func showSockets(sockets []Socket) yaml.MapSlice {
 			at = yaml.MapSlice{{Key: "path", Value: literal(s.Address)}, {Key: "mode", Value: fmt.Sprintf("%03o", s.Mode)}}
 		}
 		out = append(out, yaml.MapItem{Key: s.Name, Value: at})
+	}
+	return out
+}
+
+func showHooks(h Hooks) (out yaml.MapSlice) {
+	all := h.All()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, yaml.MapItem{Key: name, Value: yaml.MapSlice{{Key: "command", Value: literals(all[name].Argv)}, {Key: "timeout", Value: unit.FormatDuration(all[name].Timeout)}}})
 	}
 	return out
 }
@@ -275,6 +293,7 @@ func maskApp(a App, hide *strings.Replacer) App {
 			p.Env[name] = hide.Replace(MaskValue(name, value))
 		}
 		p.Argv = hideAll(hide, p.Argv)
+		p.Hooks = Hooks{maskHook(hide, p.Hooks.PreStart), maskHook(hide, p.Hooks.PostStart), maskHook(hide, p.Hooks.PreStop), maskHook(hide, p.Hooks.PostStop)}
 		p.Ready.Probe, p.Ready.Log = maskProbe(hide, p.Ready.Probe), hide.Replace(p.Ready.Log)
 		if p.Health != nil {
 			h := *p.Health
@@ -326,6 +345,13 @@ func hidden(ds ...*Definition) *strings.Replacer {
 
 // MaskWords gives a command as it may be shown: without passwords of URLs and values of flags that look secret.
 func MaskWords(words []string) []string { return maskAll(words) }
+
+func maskHook(hide *strings.Replacer, h *Hook) *Hook {
+	if h == nil {
+		return nil
+	}
+	return &Hook{Argv: hideAll(hide, h.Argv), Timeout: h.Timeout}
+}
 
 func maskProbe(hide *strings.Replacer, p Probe) Probe {
 	p.HTTP, p.Exec = hide.Replace(MaskText(p.HTTP)), hideAll(hide, p.Exec)

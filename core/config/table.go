@@ -5,6 +5,7 @@ import (
 
 	"github.com/omnitron-dev/omnitron/core/config/dotenv"
 	"github.com/omnitron-dev/omnitron/core/config/schema"
+	"github.com/omnitron-dev/omnitron/core/sched/cron"
 )
 
 func dependencyKind(what string, field schema.FieldOf[dependencyKeys]) schema.Kind[[]schema.Value[dependencyKeys]] {
@@ -36,6 +37,63 @@ var limitsKind = schema.Object("limits", nil,
 	schema.Field("best", schema.Bool(), func(l *limitKeys) *schema.Value[bool] { return &l.Best },
 		"Go on without a limit that cannot be enforced here, and show a warning.", schema.Default("false"), schema.Example("true")),
 )
+
+func runs(words []schema.Value[string]) hookKeys {
+	return hookKeys{Command: schema.Value[commandLine]{V: commandLine{Argv: plain(words)}}}
+}
+
+// hookKind is a command beside a program. Its words have no place of their own where it is written short.
+var hookKind = schema.OneOf("a command: an argv list, text for /bin/sh -c, or a map with command and timeout",
+	schema.AsList(argv, runs),
+	schema.AsScalar(schema.Text("a command"), func(s string) hookKeys {
+		return hookKeys{Command: schema.Value[commandLine]{V: commandLine{Shell: s}}}
+	}),
+	schema.AsMap(schema.Object("a hook", nil,
+		schema.Field("command", commandKind, func(h *hookKeys) *schema.Value[commandLine] { return &h.Command },
+			"What is run: an argv list, or text that /bin/sh -c runs.", schema.Required(), schema.Example("[./prepare, --fast]"), schema.Live()),
+		schema.Field("timeout", schema.Duration(ms), func(h *hookKeys) *schema.Value[time.Duration] { return &h.Timeout },
+			"How long it may take; then it is ended with everything that it started.", schema.Default("30s"), schema.Example("2m"), schema.Live()),
+	), func(h hookKeys) hookKeys { return h }))
+
+var hooksKind = schema.Object("hooks", nil,
+	schema.Field("preStart", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PreStart },
+		"Before each start, restarts included. When it fails, the start has failed, and the restart policy says what follows.", schema.Example("[./prepare]"), schema.Live()),
+	schema.Field("postStart", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PostStart },
+		"Once it is ready. up and start wait for it; its failure is told and changes nothing.", schema.Example("[./announce]"), schema.Live()),
+	schema.Field("preStop", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PreStop },
+		"Before the stop signal, whoever asked for the stop; not when the program has ended by itself. Its time is no part of stop.timeout.", schema.Example("[./drain]"), schema.Live()),
+	schema.Field("postStop", hookKind, func(h *hooksKeys) *schema.Value[hookKeys] { return &h.PostStop },
+		"When nothing of a run is left, after crashes too, and before the next start. It finds OMNITRON_EXIT_CODE (128 + n for signal n, empty when nobody saw it), OMNITRON_EXIT_SIGNAL and OMNITRON_EXIT_REASON (exited, signal, oom, stopped, unready, unhealthy, watchdog, memory, lost).", schema.Example("[./clean]"), schema.Live()),
+)
+
+func cronLine(text string) (string, *schema.Mistake) {
+	if _, err := cron.Parse(text); err != nil {
+		return "", &schema.Mistake{Message: "%s is no line of cron: " + err.Error(), Hint: "minute hour day month weekday, such as 0 3 * * *"}
+	}
+	return text, nil
+}
+
+func zoneName(text string) (string, *schema.Mistake) {
+	if _, err := cron.Zone(text); err != nil || text == "" {
+		return "", &schema.Mistake{Message: "%s is no time zone", Hint: "a name such as Europe/Berlin or UTC"}
+	}
+	return text, nil
+}
+
+var cronKind = schema.Parsed("a line of cron such as 0 3 * * *", cronLine)
+
+var scheduleKind = schema.OneOf("a line of cron, or a map with cron, timezone, overlap and catchUp",
+	schema.AsScalar(cronKind, func(s string) scheduleKeys { return scheduleKeys{Cron: schema.Value[string]{V: s}} }),
+	schema.AsMap(schema.Object("a schedule", nil,
+		schema.Field("cron", cronKind, func(s *scheduleKeys) *schema.Value[string] { return &s.Cron },
+			"Minute, hour, day of the month, month, day of the week (when both days are given, either will do), or @hourly, @daily, @weekly, @monthly, @yearly. A time that is skipped because clocks are put forward is due once after that; one that comes twice, the first time.", schema.Required(), schema.Example("0 3 * * *"), schema.Live()),
+		schema.Field("timezone", schema.Parsed("a time zone such as Europe/Berlin", zoneName), func(s *scheduleKeys) *schema.Value[string] { return &s.Timezone },
+			"Whose clocks it goes by.", schema.Default("the machine's"), schema.Example("Europe/Berlin"), schema.Live()),
+		schema.Field("overlap", schema.Enum("skip, queue or replace", "skip", "queue", "replace"), func(s *scheduleKeys) *schema.Value[string] { return &s.Overlap },
+			"When it is due and still runs: that time is left out, one more run follows at the end, or the old run is stopped for the new one.", schema.Default("skip"), schema.Example("queue"), schema.Live()),
+		schema.Field("catchUp", schema.Bool(), func(s *scheduleKeys) *schema.Value[bool] { return &s.CatchUp },
+			"Whether times that passed while the daemon was not there are made up for, by one run.", schema.Default("false"), schema.Example("true"), schema.Live()),
+	), func(s scheduleKeys) scheduleKeys { return s }))
 
 // programFields are the keys that a process has, and a classic app too.
 func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[dependencyKeys]], at func(*S) *programKeys) []schema.FieldOf[S] {
@@ -75,13 +133,14 @@ func programFields[S any](what string, dependencies schema.Kind[[]schema.Value[d
 			"How it is ended.", schema.Example("{signal: SIGTERM, timeout: 10s}"), schema.Live()),
 		schema.Field("reload", reloadKind, func(s *S) *schema.Value[reloadKeys] { return &at(s).Reload },
 			"How it is reloaded: by a signal or a command.", schema.Default("each instance is replaced by a new one, which is ready before the old one ends; where a fixed port allows one only, the old one ends first"), schema.Example("{signal: HUP}"), schema.Live()),
+		schema.Field("hooks", hooksKind, func(s *S) *schema.Value[hooksKeys] { return &at(s).Hooks },
+			"Commands beside each instance, with its user, folder, environment and limits, and OMNITRON_HOOK, which names the hook. What they print is in its log; nothing of them is left when they end.", schema.Example("{preStart: [./prepare], postStop: {command: [./clean], timeout: 10s}}"), schema.Live()),
 		schema.Field("instances", instancesKind, func(s *S) *schema.Value[int] { return &at(s).Instances },
 			"How many run at the same time; max is one for each processor.", schema.Default("1"), schema.Example("2"), schema.Live()),
 		schema.Field("dependsOn", dependencies, func(s *S) *schema.Value[[]schema.Value[dependencyKeys]] { return &at(s).DependsOn },
 			"What has to be there before it starts.", schema.Example("[pool]"), schema.Live()),
 		schema.Field("logging", loggingKind, func(s *S) *schema.Value[loggingKeys] { return &at(s).Logging },
 			"How much of its output is kept.", schema.Default("the logging above"), schema.Example("{maxSize: 10MB}")),
-		later("hooks", "Commands before and after start and stop."),
 		schema.Field("watchdog", schema.Duration(100*ms), func(s *S) *schema.Value[time.Duration] { return &at(s).Watchdog },
 			"Once it is ready it has to say WATCHDOG=1 over NOTIFY_SOCKET again and again, and finds in WATCHDOG_USEC how often; silence for so long is a failure, and it is started again. Only with ready: notify.", schema.Default("not watched"), schema.Example("10s")),
 		later("tty", "A pseudo terminal."),
@@ -116,7 +175,8 @@ var appKind = schema.Object("an app", nil, append(programFields("an app", appDep
 		"What happens to it when the daemon dies: it lives on and the next daemon takes it over, or it is stopped.", schema.Default("adopt"), schema.Example("stop")),
 	schema.Field("critical", schema.Bool(), func(a *appKeys) *schema.Value[bool] { return &a.Critical },
 		"When it is given up, as crashed or as a oneshot that failed, all other apps of its stack are stopped, those that depend on others first. They stay so until they are started again.", schema.Default("false"), schema.Example("true"), schema.Live()),
-	schema.Later[appKeys]("schedule", "When it runs."),
+	schema.Field("schedule", scheduleKind, func(a *appKeys) *schema.Value[scheduleKeys] { return &a.Schedule },
+		"When it runs; for a oneshot. Between runs it waits, and that is ready for up. start runs it now, stop ends the run and pauses the schedule; its restart policy acts within a run.", schema.Example("{cron: 0 3 * * *, timezone: Europe/Berlin}"), schema.Live()),
 	schema.Later[appKeys]("needs", "Services of the infrastructure that it uses."),
 	schema.Later[appKeys]("deploy", "How a new version is put in place."),
 	schema.Later[appKeys]("mcp", "MCP tools that the app itself offers."),

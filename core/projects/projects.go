@@ -33,13 +33,19 @@ func New(sup *supervisor.Supervisor, revs *records.Revisions, created *records.S
 	return &Projects{sup, revs, created, user}
 }
 
-// Load is config.Load with the stacks that were created beside the file. Faults: as there.
+// AdHoc is the project of the apps that no file declares.
+const AdHoc = "adhoc"
+
+// Load is config.Load with the stacks that were created beside the file. Faults: as there, and conflict (project_reserved).
 func (p *Projects) Load(ctx context.Context, src config.Source) (*config.Definition, []config.Warning, error) {
 	var failed error
 	src.Created = p.createdIn(ctx, &failed)
 	def, warnings, err := config.Load(src)
 	if failed != nil {
 		return nil, nil, failed
+	}
+	if err == nil && def.Project == AdHoc {
+		return nil, nil, fault.New(fault.Conflict, "the project %q is that of apps that no file declares", AdHoc).WithReason("project_reserved").WithHint("set another `project:` in the file")
 	}
 	return def, warnings, err
 }
@@ -80,6 +86,11 @@ func (p *Projects) Keep(ctx context.Context, def *config.Definition, src config.
 // Heads gives of every stack the revision that is in force.
 func (p *Projects) Heads(ctx context.Context) ([]records.Revision, error) {
 	return recorded.Heads(ctx, p.revs, p.sup.Applied)
+}
+
+// Latest gives the newest revision of a stack. Faults: not_found.
+func (p *Projects) Latest(ctx context.Context, project, stack string) (records.Revision, error) {
+	return p.revs.Latest(ctx, project, stack)
 }
 
 // Recorded gives what the newest definition of a project was read from. Its env files are read again: they are as much the project's

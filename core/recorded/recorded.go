@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -13,12 +14,13 @@ import (
 
 // Heads gives of every stack the revision that is in force, in the order of their names: what applied says, which gives 0 for a stack
 // of which nothing is; then the newest one counts. One that was kept and did not come to be, because the daemon died or the disk
-// was full, says nothing of where a project's files are.
+// was full, says nothing of where a project's files are. Of what no file declares there is nothing to read again.
 func Heads(ctx context.Context, revs *records.Revisions, applied func(project, stack string) int64) ([]records.Revision, error) {
 	heads, err := revs.Heads(ctx)
 	if err != nil {
 		return nil, err
 	}
+	heads = slices.DeleteFunc(heads, fileless)
 	for i, h := range heads {
 		if n := applied(h.Project, h.Stack); n != 0 && n != h.Rev {
 			if in, err := revs.Get(ctx, h.Project, h.Stack, n); err == nil { // else the newest one is all that is left
@@ -28,6 +30,9 @@ func Heads(ctx context.Context, revs *records.Revisions, applied func(project, s
 	}
 	return heads, nil
 }
+
+// fileless reports whether a revision was made without files.
+func fileless(r records.Revision) bool { return r.Unreadable == nil && string(r.Files) == "null" }
 
 // Source reads the files of a revision, and the env files that they name, with the environment that was captured with it; user
 // is who the daemon runs as. What is wrong inside of them is no matter here: whoever loads them says it with its line.

@@ -60,6 +60,14 @@ type AppState struct {
 	Command    int64              `json:"command,omitempty"` // ledger number of the last command on the whole app
 	Processes  []Slot             `json:"processes,omitempty"`
 	Reloading  []string           `json:"reloading,omitempty"` // process#n that a reload has not come to yet
+	Schedule   Schedule           `json:"schedule,omitzero"`
+}
+
+// Schedule is how far an app with a schedule has come.
+type Schedule struct {
+	Until  time.Time `json:"until,omitzero"`   // what was due up to here is dealt with
+	Owed   bool      `json:"owed,omitempty"`   // a run was due and is not over
+	Queued bool      `json:"queued,omitempty"` // another one follows it
 }
 
 // Slot is one place for a process to run in, app:process#instance, and the generation that fills it.
@@ -78,6 +86,7 @@ type Slot struct {
 	KeeperID     string          `json:"keeperId,omitempty"` // the keeper's name of the generation
 	StartedAt    time.Time       `json:"startedAt,omitzero"`
 	ReadyAt      time.Time       `json:"readyAt,omitzero"`
+	Greeting     bool            `json:"greeting,omitempty"` // its postStart hook is not done yet
 	Restarts     int             `json:"restarts"`
 	Active       time.Duration   `json:"activeNs,omitempty"`     // how long it has run in all, in nanoseconds
 	RestartsAt   []time.Duration `json:"restartsAtNs,omitempty"` // Active at each restart that still counts, in nanoseconds

@@ -157,6 +157,7 @@ func (s *Supervisor) follow(ctx context.Context, all []Revised) (kept, gone, ren
 		kept, gone, renew = append(kept, k...), append(gone, g...), append(renew, r...)
 	}
 	s.link()
+	s.kick()
 	return kept, gone, renew, nil
 }
 

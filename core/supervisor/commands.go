@@ -24,6 +24,7 @@ type Command struct {
 	Seq     int64         // number of the call's record: the order of commands is the order of their records
 	Wait    bool          // until ready, or until nothing is left
 	Timeout time.Duration // of the wait; 0: as long as it takes
+	Arm     bool          // of a start: what has a schedule is left to its times
 }
 
 // within bounds a wait for the command.
@@ -71,7 +72,7 @@ func (s *Supervisor) command(ctx context.Context, k runner.Kind, c Command) ([]v
 			return nil, err
 		}
 	}
-	over, err := s.intend(ctx, k, c.Targets, c.Seq)
+	over, err := s.intend(ctx, k, c)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +83,10 @@ func (s *Supervisor) command(ctx context.Context, k runner.Kind, c Command) ([]v
 func (s *Supervisor) waiters(k runner.Kind, targets []op.Target, over []bool, c Command) []*runner.Waiter {
 	out := make([]*runner.Waiter, len(targets))
 	for i, t := range targets {
+		k := k
+		if k == runner.Start && c.Arm && s.plan(t.Key) != nil {
+			k = runner.Arm
+		}
 		w := &runner.Waiter{Kind: k, Target: t, Seq: c.Seq, Began: s.Now(), Patient: c.Wait || k == runner.Stop, Done: make(chan struct{})}
 		out[i] = w
 		r := s.runner(t.Key)

@@ -14,19 +14,25 @@ import (
 
 // intend makes a command's wish durable before anything is done. It says of each target whether a younger command wants
 // something else of it: those are overtaken.
-func (s *Supervisor) intend(ctx context.Context, k runner.Kind, targets []op.Target, seq int64) ([]bool, error) {
+func (s *Supervisor) intend(ctx context.Context, k runner.Kind, c Command) ([]bool, error) {
+	targets, seq := c.Targets, c.Seq
 	over := make([]bool, len(targets))
 	var left []string
 	want := store.WantStopped
 	if k.Up() {
 		want = store.WantRunning
 	}
+	planned := map[string]bool{}
+	for _, t := range targets {
+		planned[t.Key] = s.plan(t.Key) != nil
+	}
 	err := s.State.Put(ctx, func(st *store.State) error {
 		left = nil
 		if k.Up() && s.ending() { // here, so that it cannot come between the mark of the home and the end
 			return errEnding()
 		}
-		if k.Up() && st.HomeDown {
+		lifted := k.Up() && st.HomeDown
+		if lifted {
 			st.HomeDown, left = false, intent.PutDown(st, targets)
 		}
 		for i, t := range targets {
@@ -35,9 +41,14 @@ func (s *Supervisor) intend(ctx context.Context, k runner.Kind, targets []op.Tar
 				over[i] = false
 				continue
 			}
-			if over[i] = intent.Wish(&a, intent.PartOf(t), want, seq); !over[i] {
-				st.Set(a)
+			was := a.Desired
+			if over[i] = intent.Wish(&a, intent.PartOf(t), want, seq); over[i] {
+				continue
 			}
+			if planned[t.Key] {
+				intent.Schedule(&a, s.Now(), lifted || was != store.WantRunning, k.Up() && !c.Arm)
+			}
+			st.Set(a)
 		}
 		return nil
 	})
@@ -52,6 +63,7 @@ func (s *Supervisor) intend(ctx context.Context, k runner.Kind, targets []op.Tar
 			r.Recollect()
 		}
 	}
+	s.kick()
 	return over, nil
 }
 

@@ -49,6 +49,7 @@ type Supervisor struct {
 	Deps
 	target.Resolver
 	common   *runner.Common
+	kicked   chan struct{} // holds one: the times of schedules are to be looked at
 	applying chan struct{} // holds one: definitions are switched one after the other
 
 	mu         sync.RWMutex
@@ -68,7 +69,7 @@ type project struct {
 
 // New makes a supervisor; Run starts it.
 func New(d Deps) *Supervisor {
-	s := &Supervisor{Deps: d, applying: make(chan struct{}, 1),
+	s := &Supervisor{Deps: d, kicked: make(chan struct{}, 1), applying: make(chan struct{}, 1),
 		apps: map[string]*runner.Runner{}, dependents: map[string][]*runner.Runner{}, projectDir: map[string]project{}, unread: map[string]string{}}
 	s.Resolver = target.Resolver{Known: s}
 	s.common = &runner.Common{Log: d.Log, Keeper: d.Keeper, State: d.State, Bus: d.Bus, LogDir: d.LogDir, RunDir: d.RunDir, Lines: d.Lines,
@@ -84,6 +85,7 @@ func (s *Supervisor) Run(ctx context.Context, ready func()) error {
 	s.common.Begin(ctx)
 	s.mu.Unlock()
 	s.boot(ctx)
+	s.common.Go(func() { s.calendar(ctx) })
 	ready()
 	<-ctx.Done()
 	s.common.Wait()

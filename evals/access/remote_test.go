@@ -55,7 +55,7 @@ func outside(s func(row, seat) string) func(row, seat) string {
 		case slices.Contains([]string{"auth.signout", "auth.whoami", "auth.sessions", "auth.password", "approvals.list", "approvals.get", "approvals.wait", "events.follow", "events.list", "apps.list", "apps.graph",
 			"projects.list", "projects.get", "stacks.list", "stacks.get", "stacks.status", "stacks.start", "stacks.stop"}, r.id):
 			return got
-		case service == "apps" && r.id != "apps.apply", service == "logs", service == "health", r.id == "system.processes":
+		case service == "apps" && !slices.Contains([]string{"apps.add", "apps.apply", "apps.plan"}, r.id), service == "logs", service == "health", r.id == "system.processes":
 			return gone
 		}
 		return deny

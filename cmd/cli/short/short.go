@@ -22,7 +22,7 @@ var Usual = map[string]string{
 func Commands(s *session.Session) []*cobra.Command {
 	var all []*cobra.Command
 	for _, make := range []func(*session.Session) *cobra.Command{
-		project.Up, project.Plan, project.Down, kill, wait, project.Init, project.Import, project.Config, mcp, remote, doctor, project.Demo, completion, explain, version,
+		project.Up, project.Plan, project.Down, project.Run, kill, wait, project.Init, project.Import, project.Config, mcp, remote, doctor, project.Demo, completion, explain, version,
 	} {
 		if cmd := make(s); cmd != nil {
 			if instead, is := notRemote[cmd.Name()]; is {
@@ -39,6 +39,7 @@ var notRemote = map[string]string{
 	"up":         "omnitron start --remote ALIAS        start what is declared there\na project's files and folder are those of its own machine: run omnitron up there",
 	"plan":       "omnitron apps plan --project NAME --remote ALIAS        what its own files would change there",
 	"down":       "omnitron stop --remote ALIAS        stop apps there\nomnitron daemon shutdown --remote ALIAS        end the daemon too; only somebody on its machine can start it again",
+	"run":        "omnitron apps add --remote ALIAS --cwd FOLDER -- CMD…        a program of its machine",
 	"kill":       "omnitron daemon restart --remote ALIAS        replace its daemon by a new one",
 	"config":     "omnitron daemon config --remote ALIAS        the settings of its daemon\nomnitron config works without a daemon",
 	"demo":       "omnitron demo        it runs here",

@@ -12,11 +12,11 @@ import (
 
 // Question is a call that nobody makes.
 type Question struct {
-	Method  string `json:"method" cli:"arg" jsonschema:"method id, service.verb"`
+	Method  string `json:"method" cli:"arg" jsonschema:"service.verb"`
 	Channel string `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"kind of caller; default: yours"`
-	Who     string `json:"who,omitempty" jsonschema:"account of the caller; default: yours"`
-	Role    string `json:"role,omitempty" enum:"viewer,operator,admin,node" jsonschema:"role that the caller acts with; default: operator for an agent, else yours"`
-	App     string `json:"app,omitempty" complete:"apps" jsonschema:"app that it would be about, as project/stack/app"`
+	Who     string `json:"who,omitempty" jsonschema:"account; default: yours"`
+	Role    string `json:"role,omitempty" enum:"viewer,operator,admin,node" jsonschema:"its role; default: operator for an agent, else yours"`
+	App     string `json:"app,omitempty" complete:"apps" jsonschema:"project/stack/app"`
 }
 
 // Verdict is what the policy would say.

@@ -19,12 +19,12 @@ type File struct {
 
 // Application is what is applied.
 type Application struct {
-	Files    []File            `json:"files" min:"1" jsonschema:"the project's YAML files, in the order in which they are merged"`
+	Files    []File            `json:"files" min:"1" jsonschema:"the project's YAML files, in order of merging"`
 	EnvFiles []File            `json:"env_files,omitempty" secret:"true" jsonschema:"the env files that they name, and .env beside the first"`
 	Env      map[string]string `json:"env,omitempty" secret:"true" jsonschema:"environment of the caller's shell"`
 	Stack    string            `json:"stack,omitempty" jsonschema:"stack; default: dev, else the only one of the file"`
-	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once instead of when what it starts and restarts is ready"`
-	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until ready or failed"`
+	NoWait   bool              `json:"no_wait,omitempty" jsonschema:"answer at once"`
+	Timeout  int               `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; 0: until ready or failed"`
 }
 
 // Applied is what became of it.

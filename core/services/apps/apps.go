@@ -2,6 +2,7 @@
 package apps
 
 import (
+	"sync"
 	"time"
 
 	"github.com/omnitron-dev/omnitron/core/bus"
@@ -36,6 +37,12 @@ var Methods = op.Of("apps", "Supervised applications.",
 	op.Unary("start", op.Operator, op.Sets, (*Service).Start, "Start applications and what they depend on; answers when they are ready or have failed.",
 		op.Top("start"), op.Core(), op.Planned((*Service).PlanStart), op.Timeout(time.Hour), op.Undo("apps.stop"), op.Keywords("run launch boot up resume"),
 		op.Shows("one app", `{"names":["web"]}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
+	op.Unary("add", op.Admin, op.Adds, (*Service).Add, "Supervise a program without a file.",
+		op.Global(), op.Planned((*Service).PlanAdd), op.Timeout(time.Hour), op.Undo("apps.remove"), op.Keywords("run new program adhoc create pm2"),
+		op.Shows("a program", `{"command":["/bin/sleep","1000"],"cwd":"/tmp","name":"nap"}`), op.Fails("nothing to run", `{"cwd":"/tmp"}`, "invalid")),
+	op.Unary("remove", op.Admin, op.Destroys, (*Service).Remove, "Stop and forget what was added.",
+		op.Planned((*Service).PlanRemove), op.Timeout(time.Hour), op.Keywords("delete adhoc forget"),
+		op.Shows("one that was added", `{"names":["added"]}`), op.Fails("one that a file declares", `{"names":["web"]}`, "conflict")),
 	op.Unary("stop", op.Operator, op.Interrupts, (*Service).Stop, "Stop applications: everything that they ever started ends, dependents first.",
 		op.Top("stop"), op.Core(), op.Planned((*Service).PlanStop), op.Timeout(time.Hour), op.Undo("apps.start"), op.Keywords("halt end terminate kill shut down quit"),
 		op.Shows("one app", `{"names":["web"]}`), op.Fails("a name that is not there", `{"names":["nope"]}`, "not_found")),
@@ -86,9 +93,11 @@ type Service struct {
 	samples  *sample.Sampler
 	vault    *vault.Vault
 	user     string // who the daemon runs as
+	home     string
+	editing  sync.Mutex // held while the apps that no file declares are changed
 }
 
 // New copies what the service needs from the host.
 func New(h *host.Host) (*Service, error) {
-	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, projects: projects.New(h.Supervisor, h.Revisions, records.NewStacks(h.Store), h.User), samples: h.Samples, vault: h.Vault, user: h.User}, nil
+	return &Service{sup: h.Supervisor, journal: h.Journal, bus: h.Bus, events: h.Events, calls: h.Ledger, projects: projects.New(h.Supervisor, h.Revisions, records.NewStacks(h.Store), h.User), samples: h.Samples, vault: h.Vault, user: h.User, home: h.Home}, nil
 }

@@ -52,7 +52,7 @@ func service(t *testing.T, yaml string) (*hosttest.Host, *Service) {
 // crash has an app fail to start, so that it is crashed.
 func crash(t *testing.T, h *hosttest.Host, s *Service, name string) {
 	t.Helper()
-	if _, err := s.Start(h.On(person, name), Order{}); err == nil {
+	if _, err := s.Start(h.On(person, name), Beginning{}); err == nil {
 		t.Fatalf("%s starts", name)
 	}
 }
@@ -128,7 +128,7 @@ func TestPlans(t *testing.T) {
 	}
 	one := h.On(person, "api")
 	for what, c := range map[string][2]string{
-		"start":   {show(s.PlanStart(one, Order{})), "shop/dev/db: stopped → running; shop/dev/api: stopped → running"},
+		"start":   {show(s.PlanStart(one, Beginning{})), "shop/dev/db: stopped → running; shop/dev/api: stopped → running"},
 		"stop":    {show(s.PlanStop(h.On(person, "pool", "api"), Order{})), "shop/dev/pool: crashed → stopped"},
 		"restart": {show(s.PlanRestart(h.On(person, "pool:web#2"), Order{})), "shop/dev/pool:web#2: crashed → stopped, then running"},
 		"scale":   {show(s.PlanScale(h.On(person, "pool:web"), Scaling{Instances: 5})), "shop/dev/pool: 2 instances → 5 instances"},

@@ -21,6 +21,12 @@ type Order struct {
 	Timeout int  `json:"timeout_s,omitempty" min:"0" max:"3600" jsonschema:"seconds to wait at most; the work goes on after that; 0: until every target is ready or has failed"`
 }
 
+// Beginning is an Order to start.
+type Beginning struct {
+	Order
+	Arm bool `json:"arm,omitempty" jsonschema:"leave schedules alone"`
+}
+
 // Results is one result a target.
 type Results struct {
 	Items []view.Result `json:"items" table:"1" jsonschema:"one result a target"`
@@ -32,8 +38,10 @@ func command(ctx context.Context, o Order) supervisor.Command {
 
 // Start answers when every target, and what it depends on, is ready or has failed. Faults: not_found, failed (with one
 // result a target), deadline, conflict (superseded), internal (state_not_durable).
-func (s *Service) Start(ctx context.Context, in Order) (Results, error) {
-	return results(s.sup.Start(ctx, command(ctx, in)))
+func (s *Service) Start(ctx context.Context, in Beginning) (Results, error) {
+	c := command(ctx, in.Order)
+	c.Arm = in.Arm || len(in.Names) == 0
+	return results(s.sup.Start(ctx, c))
 }
 
 // Stop answers when nothing of the targets is left. Faults as Start.
@@ -88,9 +96,19 @@ func results(rs []view.Result, err error) (Results, error) {
 }
 
 // PlanStart says what a start would start.
-func (s *Service) PlanStart(ctx context.Context, _ Order) (*op.Plan, error) {
+func (s *Service) PlanStart(ctx context.Context, in Beginning) (*op.Plan, error) {
 	var items []op.Item
 	for _, v := range s.sup.StartSet(op.TargetsOf(ctx)) {
+		if v.Definition.Schedule != nil && (in.Arm || len(in.Names) == 0) {
+			if v.Desired != "running" {
+				items = append(items, op.Item{Target: v.Key, From: string(v.State), To: "waiting for its times"})
+			}
+			continue
+		}
+		if v.Sleeps() {
+			items = append(items, op.Item{Target: v.Key, From: string(v.State), To: "running"})
+			continue
+		}
 		if now := v.Settled(); now != string(view.Running) && now != string(view.Completed) {
 			items = append(items, op.Item{Target: v.Key, From: now, To: "running"})
 		}

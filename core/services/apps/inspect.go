@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/fault"
@@ -63,6 +64,7 @@ type ProcessDetail struct {
 	Restart   string      `json:"restart" jsonschema:"its restart policy"`
 	Stop      string      `json:"stop" jsonschema:"how it is stopped"`
 	Sockets   []Listening `json:"sockets,omitempty" jsonschema:"sockets that are kept open for it and passed on"`
+	Hooks     []string    `json:"hooks,omitempty" jsonschema:"commands around its start and stop; passwords masked"`
 	Secrets   []Bound     `json:"secrets,omitempty" jsonschema:"which of its variables are secrets"`
 }
 
@@ -96,6 +98,9 @@ func (s *Service) Inspect(ctx context.Context, _ op.One) (Inspection, error) {
 	def := v.Definition
 	in := Inspection{App: part(*v, t), Processes: []ProcessDetail{}, Logs: []string{}, Trees: []Tree{}, Depends: []string{}, Needed: s.sup.Dependents(v.Key),
 		Labels: map[string]string{"onDaemonExit": def.OnDaemonExit, "strategy": def.Supervision.Strategy, "hash": def.Hash}}
+	if p := def.Schedule; p != nil {
+		in.Labels["schedule"] = strings.TrimSpace(p.Cron+" "+p.Timezone) + ", overlap " + p.Overlap
+	}
 	for _, d := range def.DependsOn {
 		in.Depends = append(in.Depends, d.Name+" ("+d.Until+")")
 	}
@@ -188,6 +193,10 @@ func detail(p *config.Process) ProcessDetail {
 		Stop:    p.Stop.Signal + ", SIGKILL after " + p.Stop.Timeout.String()}
 	if h := p.Health; h != nil {
 		d.Health = h.Probe.Kind() + " every " + h.Interval.String()
+	}
+	hooks := p.Hooks.All()
+	for _, name := range slices.Sorted(maps.Keys(hooks)) {
+		d.Hooks = append(d.Hooks, name+": "+strings.Join(config.MaskWords(hooks[name].Argv), " ")+", at most "+hooks[name].Timeout.String())
 	}
 	return d
 }

@@ -35,6 +35,7 @@ type Row struct {
 	RSS      int64      `json:"rss_bytes" table:"2" unit:"bytes" jsonschema:"resident memory of everything that it runs"`
 	Ports    []int      `json:"ports,omitempty" table:"3" jsonschema:"declared ports"`
 	Sockets  []string   `json:"sockets,omitempty" table:"3" jsonschema:"addresses that are kept open for it"`
+	NextRun  *time.Time `json:"next_run,omitempty" table:"3" unit:"time" jsonschema:"when its schedule runs it next; absent while it is paused"`
 	Reason   string     `json:"reason,omitempty" table:"2" jsonschema:"why it is in this state"`
 	Key      string     `json:"key" table:"6" jsonschema:"project/stack/app"`
 	Project  string     `json:"project" jsonschema:"project"`
@@ -90,7 +91,7 @@ func page[T any](items []T, p op.Page, key func(T) string) op.List[T] {
 }
 
 func (s *Service) row(v *view.App) Row {
-	r := Row{Name: v.Name, State: v.State, Health: v.Health, Restarts: v.Restarts, Reason: v.Reason, Key: v.Key, Project: v.Project, Stack: v.Stack, Since: v.Since}
+	r := Row{Name: v.Name, State: v.State, Health: v.Health, Restarts: v.Restarts, Reason: v.Reason, Key: v.Key, Project: v.Project, Stack: v.Stack, Since: v.Since, NextRun: v.NextRun}
 	up := 0
 	var oldest time.Time
 	for _, i := range v.Instances {

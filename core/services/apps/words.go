@@ -93,6 +93,9 @@ func advice(v *view.App, name string) []fault.Hint {
 		}
 	case view.Waiting:
 		calls = []fault.Call{fault.Do("apps.graph"), fault.Do("apps.list")}
+		if v.Sleeps() {
+			calls = []fault.Call{fault.Do("logs.query", "names", names, "limit", 100), fault.Do("apps.start", "names", names)}
+		}
 	case view.Stuck:
 		calls = []fault.Call{fault.Do("apps.inspect", "name", name), fault.Do("daemon.doctor")}
 	default:

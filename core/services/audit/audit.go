@@ -30,14 +30,14 @@ func New(h *host.Host) (*Service, error) { return &Service{h.Ledger}, nil }
 // Search says which calls are wanted.
 type Search struct {
 	op.Page
-	Since    time.Time `json:"since,omitzero" jsonschema:"only later; RFC 3339"`
-	Until    time.Time `json:"until,omitzero" jsonschema:"only earlier; RFC 3339"`
+	Since    time.Time `json:"since,omitzero" jsonschema:"from, RFC 3339"`
+	Until    time.Time `json:"until,omitzero" jsonschema:"to, RFC 3339"`
 	Who      string    `json:"who,omitempty" jsonschema:"account, or token:ID"`
-	Channel  string    `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"only of this kind of caller"`
-	Method   string    `json:"method,omitempty" jsonschema:"only this method, or all of a service as apps.*"`
-	Decision string    `json:"decision,omitempty" enum:"allow,confirm,hold,deny,confirmed,approved,refused,repeated,dry_run" jsonschema:"only with this decision; refused: before the policy was asked, repeated: answered from memory"`
-	Result   string    `json:"result,omitempty" jsonschema:"only with this fault code, or ok"`
-	App      string    `json:"app,omitempty" complete:"apps" jsonschema:"only about this app, by project/stack/app"`
+	Channel  string    `json:"channel,omitempty" enum:"person,agent,app,node" jsonschema:"kind of caller"`
+	Method   string    `json:"method,omitempty" jsonschema:"apps.stop, or apps.*"`
+	Decision string    `json:"decision,omitempty" enum:"allow,confirm,hold,deny,confirmed,approved,refused,repeated,dry_run" jsonschema:"only with this decision"`
+	Result   string    `json:"result,omitempty" jsonschema:"fault code, or ok"`
+	App      string    `json:"app,omitempty" complete:"apps" jsonschema:"project/stack/app"`
 	Changes  bool      `json:"changes,omitempty" jsonschema:"changing calls only"`
 	Forward  bool      `json:"forward,omitempty" jsonschema:"oldest first"`
 }

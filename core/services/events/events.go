@@ -45,7 +45,7 @@ type Following struct {
 	Topics []string `json:"topics,omitempty" jsonschema:"only these: apps, health, logs, daemon, agents, approvals, custom"`
 	Apps   []string `json:"apps,omitempty" complete:"apps" jsonschema:"only of these apps, by project/stack/app"`
 	Replay int      `json:"replay,omitempty" min:"0" max:"1000" jsonschema:"how many past events to begin with"`
-	Since  string   `json:"since,omitempty" jsonschema:"cursor of the last event that was seen: go on after it"`
+	Since  string   `json:"since,omitempty" jsonschema:"cursor of the last event seen"`
 }
 
 // room is how many events a follower may be behind: all that the bus remembers, and as many again.
@@ -197,8 +197,8 @@ func (s *Service) List(ctx context.Context, in Past) (op.List[bus.Event], error)
 // Note is an event to publish.
 type Note struct {
 	Type string            `json:"type" jsonschema:"what happened, a word"`
-	Text string            `json:"text,omitempty" jsonschema:"one sentence for people"`
-	App  string            `json:"app,omitempty" complete:"apps" jsonschema:"app that it concerns, project/stack/app"`
+	Text string            `json:"text,omitempty" jsonschema:"one sentence"`
+	App  string            `json:"app,omitempty" complete:"apps" jsonschema:"project/stack/app"`
 	Data map[string]string `json:"data,omitempty" jsonschema:"details"`
 }
 

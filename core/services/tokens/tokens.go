@@ -106,7 +106,7 @@ type Fresh struct {
 	Methods  []string `json:"methods,omitempty" max:"64" jsonschema:"only these: apps.*, *.list"`
 	Days     int      `json:"days,omitempty" min:"1" max:"3650" default:"90" jsonschema:"how long it is good"`
 	Client   string   `json:"client,omitempty" enum:"claude,cursor" jsonschema:"also give what connects it"`
-	URL      string   `json:"url,omitempty" max:"2048" pattern:"^https?://[^\\s\"'<>]+$" jsonschema:"address for the client; default: this daemon's"`
+	URL      string   `json:"url,omitempty" max:"2048" pattern:"^https?://[^\\s\"'<>]+$" jsonschema:"default: this daemon's"`
 }
 
 // Validate looks at the globs.

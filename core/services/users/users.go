@@ -139,7 +139,7 @@ type Changes struct {
 	Name
 	Role     string `json:"role,omitempty" enum:"viewer,operator,admin" jsonschema:"another role"`
 	Password string `json:"password,omitempty" secret:"true" max:"1024" jsonschema:"another password"`
-	Disabled *bool  `json:"disabled,omitempty" jsonschema:"true: keep out; false: let in again"`
+	Disabled *bool  `json:"disabled,omitempty" jsonschema:"keep out"`
 	Unlock   bool   `json:"unlock,omitempty" jsonschema:"forget the wrong passwords"`
 }
 

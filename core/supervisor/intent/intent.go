@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/omnitron-dev/omnitron/core/config"
 	"github.com/omnitron-dev/omnitron/core/op"
@@ -92,6 +93,18 @@ func Scale(a *store.AppState, p *config.Process, instances int, seq int64) (over
 	a.Scale[p.Name], a.ScaleBase[p.Name] = instances, p.Instances
 	number(a, said, seq)
 	return false
+}
+
+// Schedule notes what a command means for an app with a schedule: fresh, its times count from now on; run, it is to run now.
+func Schedule(a *store.AppState, now time.Time, fresh, run bool) {
+	switch {
+	case a.Desired != store.WantRunning:
+		a.Schedule.Owed, a.Schedule.Queued = false, false
+	case fresh || a.Schedule.Until.IsZero():
+		a.Schedule = store.Schedule{Until: now, Owed: run}
+	case run:
+		a.Schedule.Owed = true
+	}
 }
 
 // Instances is how many of a process there should be: what scale said, else what the file says.

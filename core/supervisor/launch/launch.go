@@ -54,7 +54,7 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 	if p.Def.Logging.Merge {
 		spec.Err = spec.Out
 	}
-	spec.Stdin, spec.Limits = p.Def.Stdin, limits(p.Def)
+	spec.Stdin, spec.Limits = p.Def.Stdin, Limits(p.Def)
 	if d := p.Def.Watchdog; d > 0 {
 		spec.Env = append(spec.Env, "WATCHDOG_USEC="+strconv.FormatInt(d.Microseconds(), 10))
 	}
@@ -62,8 +62,8 @@ func (p Program) Spec(who account.Account, number uint64, rev int64, logDir stri
 	return spec
 }
 
-// limits gives the limits of a process by the keeper's names of them.
-func limits(def *config.Process) map[string]string {
+// Limits gives the limits of a process by the keeper's names of them.
+func Limits(def *config.Process) map[string]string {
 	out := map[string]string{}
 	if l := def.Limits; l != nil {
 		if l.Memory > 0 {

@@ -24,7 +24,7 @@ func (r *Runner) adopt(app *config.App, rev int64) {
 				u = &unit{slot: slot{phase: idle, outcome: view.Stopped}, process: p.Name, number: k, since: r.c.Now()}
 				r.units = append(r.units, u)
 			}
-			u.def, u.parting = p, false
+			u.def, u.parting, u.sleeps = p, false, false
 			want[u.instance()] = true
 			r.takeUp(u)
 		}

@@ -108,6 +108,9 @@ func (r *Runner) Declare(app *config.App) { r.declared.Store(app) }
 // Launch starts the runner's goroutine, once its slots are as they should be.
 func (r *Runner) Launch() {
 	r.part()
+	if r.app.Schedule != nil {
+		r.slumber()
+	}
 	r.snapshot.Store(r.build())
 	r.c.Go(func() { r.loop(r.c.ctx) })
 }
@@ -253,4 +256,85 @@ func (r *Runner) Weigh(used func(process string, number, pid int) (int64, time.T
 			}
 		}
 	})
+}
+
+// Due says that a run is due, which is durable by now.
+func (r *Runner) Due() { r.mail.Post(r.due) }
+
+// due begins a run, or does with the one that still goes on what the schedule says.
+func (r *Runner) due() {
+	r.recollect()
+	switch {
+	case !r.scheduled():
+	case r.resting():
+		r.run()
+	case r.app.Schedule.Overlap == "replace":
+		for _, u := range r.units {
+			if r.wanted(u) {
+				r.command(u, Restart)
+			}
+		}
+		r.moved()
+	case r.app.Schedule.Overlap == "queue" && !r.plan.Queued:
+		r.plan.Queued = true
+	default:
+		r.c.Bus.Publish(bus.Event{At: r.c.Now(), Topic: "apps", Type: "schedule_skipped", Key: r.Key, Slot: r.app.Name, Text: "it was due, and the run before still goes on"})
+	}
+}
+
+// run begins a run of what has a schedule.
+func (r *Runner) run() {
+	r.plan.Owed = true
+	for _, u := range r.units {
+		if r.wanted(u) && !u.parting {
+			u.forgive()
+			r.send(u, evStart, ended{})
+		}
+	}
+	r.moved()
+}
+
+// scheduled reports whether the schedule of the app is in force.
+func (r *Runner) scheduled() bool {
+	return r.app.Schedule != nil && r.desired && !r.removed && !r.halting
+}
+
+// resting reports whether nothing of the app goes on.
+func (r *Runner) resting() bool {
+	return !slices.ContainsFunc(r.units, func(u *unit) bool { return u.phase != idle })
+}
+
+// slumber sees whether a run of the schedule is over, and when the next one is.
+func (r *Runner) slumber() {
+	on := r.scheduled()
+	if !on {
+		r.plan.Queued = false
+	}
+	rest := r.resting()
+	switch {
+	case !rest:
+		r.began, r.plan.Owed = true, on
+	case r.began:
+		r.began, r.plan.Owed = false, false
+		if r.plan.Queued {
+			r.plan.Queued = false
+			r.run()
+			rest = r.resting()
+		}
+	}
+	r.next = time.Time{}
+	if times, ok := r.app.Schedule.Times(); on && ok {
+		r.next = times.Next(r.plan.Until)
+	}
+	for _, u := range r.units {
+		u.sleeps = on && rest && r.wanted(u)
+	}
+}
+
+// state is what people are told of a slot: what has run waits for the next time that it is due.
+func (u *unit) state() view.State {
+	if u.sleeps && u.phase == idle {
+		return view.Waiting
+	}
+	return u.slot.state()
 }

@@ -2,8 +2,10 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,13 +35,19 @@ func (r *Runner) spawn(u *unit) {
 	u.former = false
 	r.opened(u)
 	g := &generation{number: u.last, rev: r.rev, def: u.def, live: u.def, app: r.app, at: r.c.Now()}
+	hook, abort := context.WithCancel(r.c.ctx)
+	u.abort = abort
 	r.c.Go(func() {
-		err := g.start(r.c, u.process, u.number)
+		err := g.start(hook, r.c, u.process, u.number)
+		given := hook.Err() != nil
+		abort()
 		r.mail.Post(func() {
 			r.spawns--
+			u.abort = nil
 			if err != nil {
-				u.exit = &view.Exit{At: r.c.Now(), Reason: "spawn", Message: r.c.Hide(err.Error()), Generation: g.number}
-				r.ended(u, u.exit)
+				if !given { // else it was a stop that ended the hook, and nothing has failed
+					r.unspawned(u, g, err)
+				}
 				r.send(u, evSpawnFailed, ended{permanent: launch.Permanent(err)})
 				return
 			}
@@ -52,6 +60,38 @@ func (r *Runner) spawn(u *unit) {
 			r.send(u, evSpawned, ended{})
 		})
 	})
+}
+
+// unspawned keeps why a generation did not come to be.
+func (r *Runner) unspawned(u *unit, g *generation, err error) {
+	u.exit = &view.Exit{At: r.c.Now(), Reason: "spawn", Message: r.c.Hide(err.Error()), Generation: g.number}
+	if failed, ok := errors.AsType[*hookError](err); ok {
+		u.exit.Reason, u.exit.RanMS = "preStart", failed.ran.Milliseconds()
+		exit := u.exit
+		r.later = append(r.later, func() { r.quote(u, exit, exit.At) })
+	}
+	r.ended(u, u.exit)
+}
+
+// farewell runs the hook that comes when nothing of a run is left; it reports whether there is one, and then gone comes again.
+func (r *Runner) farewell(u *unit, g *generation) bool {
+	h := g.live.Hooks.PostStop
+	if h == nil || g.cleaned {
+		return false
+	}
+	g.cleaned = true
+	code, sig, why := "", "", "lost"
+	if x := u.exit; x != nil && x.Generation == g.number {
+		why, sig = x.Reason, x.Signal
+		switch {
+		case x.Known && sig != "":
+			code = strconv.Itoa(128 + int(launch.Signal(sig)))
+		case x.Known:
+			code = strconv.Itoa(x.Code)
+		}
+	}
+	r.accompany(u, g, "postStop", h, []string{"OMNITRON_EXIT_CODE=" + code, "OMNITRON_EXIT_SIGNAL=" + sig, "OMNITRON_EXIT_REASON=" + why}, func(error) { r.gone(u, g, nil) })
+	return true
 }
 
 // exited takes the end of u's main process.
@@ -101,6 +141,9 @@ func (r *Runner) gone(u *unit, g *generation, err error) {
 		return
 	}
 	g.quiet()
+	if r.farewell(u, g) {
+		return
+	}
 	r.c.Ports.Free(g.ports)
 	r.later = append(r.later, func() { r.bury(g) })
 	failed := u.exit != nil && u.exit.Generation == g.number && u.end.cause != byStop && !(u.end.cause == byItself && u.end.success)

@@ -7,11 +7,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/omnitron-dev/omnitron/core/bus"
 	"github.com/omnitron-dev/omnitron/core/config"
 	units "github.com/omnitron-dev/omnitron/core/config/unit"
 	"github.com/omnitron-dev/omnitron/core/journal"
 	"github.com/omnitron-dev/omnitron/core/proc"
 	"github.com/omnitron-dev/omnitron/core/supervisor/account"
+	"github.com/omnitron-dev/omnitron/core/supervisor/errand"
 	"github.com/omnitron-dev/omnitron/core/supervisor/launch"
 	"github.com/omnitron-dev/omnitron/core/supervisor/sockets"
 )
@@ -51,6 +53,11 @@ type generation struct {
 	from       map[journal.Stream]int64 // where its output begins, for ready: {log: …}
 	closing    bool                     // its end is being seen to
 	over       bool                     // its main process has ended
+	aside      *aside                   // the hook that runs beside it
+	greeting   bool                     // postStart is still to be done, or under way
+	bidding    bool                     // preStop is under way
+	cleaned    bool                     // postStop has been seen to
+	asked      time.Time                // when the stop signal was sent, where a hook came before it
 	adopted    bool                     // an earlier daemon started it
 	lived      bool                     // adopted while its main process ran
 	behind     int                      // processes that were left when its main process had ended well by itself
@@ -61,10 +68,8 @@ func (g *generation) program(process string, n int) launch.Program {
 	return launch.Program{App: g.app, Def: g.def, Process: process, Number: n, Ports: g.ports, Secrets: g.secrets}
 }
 
-// start asks the keeper for the program.
-func (g *generation) start(c *Common, process string, n int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
-	defer cancel()
+// start asks the keeper for the program, once the hook before it has been done; that is given up when its context ends.
+func (g *generation) start(hook context.Context, c *Common, process string, n int) error {
 	who, err := account.Of(g.def)
 	if err != nil {
 		return err
@@ -75,6 +80,15 @@ func (g *generation) start(c *Common, process string, n int) error {
 	if g.ports, err = c.Ports.Draw(g.def, n); err != nil {
 		return err
 	}
+	if g.def.Hooks.PreStart != nil {
+		began := c.Now()
+		if err = c.hook(hook, g, process, n, "preStart", g.def.Hooks.PreStart); err != nil {
+			c.Ports.Free(g.ports)
+			return &hookError{err, c.Now().Sub(began)}
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), spawnTimeout)
+	defer cancel()
 	if err = sockets.Open(ctx, c.Keeper, g.app.Key, process, g.def, who); err != nil {
 		c.Ports.Free(g.ports)
 		return err
@@ -90,6 +104,76 @@ func (g *generation) start(c *Common, process string, n int) error {
 		c.Ports.Free(g.ports)
 	}
 	return err
+}
+
+// hookError is why the hook before a program failed.
+type hookError struct {
+	err error
+	ran time.Duration
+}
+
+func (e *hookError) Error() string { return "the preStart hook " + e.err.Error() }
+func (e *hookError) Unwrap() error { return e.err }
+
+// hook runs a hook beside an instance, as it would run, and leaves nothing of it.
+func (c *Common) hook(ctx context.Context, g *generation, process string, n int, name string, h *config.Hook, more ...string) error {
+	who, program, err := c.beside(g, process, n)
+	if err != nil {
+		return fmt.Errorf("cannot be run: %w", err)
+	}
+	return errand.Errands{Keeper: c.Keeper, LogDir: c.LogDir, Log: c.Log}.Hook(ctx, program, who, name, h, more...)
+}
+
+// aside is a hook that runs while its instance goes on living, or after it.
+type aside struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when nothing of it is left
+}
+
+// accompany runs a hook beside g, after giving up the one that still runs, and tells the runner's goroutine how it went, unless it was
+// given up itself.
+func (r *Runner) accompany(u *unit, g *generation, name string, h *config.Hook, more []string, then func(error)) {
+	ctx, cancel := context.WithCancel(r.c.ctx)
+	former, a := g.dismiss(), &aside{cancel, make(chan struct{})}
+	g.aside = a
+	r.c.Go(func() {
+		<-former
+		err := r.c.hook(ctx, g, u.process, u.number, name, h, more...)
+		given := ctx.Err() != nil
+		cancel()
+		close(a.done)
+		if given {
+			return
+		}
+		r.mail.Post(func() {
+			if u.gen != g || g.aside != a {
+				return
+			}
+			g.aside = nil
+			if err != nil {
+				r.missed(u, "the "+name+" hook "+r.c.Hide(err.Error()))
+			}
+			then(err)
+		})
+	})
+}
+
+// missed tells that a hook failed whose failure changes nothing.
+func (r *Runner) missed(u *unit, text string) {
+	r.c.Bus.Publish(bus.Event{At: r.c.Now(), Topic: "apps", Type: "hook_failed", Key: r.Key, Slot: u.name(r.app.Name), Text: text})
+}
+
+// dismiss gives up the hook that runs beside g; what it gives is closed when nothing of it is left.
+func (g *generation) dismiss() <-chan struct{} {
+	a := g.aside
+	g.aside, g.greeting, g.bidding = nil, false, false
+	if a == nil {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	a.cancel()
+	return a.done
 }
 
 // watch follows a living generation until its main process ends.
@@ -157,8 +241,8 @@ func (r *Runner) extend(u *unit, d time.Duration) {
 		g.quiet()
 		g.deadline, g.extended = until, true
 		g.watchReady(r, u)
-	case u.phase == ending && u.timer != nil && r.c.Now().Sub(u.since)+d > u.delay:
-		u.delay = r.c.Now().Sub(u.since) + d // what is left of it, its children get
+	case u.phase == ending && u.timer != nil && d > u.grace(r.c.Now()):
+		u.delay += d - u.grace(r.c.Now()) // what is left of it, its children get
 		r.waitFor(u, evLate, d)
 	}
 }
@@ -222,9 +306,11 @@ func (g *generation) end(r *Runner, u *unit, grace time.Duration) {
 		return
 	}
 	g.closing = true
+	aside := g.dismiss()
 	p, sig := g.proc, launch.Signal(g.live.Stop.Signal)
 	count := u.end.cause == byItself && u.end.success && !g.app.Oneshot
 	r.c.Go(func() {
+		<-aside
 		behind := 0
 		if count {
 			behind = g.left(r.c.ctx, p)

@@ -24,7 +24,7 @@ import (
 //	idle      start        → waiting    ask
 //	waiting   stop         → idle
 //	waiting   met          → spawning   spawn
-//	spawning  stop         → spawning
+//	spawning  stop         → spawning   abort
 //	spawning  spawned      → starting   probe          (ending signal,timer if a stop came meanwhile)
 //	spawning  spawnfailed  → backoff    timer          (idle when it cannot be helped)
 //	starting  ready        → running    health
@@ -93,6 +93,7 @@ const (
 	actSignal action = "signal" // send the stop signal to the main process
 	actTimer  action = "timer"  // arm the timer: stop timeout or back-off
 	actLinger action = "linger" // the main is gone in time: the rest gets what is left of the timeout, then SIGKILL
+	actAbort  action = "abort"  // give up a hook that runs before the program
 	actKill   action = "kill"   // SIGKILL to everything that it ever started
 )
 
@@ -159,6 +160,7 @@ func step(s slot, e event, end ended, r rules, roll float64) (slot, []action) {
 		switch e {
 		case evStop:
 			s.doomed, s.again = true, false
+			return s, []action{actAbort}
 		case evStart:
 			s.again = s.doomed
 		case evSpawned:

@@ -33,6 +33,10 @@ func (r *Runner) build() *view.App {
 	for _, d := range r.app.DependsOn {
 		a.DependsOn = append(a.DependsOn, d.Name)
 	}
+	if !r.next.IsZero() && r.scheduled() {
+		next := r.next
+		a.NextRun = &next
+	}
 	states := make([]view.State, len(r.units))
 	healths := map[string]int{}
 	for i, u := range r.units {
@@ -69,6 +73,11 @@ func (r *Runner) build() *view.App {
 func (r *Runner) instance(u *unit) view.Instance {
 	in := view.Instance{Slot: u.name(r.app.Name), Process: u.process, Number: u.number, State: u.state(), Reason: u.reason, Desired: desiredWord(r.wanted(u)), Health: "unknown",
 		Generation: u.last, Since: u.since, Restarts: u.starts, LastExit: u.exit, Former: u.former, Rests: !r.wants(u)}
+	if u.sleeps && u.phase == idle {
+		if in.Reason = "next run " + r.next.Format("2006-01-02 15:04 MST"); u.outcome == view.Failed || u.outcome == view.Crashed {
+			in.Reason = "the last run failed: " + u.reason + "; " + in.Reason
+		}
+	}
 	if !u.nextTry.IsZero() {
 		t := u.nextTry
 		in.NextTry = &t
@@ -117,6 +126,7 @@ func (r *Runner) remember() {
 		slots[i] = r.slotState(u, &v.Instances[i])
 	}
 	left := r.unreloaded()
+	owed, queued := r.plan.Owed, r.plan.Queued
 	r.c.State.Touch(func(st *store.State) {
 		if _, known := st.App(r.Key); !known { // removed meanwhile
 			return
@@ -124,6 +134,7 @@ func (r *Runner) remember() {
 		st.Edit(r.Key, func(a *store.AppState) {
 			a.Status, a.Restarts, a.Generation, a.LastError = string(v.State), v.Restarts, v.Epoch, v.Reason
 			a.Processes, a.Reloading = slots, left
+			a.Schedule.Owed, a.Schedule.Queued = owed, queued
 			a.PID, a.StartTime, a.BootID, a.LastExit = 0, 0, "", nil
 			for _, s := range slots {
 				if s.LastExit != nil && (a.LastExit == nil || s.LastExit.At.After(a.LastExit.At)) {
@@ -138,13 +149,14 @@ func (r *Runner) remember() {
 }
 
 func (r *Runner) slotState(u *unit, in *view.Instance) store.Slot {
-	s := store.Slot{Name: u.process, Instance: u.number, Status: string(in.State), Health: in.Health, Generation: u.last, Restarts: u.starts,
+	s := store.Slot{Name: u.process, Instance: u.number, Status: string(u.slot.state()), Health: in.Health, Generation: u.last, Restarts: u.starts,
 		Active: u.hist.Active, RestartsAt: u.hist.Restarts, Attempt: u.hist.Streak, BackoffUntil: u.nextTry, LastError: u.reason}
 	if x := u.exit; x != nil {
 		s.LastExit = &store.Exit{Known: x.Known, Code: x.Code, Signal: x.Signal, At: x.At, Reason: x.Reason, Message: x.Message, RanMS: x.RanMS,
 			Generation: x.Generation, PID: x.PID, StderrTail: x.Stderr}
 	}
 	if g := u.gen; g != nil {
+		s.Greeting = g.greeting
 		id := g.proc.Identity()
 		s.Revision, s.PID, s.StartTime, s.BootID, s.PIDNS = g.rev, id.PID, id.Start, id.Boot, id.NS
 		s.Group, s.KeeperID, s.StartedAt, s.ReadyAt = naming.Group(r.Key, u.process, u.number, g.number), g.proc.ID(), g.at, g.readyAt

@@ -35,6 +35,7 @@ func (r *Runner) Unmoved(a store.AppState) {
 // Recall gives a runner, before Launch, what the state remembers of its app.
 func (r *Runner) Recall(a store.AppState) {
 	r.intent(a)
+	r.plan = a.Schedule
 	r.adopt(r.app, r.rev)
 	r.unfinished = a.Reloading
 	boot := bootTime()
@@ -60,6 +61,9 @@ func (r *Runner) Recall(a store.AppState) {
 		}
 		if !sl.ReadyAt.IsZero() {
 			u.ready, u.readyAt = sl.Generation, sl.ReadyAt
+		}
+		if sl.Greeting {
+			u.owes = sl.Generation
 		}
 		u.ancient = !sl.StartedAt.IsZero() && sl.StartedAt.Before(boot)
 		if u.exit != nil && u.exit.At.Before(boot) {
@@ -189,9 +193,13 @@ func (r *Runner) resume(start bool) {
 			r.wait(u, evOver)
 		case u.phase == backoff:
 			r.send(u, evStop, ended{})
+		case r.app.Schedule != nil && !r.plan.Owed:
 		case r.wanted(u) && start && r.wants(u):
 			r.send(u, evStart, ended{})
 		}
+	}
+	if start && r.scheduled() && r.plan.Owed && r.resting() { // the daemon before did not live to begin it
+		r.run()
 	}
 	if start {
 		r.rejoin()
@@ -242,6 +250,9 @@ func (r *Runner) carryOn(u *unit, start bool) {
 		u.gen.watchHealth(r, u)
 		u.gen.beat = time.Now() // while no daemon was there nobody was listening in time
 		r.watchDog(u, u.gen.def.Watchdog)
+		if u.owes == u.gen.number {
+			r.greet(u)
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ type Runner struct {
 	halting    bool            // the daemon ends: stop, but leave what is desired alone
 	open       map[string]bool // the sockets, by id, that were opened for it
 	shed       bool            // something was too much and is ending, or has ended, which the command that asked for it does not know yet
+	plan       store.Schedule  // how far its schedule has come
+	next       time.Time       // when it is due next, as far as was told
+	began      bool            // a run of its schedule is under way
 	removed    bool            // the definition has it no more: when nothing of it is left, neither is the runner
 }
 
@@ -63,11 +66,14 @@ type unit struct {
 	timer   *time.Timer
 	starts  int // restarts that nobody asked for
 	exit    *view.Exit
-	heir    bool       // the second generation of a slot: it is not started again by itself
-	top     uint64     // the highest number that was given to a generation, if that is not last
-	parting bool       // scaled away or removed: forget it once it is idle
-	was     view.State // at boot: how it stood when the daemon before died; "" when nothing is remembered
-	ready   uint64     // at boot: the generation that was ready then, since readyAt
+	heir    bool               // the second generation of a slot: it is not started again by itself
+	top     uint64             // the highest number that was given to a generation, if that is not last
+	sleeps  bool               // it is idle between the runs of a schedule
+	abort   context.CancelFunc // gives up the hook before a program that is being started; nil: none is
+	owes    uint64             // at boot: the generation whose postStart hook the daemon before did not live to see through
+	parting bool               // scaled away or removed: forget it once it is idle
+	was     view.State         // at boot: how it stood when the daemon before died; "" when nothing is remembered
+	ready   uint64             // at boot: the generation that was ready then, since readyAt
 	readyAt time.Time
 	ancient bool       // at boot: it was started last before the machine was
 	told    view.State // what the world was told last
@@ -132,6 +138,12 @@ func (r *Runner) settle() {
 	for _, u := range r.units {
 		r.tell(u)
 	}
+	if r.app.Schedule != nil {
+		r.slumber()
+		for _, u := range r.units { // that it waits for its next time comes after how it has ended
+			r.tell(u)
+		}
+	}
 	r.part()
 	r.tend()
 	r.publish()
@@ -158,6 +170,7 @@ func (r *Runner) recollect() {
 
 func (r *Runner) intent(a store.AppState) {
 	r.desired, r.enabled = a.Desired == store.WantRunning, a.Enabled
+	r.plan.Until = a.Schedule.Until
 	r.parts, r.scale = map[string]bool{}, a.Scale
 	for part, want := range a.Parts {
 		r.parts[part] = want == store.WantRunning
@@ -199,13 +212,13 @@ func (u *unit) rules(app *config.App) rules {
 
 // send lets an event happen to a slot and does what follows from it.
 func (r *Runner) send(u *unit, e event, end ended) {
-	before := u.state()
+	before := u.slot.state()
 	next, acts := step(u.slot, e, end, u.rules(r.app), rand.Float64())
 	u.slot = next
 	if u.phase == idle || u.phase == waiting {
 		u.disarm()
 	}
-	if now := u.state(); now != before {
+	if now := u.slot.state(); now != before {
 		u.since = r.c.Now()
 		u.explain(now)
 	}
@@ -244,24 +257,82 @@ func (r *Runner) act(u *unit, a action) {
 		u.gen.watchHealth(r, u)
 		u.gen.beat = time.Now()
 		r.watchDog(u, u.gen.def.Watchdog)
+		r.greet(u)
 	case actSignal:
 		u.gen.quiet()
-		if !over(u.gen.proc) { // else it has ended for another reason
-			u.gen.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
-		}
-		if err := u.gen.proc.Signal(launch.Signal(u.gen.live.Stop.Signal)); err != nil {
-			r.c.Log.Warn("cannot signal", "app", r.Key, "slot", u.name(r.app.Name), "err", err)
-		}
+		r.bid(u)
 	case actTimer:
-		r.arm(u)
+		if u.phase != ending || !u.gen.bidding { // else it runs from the signal on
+			r.arm(u)
+		}
+	case actAbort:
+		if u.abort != nil {
+			u.abort()
+		}
 	case actLinger:
 		u.gen.quiet()
-		u.gen.end(r, u, u.delay-r.c.Now().Sub(u.since))
+		u.gen.end(r, u, u.grace(r.c.Now()))
 	case actKill:
 		u.disarm()
 		u.gen.quiet()
 		u.gen.end(r, u, 0)
 	}
+}
+
+// greet runs the hook that comes once a program is ready. A start has succeeded when it is done, however it went.
+func (r *Runner) greet(u *unit) {
+	g := u.gen
+	h := g.live.Hooks.PostStart
+	if h == nil {
+		return
+	}
+	r.accompany(u, g, "postStart", h, nil, func(err error) {
+		g.greeting = false
+		if err != nil {
+			u.reason = "the postStart hook " + r.c.Hide(err.Error())
+		}
+	})
+	g.greeting = true
+}
+
+// bid asks a program to end: the hook that comes before that, then the signal.
+func (r *Runner) bid(u *unit) {
+	g := u.gen
+	if over(g.proc) { // it has ended for another reason
+		g.dismiss()
+		return
+	}
+	g.proc.SetEnding(string(u.end.cause)) // first: we may not live to see how it ends
+	signal := func() {
+		if err := g.proc.Signal(launch.Signal(g.live.Stop.Signal)); err != nil {
+			r.c.Log.Warn("cannot signal", "app", r.Key, "slot", u.name(r.app.Name), "err", err)
+		}
+	}
+	h := g.live.Hooks.PreStop
+	if h == nil {
+		g.dismiss()
+		signal()
+		return
+	}
+	r.accompany(u, g, "preStop", h, nil, func(error) {
+		if g.bidding = false; u.phase == ending {
+			g.asked = r.c.Now()
+			signal()
+			r.arm(u)
+		}
+	})
+	g.bidding = true
+}
+
+// grace is what is left of the time to end in, once the main process has.
+func (u *unit) grace(now time.Time) time.Duration {
+	switch g := u.gen; {
+	case g.bidding: // nothing of it has been used up
+		return u.delay
+	case !g.asked.IsZero():
+		return u.delay - now.Sub(g.asked)
+	}
+	return u.delay - now.Sub(u.since)
 }
 
 // arm starts the timer of the stop timeout or of the back-off.

@@ -25,9 +25,10 @@ const (
 	Reload // whatever its definition says of that; what does not run is started
 	Scale  // a start of what is wanted to run, and the end of what is too much
 	Note   // nothing is done: answered when readers see what came before
+	Arm    // what has a schedule is to run at its times, and not now
 )
 
-var words = [...]string{"start", "stop", "restart", "restart", "reload", "scale", "apply"}
+var words = [...]string{"start", "stop", "restart", "restart", "reload", "scale", "apply", "start"}
 
 // String is the word that people use for it.
 func (k Kind) String() string { return words[k] }
@@ -84,6 +85,9 @@ func (r *Runner) obey(w *Waiter) {
 	}
 	if w.Kind == Renew {
 		r.renewals.Add(-1)
+	}
+	if r.app.Schedule != nil {
+		r.slumber()
 	}
 	late := 0
 	for _, u := range r.units {
@@ -157,7 +161,11 @@ func (r *Runner) command(u *unit, k Kind) {
 			return
 		}
 		r.command(u, Start)
+	case Arm: // its times are looked at elsewhere
 	case Start, Scale:
+		if k == Scale && u.sleeps {
+			return
+		}
 		if u.phase != starting && u.phase != running && u.phase != waiting {
 			u.forgive()
 			r.send(u, evStart, ended{})
@@ -263,10 +271,13 @@ func (r *Runner) outcome(w *Waiter) (res view.Result, culprit *unit, ended bool)
 	res.OK = true
 	states := make([]view.State, len(w.units))
 	for i, u := range w.units {
-		states[i] = u.state()
+		states[i] = u.slot.state() // of a run: that it waits for the next one is another matter
+		if u.sleeps && w.Kind != Start && w.Kind != Restart {
+			states[i] = u.state()
+		}
 	}
 	res.State = view.Derive(states)
-	if !w.Patient {
+	if !w.Patient || w.Kind == Arm {
 		return res, nil, true
 	}
 	if w.Kind == Stop && r.removed { // leave answers
@@ -297,7 +308,9 @@ func (r *Runner) outcome(w *Waiter) (res view.Result, culprit *unit, ended bool)
 		restarted := w.from[i] == 0 || u.last != w.from[i]
 		why, code := u.reason, ""
 		switch {
-		case s == view.Completed && restarted, s == view.Running && restarted && (u.gen == nil || u.gen.steady):
+		case u.sleeps && s == view.Waiting:
+			continue
+		case s == view.Completed && restarted, s == view.Running && restarted && (u.gen == nil || u.gen.steady && !u.gen.greeting):
 			continue
 		case s == view.Waiting:
 			if why, code = r.blocked(u); why == "" {

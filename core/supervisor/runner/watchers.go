@@ -192,18 +192,25 @@ func (r *Runner) judged(u *unit, g *generation, res probe.Result, health string,
 // execProbe gives the function that runs a command beside an instance.
 func (c *Common) execProbe(g *generation, process string, n int) func(ctx context.Context, argv []string) (int, []byte, error) {
 	return func(ctx context.Context, argv []string) (int, []byte, error) {
-		who, err := account.Of(g.def)
+		who, program, err := c.beside(g, process, n)
 		if err != nil {
 			return 0, nil, err
 		}
-		program := g.program(process, n)
-		if program.Secrets == nil { // adopted: another value may be in force by now, but that is all that is known
-			if program.Secrets, err = launch.Values(c.Secret, g.app.Key, g.def); err != nil {
-				return 0, nil, err
-			}
-		}
 		return errand.Errands{Keeper: c.Keeper, Dir: c.RunDir, Log: c.Log}.Run(ctx, program, who, argv)
 	}
+}
+
+// beside is whose, and with what environment, something runs beside a generation.
+func (c *Common) beside(g *generation, process string, n int) (account.Account, launch.Program, error) {
+	who, err := account.Of(g.def)
+	if err != nil {
+		return who, launch.Program{}, err
+	}
+	program := g.program(process, n)
+	if program.Secrets == nil { // adopted: another value may be in force by now, but that is all that is known
+		program.Secrets, err = launch.Values(c.Secret, g.app.Key, g.def)
+	}
+	return who, program, err
 }
 
 // Question is one instance that is asked how it is, by its health probe, else by the probe of its readiness.

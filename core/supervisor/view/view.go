@@ -68,12 +68,16 @@ type App struct {
 	Revision  int64      `json:"revision" jsonschema:"number of the definition it should run"`
 	Restarts  int        `json:"restarts" table:"4" jsonschema:"starts that nobody asked for, since the last one that somebody did"`
 	Since     time.Time  `json:"since" table:"3" unit:"time" jsonschema:"since when it is in this state"`
+	NextRun   *time.Time `json:"next_run,omitempty" jsonschema:"when its schedule runs it next; absent while it is paused"`
 	DependsOn []string   `json:"depends_on,omitempty" jsonschema:"names of the apps that it waits for"`
 	Instances []Instance `json:"instances" jsonschema:"one entry a process and instance"`
 
 	Epoch      uint64      `json:"-"` // moves whenever something is started, stopped or changed
 	Definition *config.App `json:"-"` // what it should run
 }
+
+// Sleeps reports whether it waits for the next time of its schedule.
+func (a *App) Sleeps() bool { return a.State == Waiting && a.NextRun != nil && !a.Alive() }
 
 // Alive reports whether a program of the app runs.
 func (a *App) Alive() bool {
@@ -122,7 +126,7 @@ type Exit struct {
 	Code       int       `json:"code" jsonschema:"exit code, 128 + number where a signal ended it; it means nothing unless known"`
 	Signal     string    `json:"signal,omitempty" jsonschema:"signal that ended it"`
 	Core       bool      `json:"core,omitempty" jsonschema:"whether a core was dumped"`
-	Reason     string    `json:"reason" jsonschema:"exited, signal, oom (the kernel ended it for want of memory), stopped, unready, unhealthy, watchdog, memory (restart.maxMemory), spawn, lost"`
+	Reason     string    `json:"reason" jsonschema:"exited, signal, oom (the kernel ended it for want of memory), stopped, unready, unhealthy, watchdog, memory (restart.maxMemory), spawn, preStart, lost"`
 	Message    string    `json:"message,omitempty" jsonschema:"the reason in a sentence"`
 	RanMS      int64     `json:"ran_ms" jsonschema:"how long it ran, in milliseconds"`
 	CPUMS      int64     `json:"cpu_ms,omitempty" jsonschema:"CPU time used, in milliseconds"`
@@ -168,7 +172,7 @@ func (a *App) Settled() string {
 // Same reports whether two snapshots tell the same of what others act upon and of what is kept on disk.
 func Same(a, b *App) bool {
 	if a.State != b.State || a.Reason != b.Reason || a.Health != b.Health || a.Epoch != b.Epoch || a.Desired != b.Desired || a.Enabled != b.Enabled ||
-		a.Revision != b.Revision || len(a.Instances) != len(b.Instances) || a.Restarts != b.Restarts {
+		a.Revision != b.Revision || len(a.Instances) != len(b.Instances) || a.Restarts != b.Restarts || (a.NextRun == nil) != (b.NextRun == nil) || a.NextRun != nil && !a.NextRun.Equal(*b.NextRun) {
 		return false
 	}
 	for i := range a.Instances {

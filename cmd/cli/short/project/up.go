@@ -112,6 +112,7 @@ func (u *bringUp) run(ctx context.Context) error {
 		u.Note("no app is enabled: nothing to start")
 		return u.Show(ctx, raw, nil, func(any, render.Options) {})
 	}
+	start["arm"] = len(u.names) == 0 // what has a schedule is ready when it waits for its time
 	start["names"], start["project"], start["stack"], start["no_wait"] = names, a.Result.Project, a.Result.Stack, u.noWait
 	start = u.Fit("apps.start", start)
 	call := func(ctx context.Context) (err error) {
