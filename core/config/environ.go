@@ -1,7 +1,9 @@
 package config
 
 import (
+	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -75,4 +77,59 @@ func reserved(name string) bool {
 	}
 	// These only steer our own command line, when an app calls it.
 	return name != "OMNITRON_HOME" && name != "OMNITRON_OUTPUT"
+}
+
+// Masked stands for a value that is not shown.
+const Masked = "••••••"
+
+// secretName matches names whose values are not for everyone.
+var secretName = regexp.MustCompile(`(?i)(^|[_.-])(key|secret|token|password|passwd|pass|pwd|credentials?|auth|cookie|salt|dsn)($|[_.-])|(password|secret|token|apikey|privatekey|accesskey|credentials)`)
+
+// userinfo matches the password in URLs, wherever they stand in a text.
+var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*):([^\s/?#]*)@`)
+
+// MaskValue gives the value of a variable as it may be shown: nothing of it when the name looks secret, and without
+// the password of any URL in it.
+func MaskValue(name, value string) string {
+	if value != "" && secretName.MatchString(name) {
+		return Masked
+	}
+	return MaskText(value)
+}
+
+// MaskText hides the passwords of URLs in a text.
+func MaskText(text string) string {
+	if !strings.Contains(text, "://") {
+		return text
+	}
+	text = userinfo.ReplaceAllString(text, "$1:"+Masked+"@")
+	// A token as the user of a URL, with no password beside it.
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		if _, has := u.User.Password(); !has && len(u.User.Username()) >= 20 {
+			return strings.Replace(text, u.User.String()+"@", Masked+"@", 1)
+		}
+	}
+	return text
+}
+
+// MaskWords gives a command as it may be shown: without passwords of URLs and values of flags that look secret.
+func MaskWords(words []string) []string { return maskAll(words) }
+
+// maskAll hides passwords of URLs in words, and the value of --token=x and of --token x.
+func maskAll(words []string) []string {
+	out := slices.Clone(words)
+	for i, w := range words {
+		out[i] = MaskText(w)
+		if i > 0 && secretFlag(words[i-1]) && !strings.HasPrefix(w, "-") {
+			out[i] = Masked
+		}
+		if name, _, found := strings.Cut(w, "="); found && secretFlag(name) {
+			out[i] = name + "=" + Masked
+		}
+	}
+	return out
+}
+
+func secretFlag(word string) bool {
+	return strings.HasPrefix(word, "-") && !strings.Contains(word, "=") && secretName.MatchString(strings.TrimLeft(word, "-"))
 }

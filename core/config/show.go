@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -238,39 +236,6 @@ func showProbe(p Probe) yaml.MapSlice {
 	return yaml.MapSlice{{Key: "exec", Value: literals(p.Exec)}}
 }
 
-// Masked stands for a value that is not shown.
-const Masked = "••••••"
-
-// secretName matches names whose values are not for everyone.
-var secretName = regexp.MustCompile(`(?i)(^|[_.-])(key|secret|token|password|passwd|pass|pwd|credentials?|auth|cookie|salt|dsn)($|[_.-])|(password|secret|token|apikey|privatekey|accesskey|credentials)`)
-
-// userinfo matches the password in URLs, wherever they stand in a text.
-var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*):([^\s/?#]*)@`)
-
-// MaskValue gives the value of a variable as it may be shown: nothing of it when the name looks secret, and without
-// the password of any URL in it.
-func MaskValue(name, value string) string {
-	if value != "" && secretName.MatchString(name) {
-		return Masked
-	}
-	return MaskText(value)
-}
-
-// MaskText hides the passwords of URLs in a text.
-func MaskText(text string) string {
-	if !strings.Contains(text, "://") {
-		return text
-	}
-	text = userinfo.ReplaceAllString(text, "$1:"+Masked+"@")
-	// A token as the user of a URL, with no password beside it.
-	if u, err := url.Parse(text); err == nil && u.User != nil {
-		if _, has := u.User.Password(); !has && len(u.User.Username()) >= 20 {
-			return strings.Replace(text, u.User.String()+"@", Masked+"@", 1)
-		}
-	}
-	return text
-}
-
 // Mask copies a definition with the values of secret-looking variables, and passwords in commands and checks, hidden. What was
 // hidden somewhere is hidden everywhere: the same value under another name, or in a command, says as much.
 func Mask(d *Definition) *Definition {
@@ -343,9 +308,6 @@ func hidden(ds ...*Definition) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// MaskWords gives a command as it may be shown: without passwords of URLs and values of flags that look secret.
-func MaskWords(words []string) []string { return maskAll(words) }
-
 func maskHook(hide *strings.Replacer, h *Hook) *Hook {
 	if h == nil {
 		return nil
@@ -364,25 +326,6 @@ func hideAll(hide *strings.Replacer, words []string) []string {
 		out[i] = hide.Replace(out[i])
 	}
 	return out
-}
-
-// maskAll hides passwords of URLs in words, and the value of --token=x and of --token x.
-func maskAll(words []string) []string {
-	out := slices.Clone(words)
-	for i, w := range words {
-		out[i] = MaskText(w)
-		if i > 0 && secretFlag(words[i-1]) && !strings.HasPrefix(w, "-") {
-			out[i] = Masked
-		}
-		if name, _, found := strings.Cut(w, "="); found && secretFlag(name) {
-			out[i] = name + "=" + Masked
-		}
-	}
-	return out
-}
-
-func secretFlag(word string) bool {
-	return strings.HasPrefix(word, "-") && !strings.Contains(word, "=") && secretName.MatchString(strings.TrimLeft(word, "-"))
 }
 
 // Origins says which keys the files behind the first decide, a line each, in the order of the files; nil where there is one file.

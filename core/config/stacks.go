@@ -54,7 +54,7 @@ var stackKind = schema.Object("a stack", nil,
 	schema.Field("instances", schema.Dict("a map of apps and numbers", "^"+namePattern+"(:"+namePattern+")?$", "the name of an app, or app:process", schema.Int(1, 1000)), func(s *stackKeys) *schema.Value[[]schema.Entry[int]] { return &s.Instances },
 		"How many of an app run in this stack; of an app with several processes app:process says which.", schema.Default("what the app says"), schema.Example("{api: 4}"), schema.Live()),
 	schema.Field("portOffset", schema.Int(0, 65534), func(s *stackKeys) *schema.Value[int] { return &s.PortOffset },
-		"Added to every fixed port of its apps, so that several stacks run side by side. Programs find the number in PORT_<NAME>.", schema.Default("0"), schema.Example("100")),
+		"Added to every fixed port of its apps, those of sockets too, so that several stacks run side by side. Programs find the number in PORT_<NAME>.", schema.Default("0"), schema.Example("100")),
 	schema.Later[stackKeys]("watch", "Whether its apps are reloaded when files change."),
 )
 
@@ -285,6 +285,14 @@ func (s stackKeys) program(p *programKeys) {
 	for i := range p.Ports.V {
 		if port := &p.Ports.V[i].Value.V; !port.Auto {
 			port.Base += s.PortOffset.V
+		}
+	}
+	p.Sockets.V = slices.Clone(p.Sockets.V)
+	for i := range p.Sockets.V {
+		at := &p.Sockets.V[i].Value.V
+		host, port, err := net.SplitHostPort(at.Address)
+		if n, bad := strconv.Atoi(port); err == nil && bad == nil { // else it is a path, or wrong, which is said of what is written
+			at.Address = net.JoinHostPort(host, strconv.Itoa(n+s.PortOffset.V))
 		}
 	}
 }
