@@ -369,6 +369,7 @@ func TestHalfClosed(t *testing.T) {
 		"later":      func(c *peer) error { return errors.Join(c.CloseWrite(), c.raw.Close()) },
 		"in silence": func(c *peer) error { return c.raw.Close() },
 	} {
+		until(t, "no session is left", func() bool { return len(p.Sessions.List()) == 0 })
 		c := p.hello(t, "good")
 		c.send(call(1, "toy.block"))
 		<-p.began
