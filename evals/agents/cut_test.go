@@ -9,6 +9,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/omnitron-dev/omnitron/core/fault"
 	"github.com/omnitron-dev/omnitron/core/op"
 	"github.com/omnitron-dev/omnitron/tools"
 )
@@ -19,7 +20,7 @@ const most = 25_000
 // big is a project of which nearly every answer is too long: many apps, much environment, long lines.
 func big() string {
 	var b strings.Builder
-	b.WriteString("project: big\napps:\n")
+	b.WriteString("project: shop\napps:\n")
 	b.WriteString("  - name: web\n    command: 'for i in $(seq 40); do head -c 3000 /dev/zero | tr \"\\0\" x; echo $i; done | tee /dev/stderr; head -c 30000 /dev/zero | tr \"\\0\" B; echo; cat hostile.txt; exit 9'\n    restart: never\n    ready: {delay: 1s}\n    env:\n")
 	for i := range 60 {
 		fmt.Fprintf(&b, "      LONG_%d: %q\n", i, strings.Repeat("v", 900))
@@ -45,8 +46,14 @@ func TestCut(t *testing.T) {
 				if e.Fails != "" || forPersons(m.Tool()) || m.Service == "secrets" && m.Effect == op.Reads { // denied, and held without an envelope
 					continue
 				}
-				r := p.tool(m.Tool(), widened(t, m, real(e.In)))
+				w.prepare(m.ID())
+				in := real(e.In)
+				if m.ID() != "apps.remove" { // which is for one of a few
+					in = widened(t, m, in)
+				}
+				r := p.tool(m.Tool(), in)
 				p.shows(t, r)
+				w.unprepare(m.ID())
 				if r.IsError {
 					t.Errorf("%s: %s: %s", era, m.Tool(), r.Content[0].Text)
 					continue
@@ -81,6 +88,33 @@ func TestCut(t *testing.T) {
 		}
 	}
 	t.Logf("cut: %v", cut)
+}
+
+// prepare makes what the example of a method takes away.
+func (w *world) prepare(method string) {
+	switch method {
+	case "apps.remove":
+		w.must("apps.add", map[string]any{"name": "added", "command": []string{"/bin/sleep", "1000"}, "cwd": "/"}, nil)
+	case "stacks.delete":
+		w.must("stacks.create", map[string]any{"name": "spare", "project": "shop", "apps": []string{"web"}}, nil)
+	}
+}
+
+// unprepare takes away what is a project, or a stack, of its own, because without names the one that there is is meant.
+func (w *world) unprepare(method string) {
+	w.T.Helper()
+	gone := func(method string, in map[string]any) {
+		if err := w.Call(method, in, nil); err != nil && !fault.Is(err, fault.NotFound) {
+			w.T.Fatal(err)
+		}
+	}
+	switch method {
+	case "apps.add", "apps.remove":
+		gone("apps.remove", map[string]any{"names": []string{"nap"}})
+		gone("apps.remove", map[string]any{"names": []string{"added"}})
+	case "stacks.delete":
+		gone("stacks.delete", map[string]any{"name": "spare", "project": "shop"})
+	}
 }
 
 // widened is an example's input that asks for as much as there is.

@@ -206,9 +206,11 @@ func TestEveryTool(t *testing.T) {
 		t.Errorf("%d tools, %d methods", len(schemas), len(methods(t)))
 	}
 	seen, real := map[string]int{}, w.approved(p)
-	var held []func()
+	held := map[string]func(){}
+	var order []string
 	for _, m := range methods(t) {
 		tool, forms := m.Tool(), map[string]int{}
+		w.prepare(m.ID())
 		check := func(form string, r result) {
 			t.Helper()
 			p.shows(t, r)
@@ -254,11 +256,16 @@ func TestEveryTool(t *testing.T) {
 				case "confirm":
 					check("done", p.tool(tool, with(t, e.In, map[string]any{"confirm": o.Confirm.Token})))
 				case "held": // what an agent will get when a person has said yes
-					held = append(held, func() {
+					order = append(order, m.ID())
+					held[m.ID()] = func() {
+						w.prepare(m.ID())
+						if m.ID() == "projects.add" {
+							w.must("projects.remove", map[string]any{"name": "example"}, nil) // which apps.apply has added
+						}
 						var value json.RawMessage
 						w.must(m.ID(), json.RawMessage(e.In), &value)
 						valid(t, tool+", as a person", schemas[tool], value)
-					})
+					}
 				}
 			}
 		}
@@ -269,13 +276,18 @@ func TestEveryTool(t *testing.T) {
 		for f, n := range forms {
 			seen[f] += n
 		}
+		w.unprepare(m.ID())
 		if tool == "apps_stop" || tool == "apps_disable" { // the others need it
 			w.must("apps.enable", map[string]any{"names": []string{"web"}}, nil)
 			w.must("apps.start", map[string]any{"names": []string{"web"}}, nil)
 		}
 	}
-	for _, f := range slices.Backward(held) { // from the harmless to what adds a project
-		f()
+	// From the harmless to what adds a project; and at the end those of which one makes what the next one needs, or takes it away.
+	last := []string{"projects.add", "stacks.create", "stacks.delete", "projects.update", "projects.remove"}
+	slices.Reverse(order)
+	order = slices.DeleteFunc(order, func(id string) bool { return slices.Contains(last, id) })
+	for _, id := range append(order, last...) {
+		held[id]()
 	}
 	for _, form := range []string{"done", "dry run", "confirm", "held", "fault"} {
 		if seen[form] == 0 {

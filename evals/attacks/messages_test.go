@@ -212,8 +212,8 @@ func protocol(w *world) (all []row) {
 		}
 		add("the tool "+name[:min(len(name), 24)], want, send(body, "Mcp-Protocol-Version", modern, "Mcp-Method", "tools/call", "Mcp-Name", header))
 	}
-	for _, name := range []string{"apps_restart", "users_create", "apps_obliterate"} { // the same words for what is not there and what may not be seen
-		add("the tool "+name+", by a viewer", "400 -32602", func(w *world) string {
+	for name, want := range map[string]string{"apps_restart": "403 denied/role", "users_create": "403 denied/role", "apps_obliterate": "400 -32602"} {
+		add("the tool "+name+", by a viewer", want, func(w *world) string {
 			return w.raw(w.post(endpoint, w.views, strings.Replace(call, "apps_restart", name, 1), "Mcp-Protocol-Version", modern, "Mcp-Method", "tools/call", "Mcp-Name", name))
 		})
 	}

@@ -41,7 +41,7 @@ var Methods = op.Of("stacks", "Stacks of projects: the same apps several times s
 		op.Shows("one that was created", `{"name":"spare","project":"shop"}`), op.Fails("one that is in the file", `{"name":"dev","project":"shop"}`, "conflict")),
 	op.Unary("start", op.Operator, op.Sets, (*Service).Start, "Bring a stack up; answers when all that is enabled in it is ready or has failed.",
 		op.Global(), op.AnyScope(), op.Planned((*Service).PlanStart), op.Timeout(time.Hour), op.Undo("stacks.stop"), op.Keywords("environment"),
-		op.Shows("one of them", `{"name":"dev","project":"shop"}`), op.Fails("a name that is not there", `{"name":"nope","project":"shop"}`, "not_found")),
+		op.Shows("one of them, without waiting", `{"name":"dev","project":"shop","no_wait":true}`), op.Fails("a name that is not there", `{"name":"nope","project":"shop"}`, "not_found")),
 	op.Unary("stop", op.Operator, op.Interrupts, (*Service).Stop, "Stop all that runs of a stack, dependents first.",
 		op.Global(), op.AnyScope(), op.Planned((*Service).PlanStop), op.Timeout(time.Hour), op.Undo("stacks.start"), op.Keywords("environment"),
 		op.Shows("one of them", `{"name":"dev","project":"shop"}`), op.Fails("a name that is not there", `{"name":"nope","project":"shop"}`, "not_found")),
