@@ -99,7 +99,9 @@ func proxied(t *testing.T, to, bearer string) string {
 		t.Fatal(err)
 	}
 	own := ""
-	p := &httputil.ReverseProxy{FlushInterval: -1, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	transport := &http.Transport{} // of its own: whoever closes idle connections of the default one can hit one that is just taken up
+	t.Cleanup(transport.CloseIdleConnections)
+	p := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			if r.In.Host != own { // one that pretends to be elsewhere goes on doing so
