@@ -99,7 +99,7 @@ func proxied(t *testing.T, to, bearer string) string {
 		t.Fatal(err)
 	}
 	own := ""
-	transport := &http.Transport{} // of its own: whoever closes idle connections of the default one can hit one that is just taken up
+	transport := &http.Transport{} // of its own: nobody else closes its connections
 	t.Cleanup(transport.CloseIdleConnections)
 	p := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 		Rewrite: func(r *httputil.ProxyRequest) {
