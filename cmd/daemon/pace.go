@@ -22,15 +22,10 @@ const (
 // in a daemon that has nothing to do.
 const spare = 6 << 20
 
-// settle is after how many looks without a run of the collector a daemon has come to rest: what it needed meanwhile, of the heap
-// and of its own file, is given back once. With 100 apps that have just come up that is 15 MB.
-const settle = 5
-
 // pace says how far the heap may grow, by how often the collector runs, and gives back what a burst has left.
 type pace struct {
 	percent int  // in force
 	burst   bool // it was brisk, and what the heap was allowed then it still has of the machine's
-	calm    int  // looks since the collector has run
 	runs    uint64
 	at      time.Time
 	least   uint64 // bytes that the collector has found in use, at the least since something was given back
@@ -47,14 +42,12 @@ func (p *pace) look(context.Context) error {
 	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	runs, live := sample[0].Value.Uint64(), sample[1].Value.Uint64()
-	if p.calm++; runs != p.runs {
-		p.calm = 0
-	}
+	calm := runs == p.runs
 	if percent := p.next(runs, time.Now()); percent != p.percent {
 		p.percent, p.burst = percent, p.burst || percent == brisk
 		debug.SetGCPercent(percent)
 	}
-	if over := p.over(live); p.calm > 0 && (over || p.burst) || p.calm == settle {
+	if over := p.over(live); calm && (over || p.burst) {
 		p.burst = false
 		debug.FreeOSMemory()
 		shed()
