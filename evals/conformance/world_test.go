@@ -3,9 +3,11 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -99,7 +101,7 @@ func proxied(t *testing.T, to, bearer string) string {
 		t.Fatal(err)
 	}
 	own := ""
-	transport := &http.Transport{} // of its own: nobody else closes its connections
+	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	p := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -117,7 +119,17 @@ func proxied(t *testing.T, to, bearer string) string {
 		t.Fatal(err)
 	}
 	own = l.Addr().String()
-	srv := &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	// The body is read before it is passed on. A long answer that comes while the transport still looks for the end of the body has
+	// net/http close the body, and then the transport the connection: the answer is cut.
+	whole := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client has gone
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		p.ServeHTTP(w, r)
+	})
+	srv := &http.Server{Handler: whole, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }() // ends with Close
 	t.Cleanup(func() { _ = srv.Close(); <-done })
